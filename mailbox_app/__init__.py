@@ -1,0 +1,1 @@
+"""The Mailbox server: one executable that receives, stores, serves, queues and sends mail."""

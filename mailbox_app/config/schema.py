@@ -1,0 +1,164 @@
+"""The configuration's shape. The docstring under a field is its manual; every key but `server.hostname` has a default.
+
+Decoded by msgspec with unknown keys forbidden; `config/load.py` turns an error into file, line and key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Duration = Annotated[str, Meta(pattern=r"^\d+(s|m|h|d|w)$", description="a whole number and s, m, h, d or w")]
+Listeners = list[Annotated[str, Meta(pattern=r"^(\*|\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):\d{1,5}$")]]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Server(_Section, frozen=True):
+    """Who this server is and where it keeps things."""
+
+    hostname: Annotated[str, Meta(min_length=1, max_length=253)]
+    """The name in greetings, EHLO, Received and certificates. Must resolve to this machine for others to trust it."""
+    data_dir: str = ""
+    """Mail, directory, queue, journal, keys. Default: /var/lib/mailserver as a service, else the user's data folder."""
+    run_dir: str = ""
+    """The control socket's folder. Default: /run/mailserver for the service's data folder, else `run` below data_dir."""
+    user: str = "mailserver"
+    """The user to become after the ports are bound, when started as root."""
+    fronts: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Front processes. 0: one per core, four at most."""
+
+
+class Listen(_Section, frozen=True):
+    """Where each service listens: lists of "address:port" or "[v6]:port"; [] switches a service off; port 0: any free."""
+
+    smtp: Listeners = field(default_factory=lambda: ["*:25"])
+    """Mail from other servers."""
+    submission: Listeners = field(default_factory=lambda: ["*:587"])
+    """Mail from our users: STARTTLS, then AUTH."""
+    submissions: Listeners = field(default_factory=lambda: ["*:465"])
+    """Mail from our users, TLS from the first byte."""
+    imap: Listeners = field(default_factory=list)
+    """IMAP with STARTTLS; LOGIN only after it."""
+    imaps: Listeners = field(default_factory=lambda: ["*:993"])
+    """IMAP, TLS from the first byte."""
+    pop3s: Listeners = field(default_factory=list)
+    """POP3, TLS from the first byte."""
+    managesieve: Listeners = field(default_factory=lambda: ["*:4190"])
+    """Filter scripts by ManageSieve."""
+    https: Listeners = field(default_factory=lambda: ["*:443", "*:8443"])
+    """DAV, MTA-STS policy, client auto-configuration, tls-alpn-01."""
+    http: Listeners = field(default_factory=lambda: ["*:80"])
+    """http-01 challenges and redirects."""
+    metrics: Listeners = field(default_factory=lambda: ["127.0.0.1:9254"])
+    """/metrics, /health, /health/detailed, /ready."""
+    console: Listeners = field(default_factory=list)
+    """The web console; loopback only."""
+
+
+class Tls(_Section, frozen=True):
+    """Certificates and what may be said without them."""
+
+    auto_tls: bool = True
+    """Certificates by ACME. false: the files below, or a self-signed certificate made once."""
+    email: str = ""
+    """Contact address of the ACME account."""
+    cert_file: str = ""
+    """PEM chain, leaf first."""
+    key_file: str = ""
+    """PEM private key of the leaf."""
+    acme_directory: str = ""
+    """ACME directory address; empty: Let's Encrypt."""
+    acme_ca_file: str = ""
+    """Extra trust for a private or test CA."""
+    require_tls: bool = True
+    """Submission, IMAP, POP3 and ManageSieve take no credentials in clear, without exception."""
+
+
+class Dns(_Section, frozen=True):
+    """Whom to ask."""
+
+    servers: list[str] = field(default_factory=list)
+    """Resolvers, "address" or "address:port"; []: the system's."""
+    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 5
+    """The whole time for one question."""
+
+
+class Limits(_Section, frozen=True):
+    """Bounds on what a stranger may ask of us."""
+
+    max_message_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 26_214_400
+    """The largest message accepted, also the advertised SIZE."""
+    max_recipients: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    """Recipients of one message."""
+
+
+class Delivery(_Section, frozen=True):
+    """Mail to other servers."""
+
+    require_tls: bool = False
+    """Never deliver in clear, to anyone; DANE and MTA-STS always bind."""
+    ca_file: str = ""
+    """Extra trust for test networks."""
+    allow_private_addresses: bool = False
+    """MX that resolve to loopback or private networks are refused unless true."""
+    smarthost: str = ""
+    """The "host:port" that takes all outgoing mail; empty: deliver by MX."""
+
+
+class Queue(_Section, frozen=True):
+    """Where waiting mail lives."""
+
+    backend: Literal["sqlite", "redis"] = "sqlite"
+    """sqlite: on this machine; redis: shared by several nodes."""
+    redis_url: str = ""
+    """redis://, rediss:// or unix://."""
+    redis_password_file: str = ""
+    """A file holding the password, so that it is not in the address."""
+
+
+class Greylist(_Section, frozen=True):
+    """Asking strangers to come back."""
+
+    enabled: bool = True
+    """Ask unknown senders to try again later."""
+    min_delay: Duration = "5m"
+    """The shortest wait before the second try counts."""
+    max_age: Duration = "35d"
+    """How long a known sender is remembered."""
+
+
+class Log(_Section, frozen=True):
+    """The structured log on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """error: the operator must act; warning: odd; info: the mail log; debug: protocol."""
+    format: Literal["auto", "text", "json"] = "auto"
+    """auto: text on a terminal, JSON lines elsewhere."""
+
+
+class Config(_Section, frozen=True):
+    """The whole file."""
+
+    server: Server
+    """Who this server is."""
+    listen: Listen = field(default_factory=Listen)
+    """Where it listens."""
+    tls: Tls = field(default_factory=Tls)
+    """Certificates."""
+    dns: Dns = field(default_factory=Dns)
+    """Whom to ask."""
+    limits: Limits = field(default_factory=Limits)
+    """Bounds."""
+    delivery: Delivery = field(default_factory=Delivery)
+    """Mail to other servers."""
+    queue: Queue = field(default_factory=Queue)
+    """Waiting mail."""
+    greylist: Greylist = field(default_factory=Greylist)
+    """Asking strangers to come back."""
+    log: Log = field(default_factory=Log)
+    """What is written about it all."""

@@ -1,0 +1,83 @@
+"""The way off the loop: the only place that runs synchronous store, queue and directory calls in threads.
+
+`Offload.run` is one call in a thread. `GroupCommit` gathers what arrives while a commit runs and hands it to the next
+one as a batch, so concurrent deliveries share fsyncs and a lone one waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
+
+
+class Offload:
+    """A bounded pool of threads. 16 are enough to keep one disk busy with fsyncs."""
+
+    def __init__(self, threads: int = 16) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="offload")
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one synchronous call in a thread; its exception is raised here.
+
+        A cancelled caller leaves the call running to its end: a started commit is never cut in half.
+        """
+        loop = asyncio.get_running_loop()
+        if kwargs:
+            return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        return await loop.run_in_executor(self._pool, function, *args)
+
+    def close(self) -> None:
+        """Wait for running calls and end the threads."""
+        self._pool.shutdown(wait=True)
+
+
+class GroupCommit(Generic[Key, Item, T]):
+    """Batches of items with one key go to `commit(key, items)` in a thread, one batch of a key at a time.
+
+    `commit` answers one result or exception per item, in order; if it raises, every item of the batch gets that error.
+    """
+
+    def __init__(
+        self, offload: Offload, commit: Callable[[Key, Sequence[Item]], Sequence[T | Exception]], limit: int = 100
+    ) -> None:
+        self._offload = offload
+        self._commit = commit
+        self._limit = limit
+        self._waiting: dict[Key, list[tuple[Item, asyncio.Future[T]]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def submit(self, key: Key, item: Item) -> T:
+        """Commit the item together with whatever else waits for the key."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        queue = self._waiting.get(key)
+        if queue is None:
+            self._waiting[key] = [(item, done)]
+            task = asyncio.get_running_loop().create_task(self._drain(key))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            queue.append((item, done))
+        return await asyncio.shield(done)
+
+    async def _drain(self, key: Key) -> None:
+        while queue := self._waiting[key]:
+            batch, self._waiting[key] = queue[: self._limit], queue[self._limit :]
+            try:
+                results = await self._offload.run(self._commit, key, [item for item, _ in batch])
+            except Exception as error:  # noqa: BLE001 - handed to every waiter, who answers for it
+                results = [error] * len(batch)
+            for (_, done), result in zip(batch, results, strict=True):
+                if done.cancelled():
+                    continue
+                if isinstance(result, Exception):
+                    done.set_exception(result)
+                else:
+                    done.set_result(result)
+        del self._waiting[key]

@@ -1,0 +1,47 @@
+"""Identifiers: small types so that a UID is never passed where a modseq is meant, and the makers of fresh ones.
+
+Queue and session ids are 13 or 10 characters of lower-case base 32 without look-alikes; time-ordered queue ids sort
+in order of arrival. Account and mailbox ids are database integers and never reused.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import NewType
+
+AccountId = NewType("AccountId", int)
+MailboxId = NewType("MailboxId", int)
+Uid = NewType("Uid", int)
+Modseq = NewType("Modseq", int)
+QueueId = NewType("QueueId", str)
+SessionId = NewType("SessionId", str)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRef:
+    """Which account's store to open: its id and its place below `data/mail/`."""
+
+    account_id: AccountId
+    domain: str
+    localpart: str
+    quota_bytes: int
+    """0: no limit."""
+
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def _base32(number: int, length: int) -> str:
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(5 * (length - 1), -1, -5))
+
+
+def new_queue_id() -> QueueId:
+    """A fresh queue id: 9 characters of milliseconds, 4 of chance."""
+    return QueueId(_base32(time.time_ns() // 1_000_000, 9) + _base32(secrets.randbits(20), 4))
+
+
+def new_session_id() -> SessionId:
+    """A fresh session id for log lines."""
+    return SessionId(_base32(secrets.randbits(50), 10))

@@ -1,0 +1,166 @@
+"""The queue's values. One envelope has one spool file and one row per recipient; each recipient has its own fate (D4).
+
+States: `deferred` (waits for `next_at`), `active` (leased to a runner), `held` (waits for an operator). A recipient that
+is finished (delivered, failed, expired, dropped) leaves the queue; the spool file goes with the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from mailbox_app.ids import QueueId
+
+
+class RecipientState(StrEnum):
+    """Where one recipient of a queued message stands."""
+
+    DEFERRED = "deferred"
+    ACTIVE = "active"
+    HELD = "held"
+
+
+class Fate(StrEnum):
+    """How one delivery attempt for one recipient ended."""
+
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    LOOP = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What SMTP says outside the message. Addresses are without angle brackets; "" is the null sender."""
+
+    sender: str
+    body: str = "7BIT"
+    """7BIT, 8BITMIME or BINARYMIME."""
+    smtputf8: bool = False
+    ret: str = ""
+    """RFC 3461 RET: FULL, HDRS or empty."""
+    envid: str = ""
+    """RFC 3461 ENVID, xtext as received."""
+    submitter: str = ""
+    """The account address that submitted it; empty for relayed mail and bounces."""
+    message_id: str = ""
+    """The Message-ID header, for searching."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """One address to queue. `transport` is "smtp" or "local"."""
+
+    address: str
+    transport: str = "smtp"
+    notify: str = ""
+    """RFC 3461 NOTIFY list in upper case, or empty for the default (failure)."""
+    orcpt: str = ""
+    """RFC 3461 ORCPT, `type;xtext` as received."""
+    reason: str = ""
+    """Why it is queued instead of delivered, when there is a reason; shown as the first answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One recipient's result of one attempt; `Fate` decides what the queue does next."""
+
+    address: str
+    fate: Fate
+    code: int
+    """SMTP code of the answer, or ours (4xx when we could not even ask)."""
+    enhanced: str
+    """Enhanced status, "4.4.1"."""
+    text: str
+    """The answer's text, cleaned of control characters, at most 512 characters."""
+    host: str = ""
+    """The remote host that answered, "" when none did."""
+    tls: str = ""
+    """TLS version and cipher, "" in clear."""
+    duration_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRecipient:
+    """One row of the queue."""
+
+    queue_id: QueueId
+    address: str
+    transport: str
+    destination: str
+    """The domain, lower case: what is grouped into one transaction."""
+    state: RecipientState
+    attempts: int
+    next_at: datetime
+    last_code: int
+    last_text: str
+    last_host: str
+    notify: str
+    orcpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """An envelope with its waiting recipients."""
+
+    queue_id: QueueId
+    envelope: Envelope
+    size_bytes: int
+    arrived_at: datetime
+    expires_at: datetime
+    recipients: Sequence[QueuedRecipient]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of a message's history."""
+
+    at: datetime
+    address: str
+    fate: Fate
+    code: int
+    text: str
+    host: str
+    tls: str
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Recipients of one message and one destination that this runner owns until `until`. Settle or release it. D7."""
+
+    token: str
+    message: QueuedMessage
+    """With only the leased recipients."""
+    spool_path: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Which rows an operator means; all given conditions hold. Addresses match whole or by `@domain`."""
+
+    ids: Sequence[QueueId] = ()
+    sender: str = ""
+    recipient: str = ""
+    domain: str = ""
+    older_than_seconds: float | None = None
+    state: RecipientState | None = None
+    text: str = ""
+    """Substring of sender, recipient or last answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """Counts for the header line and the metrics."""
+
+    recipients: int
+    messages: int
+    deferred: int
+    active: int
+    held: int
+    late: int
+    oldest_at: datetime | None
+    by_destination: Sequence[tuple[str, int]] = field(default_factory=tuple)

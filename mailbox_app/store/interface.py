@@ -1,0 +1,182 @@
+"""The store's seams, with the rules every backend keeps. Everything here is synchronous: call it through `db.offload`.
+
+* A call that returns has made its change durable (fsynced); one that raises has changed nothing a client can see.
+* UIDs of a mailbox only grow; modseqs of an account only grow and are unique per change.
+* Quota is checked and counted in the same transaction as the change, both ways.
+* After each commit that changes what clients see, the account's topic is published on the bus.
+* Errors are `StoreError`; full disk, busy database and I/O errors are temporary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
+from mailbox_app.store.model import (
+    Appended,
+    Changes,
+    Copied,
+    FlagMode,
+    MailboxInfo,
+    Message,
+    Rendered,
+    Snapshot,
+    SpecialUse,
+    StoreResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A message's bytes on their way in: `prefix` (trace headers) then `body` (bytes, or an open file read from 0)."""
+
+    prefix: bytes
+    body: bytes | BinaryIO
+    size_bytes: int
+    """Of prefix and body together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A message file written and fsynced in `tmp/`, not yet visible. `discard` it or pass it to `append`."""
+
+    path: str
+    size_bytes: int
+    rendered: Rendered
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """One message for one mailbox of one account."""
+
+    staged: Staged
+    mailbox: MailboxId | str
+    """An id, or a name (made when absent only for INBOX and special-use mailboxes)."""
+    flags: int = 0
+    """System flags only; keywords by name below."""
+    keywords: tuple[str, ...] = ()
+    internal_seconds: int | None = None
+    """None: now."""
+
+
+class Account(Protocol):
+    """One account's mailboxes. Handles are cheap to get and safe from any thread; sessions keep none while idle."""
+
+    # mailboxes
+    def mailboxes(self) -> Sequence[MailboxInfo]:
+        """All of them, by name; INBOX first."""
+        ...
+
+    def mailbox(self, name: str) -> MailboxInfo:
+        """By name (INBOX in any case); `store.no_such_mailbox`."""
+        ...
+
+    def create(self, name: str, special_use: SpecialUse | None = None) -> MailboxInfo:
+        """RFC 9051 6.3.4; missing parents are made too; `store.mailbox_exists`, `store.bad_name`."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """With its children; renaming INBOX moves its messages. RFC 9051 6.3.6. Ids and UIDs stay."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """One mailbox; `store.has_children` never: children stay; INBOX: `store.bad_name`."""
+        ...
+
+    def subscribe(self, name: str, subscribed: bool) -> None:
+        """Subscriptions survive deletion of the mailbox. RFC 9051 6.3.7."""
+        ...
+
+    def subscriptions(self) -> Sequence[str]:
+        """Subscribed names, existing or not."""
+        ...
+
+    # reading
+    def snapshot(self, mailbox_id: MailboxId) -> Snapshot:
+        """Synchronises with files other programs put there, then the whole flag state."""
+        ...
+
+    def claim_recent(self, mailbox_id: MailboxId) -> Uid:
+        """The first recent UID, and from now on nobody's else: for SELECT, not EXAMINE."""
+        ...
+
+    def changes(self, mailbox_id: MailboxId, since: Modseq) -> Changes:
+        """What happened after `since`; also picks up files that other programs put there."""
+        ...
+
+    def messages(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> Sequence[Message]:
+        """Rows without rendered columns; missing UIDs are left out."""
+        ...
+
+    def rendered(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], columns: Sequence[str]
+    ) -> Iterator[tuple[object, ...]]:
+        """(uid, column...) ascending by UID, in one query per 500; columns are fields of `Message` and `Rendered`."""
+        ...
+
+    def open_message(self, mailbox_id: MailboxId, uid: Uid) -> BinaryIO:
+        """The stored file, unbuffered, for pread; `store.no_such_message` when expunged."""
+        ...
+
+    # writing
+    def append(self, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
+        """All in one transaction and one directory fsync; one over quota fails alone. Consumes the staged files."""
+        ...
+
+    def store_flags(
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        mode: FlagMode,
+        flags: int,
+        keywords: Sequence[str] = (),
+        unchanged_since: Modseq | None = None,
+    ) -> StoreResult:
+        """Missing UIDs are passed over; a message whose flags do not change keeps its modseq and is not in `changed`."""
+        ...
+
+    def copy(self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId, *, move: bool = False) -> Copied:
+        """Hard links, one transaction; all or nothing; `store.over_quota`."""
+        ...
+
+    def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None) -> Sequence[Uid]:
+        """Removes those with \\Deleted (of `uids`, or of all when None); the UIDs removed."""
+        ...
+
+    def usage(self) -> tuple[int, int]:
+        """(bytes, messages) of the account, as the quota counts them."""
+        ...
+
+
+class Store(Protocol):
+    """All accounts on this machine."""
+
+    def account(self, ref: AccountRef) -> Account:
+        """Opens (and makes when absent, with INBOX and the special-use mailboxes) an account's store."""
+        ...
+
+    def stage(self, ref: AccountRef, content: Content) -> Staged:
+        """Write and fsync into the account's `tmp/`, rendering it meanwhile. One stage serves many recipients."""
+        ...
+
+    def link(self, staged: Staged, ref: AccountRef) -> Staged:
+        """The same inode in another account's `tmp/`."""
+        ...
+
+    def discard(self, staged: Staged) -> None:
+        """Remove a staged file that will not be appended."""
+        ...
+
+    def remove_account(self, ref: AccountRef) -> str:
+        """Take an account's mail out of service: its folder moves to `trash/`; the new place. D22."""
+        ...
+
+    def rebuild(self, ref: AccountRef, progress: Callable[[int], None] | None = None) -> int:
+        """Throw the index away and make it anew from the tree alone; the number of messages."""
+        ...
+
+    def check(self, ref: AccountRef) -> Sequence[str]:
+        """Compare index and tree, file by file; one sentence for each difference."""
+        ...

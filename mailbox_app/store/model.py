@@ -1,0 +1,151 @@
+"""The store's values: flags, messages, mailboxes, changes. Plain data, no I/O.
+
+A message's flags are one integer: bits 0 to 4 are the system flags below, bit 8 + n is keyword n of its mailbox
+(`MailboxInfo.keywords[n]`, at most 26, the letters a to z of its file name). \\Recent is not stored: a session
+derives it from `first_recent_uid`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntFlag, StrEnum
+
+from mailbox_app.ids import MailboxId, Modseq, Uid
+
+
+class SystemFlag(IntFlag):
+    """The bits of a message's flags integer that every mailbox has."""
+
+    SEEN = 1
+    ANSWERED = 2
+    FLAGGED = 4
+    DELETED = 8
+    DRAFT = 16
+
+
+KEYWORD_SHIFT = 8
+MAX_KEYWORDS = 26
+
+
+class SpecialUse(StrEnum):
+    """RFC 6154 roles, without the backslash."""
+
+    ARCHIVE = "Archive"
+    DRAFTS = "Drafts"
+    JUNK = "Junk"
+    SENT = "Sent"
+    TRASH = "Trash"
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxInfo:
+    """One mailbox as LIST and STATUS want it. `name` is Unicode with `/` between levels; INBOX is upper case."""
+
+    mailbox_id: MailboxId
+    name: str
+    uidvalidity: int
+    uidnext: Uid
+    highest_modseq: Modseq
+    message_count: int
+    unseen_count: int
+    deleted_count: int
+    size_bytes: int
+    first_recent_uid: Uid
+    """UIDs from here on have been shown to no read-write session yet."""
+    subscribed: bool
+    special_use: SpecialUse | None
+    keywords: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a delivery computes once, so that no listing ever opens the file again."""
+
+    envelope: bytes
+    """The IMAP ENVELOPE value with its parentheses; strings are quoted or literals."""
+    bodystructure: bytes
+    """The IMAP BODYSTRUCTURE value with extension data."""
+    body: bytes
+    """The IMAP BODY value (without extension data)."""
+    header: bytes
+    """The raw header block with its empty line, at most 256 KiB stored; longer ones are read from the file."""
+    parts: bytes
+    """The encoded part table: byte ranges of every MIME part (see `proto.mime`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One row of the index without its rendered columns."""
+
+    uid: Uid
+    modseq: Modseq
+    flags: int
+    size_bytes: int
+    internal_seconds: int
+    """INTERNALDATE as seconds since 1970 (UTC)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a session keeps of its selected mailbox: parallel arrays, ascending by UID."""
+
+    info: MailboxInfo
+    uids: array[int]
+    """typecode I."""
+    flags: array[int]
+    """typecode Q, see the module's head."""
+    modseqs: array[int]
+    """typecode Q."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened to one mailbox after a modseq, from the modseq log; `changed` holds new messages too."""
+
+    changed: Sequence[tuple[Uid, int, Modseq]]
+    """(uid, flags, modseq), ascending by UID; the last state only."""
+    expunged: Sequence[Uid]
+    """Ascending; also of messages the asker never saw."""
+    highest_modseq: Modseq
+    uidnext: Uid
+    keywords: tuple[str, ...]
+    exists: bool
+    """False: the mailbox was deleted."""
+
+
+class FlagMode(StrEnum):
+    """How STORE combines."""
+
+    REPLACE = ""
+    ADD = "+"
+    REMOVE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where a message went; RFC 4315 APPENDUID."""
+
+    mailbox_id: MailboxId
+    uidvalidity: int
+    uid: Uid
+    modseq: Modseq
+
+
+@dataclass(frozen=True, slots=True)
+class StoreResult:
+    """Outcome of a flag change: what is now, and what UNCHANGEDSINCE refused. RFC 7162 3.1.3."""
+
+    changed: Sequence[tuple[Uid, int, Modseq]]
+    modified: Sequence[Uid]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Outcome of COPY or MOVE: parallel source and destination UIDs. RFC 4315 COPYUID."""
+
+    uidvalidity: int
+    source_uids: Sequence[Uid]
+    target_uids: Sequence[Uid]
+    expunged_modseq: Modseq | None = None
