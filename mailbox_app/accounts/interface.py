@@ -35,7 +35,7 @@ class Directory(Protocol):
         ...
 
     def owns(self, account: Account, address: str) -> bool:
-        """Whether the account may send as this address: its own (with any +detail) or an alias that leads to it alone or with others."""
+        """Whether the account may send as this address: its own (with any +detail) or an alias that leads to it."""
         ...
 
     def dkim_keys(self, domain: str) -> Sequence[DkimKey]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
+from mailbox_app.proto.message import Rendered
 from mailbox_app.store.model import (
     Appended,
     Changes,
@@ -21,7 +22,6 @@ from mailbox_app.store.model import (
     FlagMode,
     MailboxInfo,
     Message,
-    Rendered,
     Snapshot,
     SpecialUse,
     StoreResult,

@@ -60,22 +60,6 @@ class MailboxInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """What a delivery computes once, so that no listing ever opens the file again."""
-
-    envelope: bytes
-    """The IMAP ENVELOPE value with its parentheses; strings are quoted or literals."""
-    bodystructure: bytes
-    """The IMAP BODYSTRUCTURE value with extension data."""
-    body: bytes
-    """The IMAP BODY value (without extension data)."""
-    header: bytes
-    """The raw header block with its empty line, at most 256 KiB stored; longer ones are read from the file."""
-    parts: bytes
-    """The encoded part table: byte ranges of every MIME part (see `proto.mime`)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Message:
     """One row of the index without its rendered columns."""
 
