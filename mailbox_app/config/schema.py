@@ -106,6 +106,8 @@ class Delivery(_Section, frozen=True):
     """Extra trust for test networks."""
     allow_private_addresses: bool = False
     """MX that resolve to loopback or private networks are refused unless true."""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 25
+    """The port of other mail servers; another one than 25 only makes sense in a test network."""
     smarthost: str = ""
     """The "host:port" that takes all outgoing mail; empty: deliver by MX."""
 
