@@ -1,0 +1,266 @@
+"""Names to answers: the one way this server asks DNS.
+
+`Resolver` is the seam; `DnsResolver` asks recursive servers over UDP, over TCP when an answer was cut, under one deadline per
+question. Answers are kept for their TTL, absent names by their SOA minimum, failures for half a minute; equal questions
+asked at the same time travel once. A name that does not exist is an answer; only "could not find out" is a
+`ResolveError`. When no server answers at all, questions fail at once for a few seconds, so an unreachable DNS does not
+cost each message the whole deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+import dns.rdtypes.txtbase
+import dns.resolver
+
+from mailbox_app.clock import Clock
+from mailbox_app.errors import ResolveError
+
+_TTL_FLOOR_SECONDS = 5.0
+_TTL_CEILING_SECONDS = 86_400.0
+_NEGATIVE_CEILING_SECONDS = 3_600.0
+_NEGATIVE_DEFAULT_SECONDS = 60.0
+"""For absent names whose answer carries no SOA."""
+_FAILURE_SECONDS = 30.0
+_CACHE_ENTRIES = 10_000
+_FIRST_TRY_SECONDS = 1.5
+"""A lost datagram is asked again after this long; the wait doubles."""
+_SILENT_QUESTIONS = 3
+_SILENCE_SECONDS = 5.0
+_PAYLOAD_BYTES = 1232
+"""The EDNS size that is never fragmented (DNS flag day 2020)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What DNS said about one name and type."""
+
+    records: Sequence[str] = ()
+    """In presentation form; TXT: the joined strings, one character per octet; MX: "10 host."."""
+    authenticated: bool = False
+    """The AD bit of the answer: only worth something over a trusted path to a validating server."""
+    exists: bool = True
+    """False: there is no such name (NXDOMAIN)."""
+
+
+class Resolver(Protocol):
+    """Asks DNS."""
+
+    async def query(self, name: str, rdtype: str) -> Answer:
+        """The records of `name`; aliases are followed. Raises `ResolveError` when no answer could be had."""
+        ...
+
+
+async def lookup_addresses(resolver: Resolver, name: str) -> Sequence[str]:
+    """IPv4 and IPv6 addresses of a name, the families alternating, IPv4 first; empty when it has none.
+
+    One family that answers is enough; `ResolveError` when nothing is known and one family could not be asked.
+    """
+    results = await asyncio.gather(resolver.query(name, "A"), resolver.query(name, "AAAA"), return_exceptions=True)
+    failure: ResolveError | None = None
+    families: list[Sequence[str]] = []
+    for result in results:
+        if isinstance(result, ResolveError):
+            failure = result
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            families.append(result.records)
+    found = [address for addresses in families for address in addresses]
+    if failure is not None and not found:
+        raise failure
+    if len(families) == 2:
+        longest = max(map(len, families))
+        found = [family[place] for place in range(longest) for family in families if place < len(family)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    address: str
+    port: int
+
+
+_Key = tuple[str, str]
+
+
+class DnsResolver:
+    """The resolver over dnspython. `servers` are "address", "address:port" or "[v6]:port"; none: those of the system."""
+
+    def __init__(self, servers: Sequence[str], timeout_seconds: float, clock: Clock) -> None:
+        self._servers = [_parse_server(text) for text in servers] or _system_servers()
+        self._timeout_seconds = timeout_seconds
+        self._clock = clock
+        self._cache: OrderedDict[_Key, tuple[float, Answer | None]] = OrderedDict()
+        self._running: dict[_Key, asyncio.Task[Answer]] = {}
+        self._best = 0
+        self._silent = 0
+        self._silent_until = 0.0
+
+    async def query(self, name: str, rdtype: str) -> Answer:
+        """The records of `name`; aliases are followed."""
+        key = (name.lower().rstrip("."), rdtype.upper())
+        cached = self._cached(key)
+        if cached is not None:
+            return cached
+        try:
+            question = dns.name.from_text(key[0])
+        except (dns.exception.DNSException, UnicodeError):
+            return Answer(exists=False)
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._fetch(key, question))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._finished(key, done))
+        return await asyncio.shield(task)  # one caller that gives up does not take the answer from the others
+
+    def _cached(self, key: _Key) -> Answer | None:
+        entry = self._cache.get(key)
+        if entry is None:
+            return None
+        until, answer = entry
+        if until <= self._clock.monotonic_seconds():
+            del self._cache[key]
+            return None
+        self._cache.move_to_end(key)
+        if answer is None:
+            raise _failure(key, "did not answer a moment ago")
+        return answer
+
+    def _keep(self, key: _Key, answer: Answer | None, seconds: float) -> None:
+        self._cache[key] = (self._clock.monotonic_seconds() + seconds, answer)
+        self._cache.move_to_end(key)
+        if len(self._cache) > _CACHE_ENTRIES:
+            self._cache.popitem(last=False)
+
+    def _finished(self, key: _Key, task: asyncio.Task[Answer]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()  # every caller may have gone; the failure is in the cache
+
+    async def _fetch(self, key: _Key, question: dns.name.Name) -> Answer:
+        if self._clock.monotonic_seconds() < self._silent_until:
+            raise _failure(key, "no DNS server answers")
+        try:
+            response = await self._ask(key, question)
+            answer, seconds = _read(response, key[1])
+        except ResolveError:
+            self._keep(key, None, _FAILURE_SECONDS)
+            raise
+        except (dns.exception.DNSException, ValueError) as error:
+            self._keep(key, None, _FAILURE_SECONDS)
+            raise _failure(key, "the answer is malformed") from error
+        self._keep(key, answer, seconds)
+        return answer
+
+    async def _ask(self, key: _Key, question: dns.name.Name) -> dns.message.Message:
+        """The first useful response of any server before the deadline."""
+        query = dns.message.make_query(question, key[1], use_edns=0, payload=_PAYLOAD_BYTES)
+        query.flags |= dns.flags.AD  # RFC 6840 5.7: asks for the AD bit without the signatures
+        refused: set[int] = set()
+        wait = _FIRST_TRY_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_seconds):
+                while len(refused) < len(self._servers):
+                    for number in self._order():
+                        if number in refused:
+                            continue
+                        response, answered = await _exchange(query, self._servers[number], wait)
+                        if response is not None:
+                            self._best, self._silent = number, 0
+                            return response
+                        if answered:
+                            refused.add(number)
+                    wait *= 2
+        if refused or not self._servers:
+            self._silent = 0
+            raise _failure(key, "the DNS servers refused or failed")
+        self._silent += 1
+        if self._silent >= _SILENT_QUESTIONS:
+            self._silent_until = self._clock.monotonic_seconds() + _SILENCE_SECONDS
+        raise _failure(key, "no DNS server answered in time")
+
+    def _order(self) -> list[int]:
+        numbers = list(range(len(self._servers)))
+        return numbers[self._best :] + numbers[: self._best]
+
+
+async def _exchange(
+    query: dns.message.Message, server: _Server, timeout_seconds: float
+) -> tuple[dns.message.Message | None, bool]:
+    """(useful response or None, whether the server gave any answer)."""
+    try:
+        response, _ = await dns.asyncquery.udp_with_fallback(
+            query, server.address, timeout_seconds, server.port, ignore_unexpected=True, ignore_errors=True
+        )
+    except dns.exception.Timeout:
+        return None, False
+    except (dns.exception.DNSException, OSError, EOFError):
+        return None, True
+    if response.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return response, True
+    return None, True
+
+
+def _read(response: dns.message.Message, rdtype: str) -> tuple[Answer, float]:
+    """The answer and for how many seconds it may be kept."""
+    assert isinstance(response, dns.message.QueryMessage)
+    authenticated = bool(response.flags & dns.flags.AD)
+    chain = response.resolve_chaining()
+    if chain.answer is None:
+        seconds: float = chain.minimum_ttl
+        if not any(rrset.rdtype == dns.rdatatype.SOA for rrset in response.authority):
+            seconds = _NEGATIVE_DEFAULT_SECONDS
+        exists = response.rcode() != dns.rcode.NXDOMAIN
+        return Answer((), authenticated, exists), _bounded(seconds, _NEGATIVE_CEILING_SECONDS)
+    records = tuple(_present(rdata) for rdata in chain.answer)
+    return Answer(records, authenticated), _bounded(chain.minimum_ttl, _TTL_CEILING_SECONDS)
+
+
+def _present(rdata: dns.rdata.Rdata) -> str:
+    if isinstance(rdata, dns.rdtypes.txtbase.TXTBase):
+        return b"".join(rdata.strings).decode("latin-1")
+    return rdata.to_text()
+
+
+def _bounded(seconds: float, ceiling: float) -> float:
+    return min(max(seconds, _TTL_FLOOR_SECONDS), ceiling)
+
+
+def _failure(key: _Key, why: str) -> ResolveError:
+    return ResolveError(
+        "dns.failed", f"DNS lookup failed: {why}", temporary=True, fields={"name": key[0], "rdtype": key[1]}
+    )
+
+
+def _parse_server(text: str) -> _Server:
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]")
+        return _Server(str(ipaddress.ip_address(address)), int(port.lstrip(":") or 53))
+    if text.count(":") == 1:
+        address, _, port = text.partition(":")
+        return _Server(str(ipaddress.ip_address(address)), int(port))
+    return _Server(str(ipaddress.ip_address(text)), 53)
+
+
+def _system_servers() -> list[_Server]:
+    try:
+        system = dns.resolver.Resolver(configure=True)
+    except dns.resolver.NoResolverConfiguration:
+        return []
+    return [_Server(str(server), system.port) for server in system.nameservers]
