@@ -1,0 +1,117 @@
+"""The server's metrics, prefix `mailserver_`, shared between processes through memory-mapped files.
+
+`share(directory, role)` is called once in each process before its `Metrics()` is made: from then on values live in
+files named after the role, so a restarted front goes on counting where the killed one stopped, while its gauges start
+at zero. One process reads all files at a scrape. Without `share` the values live in memory (tests, tools).
+An increment costs 0.6 us shared and 0.3 us in memory; `labels()` adds 1 us, so hot paths keep the labelled child.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+_DURATION_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86_400.0)
+"""Seconds from acceptance to the last hop: from local (milliseconds) to a day of retries."""
+
+
+class Metrics:
+    """All metrics of the server. Makes its own registry, so that many may live side by side."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        self.messages_received = Counter(
+            "mailserver_messages_received", "Messages accepted from other servers.", registry=registry
+        )
+        self.messages_sent = Counter(
+            "mailserver_messages_sent", "Recipients delivered to other servers.", registry=registry
+        )
+        self.messages_rejected = Counter(
+            "mailserver_messages_rejected", "Messages or recipients refused.", ["reason"], registry=registry
+        )
+        self.messages_bounced = Counter(
+            "mailserver_messages_bounced", "Recipients that failed for good.", registry=registry
+        )
+        self.messages_queued = Counter(
+            "mailserver_messages_queued", "Messages taken into the queue.", registry=registry
+        )
+        self.delivery_duration_seconds = Histogram(
+            "mailserver_delivery_duration_seconds",
+            "From acceptance to delivery.",
+            registry=registry,
+            buckets=_DURATION_BUCKETS,
+        )
+        self.delivery_retries = Counter("mailserver_delivery_retries", "Attempts that were put off.", registry=registry)
+        self.queue_depth = Gauge(
+            "mailserver_queue_depth", "Recipients in the queue.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.active_connections = Gauge(
+            "mailserver_active_connections",
+            "Open connections.",
+            ["protocol"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.connections = Counter("mailserver_connections", "Connections made.", ["protocol"], registry=registry)
+        self.auth_attempts = Counter(
+            "mailserver_auth_attempts", "Logins by result.", ["result", "protocol"], registry=registry
+        )
+        self.imap_commands = Counter("mailserver_imap_commands", "IMAP commands.", ["command"], registry=registry)
+        self.dav_requests = Counter("mailserver_dav_requests", "CalDAV and CardDAV requests.", registry=registry)
+        self.greylist_checks = Counter(
+            "mailserver_greylist_checks", "Greylist decisions.", ["result"], registry=registry
+        )
+        self.quota_exceeded = Counter(
+            "mailserver_quota_exceeded", "Messages refused for a full mailbox.", registry=registry
+        )
+        self.uptime_seconds = Gauge(
+            "mailserver_uptime_seconds", "Since the daemon started.", registry=registry, multiprocess_mode="livemax"
+        )
+        self.errors = Counter("mailserver_errors", "Unexpected errors; each has a log line.", registry=registry)
+
+
+def share(directory: Path, role: str) -> None:
+    """From now on metrics made in this process live in the directory's files of this role; before `Metrics()`.
+
+    The role must not hold `_`; one process at a time may have it.
+    """
+    directory.mkdir(mode=0o700, exist_ok=True)
+    for stale in directory.glob(f"gauge_*_{role}.db"):  # what a killed process held open is no more
+        stale.unlink()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # the library reads it whenever it opens a file
+    values.ValueClass = values.MultiProcessValue(lambda: role)  # type: ignore[no-untyped-call]
+
+
+def clear_shared(directory: Path) -> None:
+    """Forget an earlier daemon's values; before any process shares."""
+    for old in directory.glob("*.db"):
+        old.unlink()
+
+
+def exposition(metrics: Metrics, directory: Path | None) -> bytes:
+    """The text of /metrics: of all processes that share the directory; None: of this process."""
+    if directory is None:
+        return generate_latest(metrics.registry)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def total(metrics: Metrics, directory: Path | None, name: str) -> dict[str, float]:
+    """The samples of one gauge or counter over all processes, by the value of its first label ("" without)."""
+    registry = metrics.registry
+    if directory is not None:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
+    found: dict[str, float] = {}
+    for family in registry.collect():
+        for sample in family.samples:
+            if sample.name == name:
+                label = next(iter(sample.labels.values()), "")
+                found[label] = found.get(label, 0.0) + sample.value
+    return found
