@@ -1,0 +1,128 @@
+"""The outside world of the demo, on loopback: a DNS zone and remote mail servers, in a thread of their own.
+
+friend.example signs and publishes SPF and DKIM, and knows only bob; grey.example answers 451 to whom it meets first;
+slow.example takes its time. All mail servers listen on one port of different loopback addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import urllib.request
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import dkim
+
+from mailbox_app.demo.dns_server import DnsServer
+from mailbox_app.demo.remote_server import Behaviour, RemoteServer
+from mailbox_app.mailauth.dkim_keys import generate_key
+from mailbox_app.mailauth.dkim_sign import DkimSigner, SigningKey
+from mailbox_app.proto.dates import format_date
+
+T = TypeVar("T")
+
+FRIEND_ADDRESS = "127.0.0.3"
+GREY_ADDRESS = "127.0.0.4"
+SLOW_ADDRESS = "127.0.0.5"
+GREY_SECONDS = 2.0
+SLOW_SECONDS = 1.5
+
+
+class Internet:
+    """Starts on __enter__, stops on __exit__; its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="internet", daemon=True)
+        private_pem, public_txt = generate_key("ed25519")
+        self._key = SigningKey("friend.example", "demo", "ed25519", private_pem)
+        self._dns = DnsServer(_zone(public_txt))
+        self._servers: list[RemoteServer] = []
+        self.port = 0
+
+    @property
+    def dns_address(self) -> str:
+        """For the configuration's `dns.servers`."""
+        return self._dns.address
+
+    def __enter__(self) -> Internet:
+        self._thread.start()
+        self._call(self._start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._call(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def publish(self, name: str, rdtype: str, value: str) -> None:
+        """Put a record into the zone."""
+        self._dns.zone.setdefault((name.lower(), rdtype), []).append(value)
+
+    def received(self, address: str) -> list[bytes]:
+        """The messages that a remote server has taken for an address."""
+        return [message for server in self._servers for message in server.messages_for(address)]
+
+    def signed_greeting(self, recipient: str) -> bytes:
+        """A message from bob@friend.example with his server's DKIM signature."""
+        now = datetime.now(UTC)
+        header = (
+            b"From: Bob <bob@friend.example>\r\nTo: <%b>\r\nSubject: Lunch?\r\nDate: %b\r\nMessage-ID: <%d@friend.example>\r\n\r\n"
+            % (recipient.encode(), format_date(now), time.time_ns())
+        )
+        body = b"Tomorrow at noon?\r\n"
+        return DkimSigner().sign([self._key], header, body, int(now.timestamp())) + header + body
+
+    def verify_signatures(self, message: bytes) -> dict[str, bool]:
+        """Each DKIM signature of a message, by algorithm and selector, checked by dkimpy against the zone."""
+        results = {}
+        verifier = dkim.DKIM(message)
+        for index in range(sum(name.lower() == b"dkim-signature" for name, _ in verifier.headers)):
+            passed = verifier.verify(index, dnsfunc=self._txt)
+            fields = verifier.signature_fields
+            results[f"a={fields[b'a'].decode()} s={fields[b's'].decode()} d={fields[b'd'].decode()}"] = passed
+        return results
+
+    def get(self, port: int, path: str) -> str:
+        """A page of the appliance's metrics listener."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+            return str(response.read().decode())
+
+    def _txt(self, name: bytes, timeout: int = 5) -> bytes:
+        del timeout
+        records = self._dns.zone.get((name.decode().rstrip(".").lower(), "TXT"), [""])
+        return records[0].encode()
+
+    async def _start(self) -> None:
+        await self._dns.start()
+        friend = RemoteServer(Behaviour(hostname="mx.friend.example", known={"bob@friend.example"}))
+        grey = RemoteServer(Behaviour(hostname="mx.grey.example", greylist_seconds=GREY_SECONDS))
+        slow = RemoteServer(Behaviour(hostname="mx.slow.example", delay_seconds=SLOW_SECONDS))
+        self._servers = [friend, grey, slow]
+        self.port = await friend.start(FRIEND_ADDRESS, 0)
+        await grey.start(GREY_ADDRESS, self.port)
+        await slow.start(SLOW_ADDRESS, self.port)
+
+    async def _stop(self) -> None:
+        for server in self._servers:
+            await server.stop()
+        self._dns.close()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+
+def _zone(public_txt: str) -> dict[tuple[str, str], list[str]]:
+    zone = {
+        ("friend.example", "TXT"): [f"v=spf1 ip4:{FRIEND_ADDRESS} -all"],
+        ("_dmarc.friend.example", "TXT"): ["v=DMARC1; p=reject"],
+        ("demo._domainkey.friend.example", "TXT"): [public_txt],
+    }
+    for name, address in (("friend", FRIEND_ADDRESS), ("grey", GREY_ADDRESS), ("slow", SLOW_ADDRESS)):
+        zone[(f"{name}.example", "MX")] = [f"10 mx.{name}.example."]
+        zone[(f"mx.{name}.example", "A")] = [address]
+    return zone

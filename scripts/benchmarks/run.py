@@ -1,0 +1,175 @@
+"""One round of every benchmark, product and peer side by side in the same run, and one table at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import memory
+from peer import Peer
+from product import PASSWORD, Product
+
+HERE = Path(__file__).parent
+GOALS = {
+    "in mailbox/s, 10 KB, concurrency 1": ">= 1.5",
+    "in mailbox/s, 10 KB, concurrency 10": ">= 3.0",
+    "in mailbox/s, 10 KB, concurrency 50": ">= 4.0",
+    "in mailbox/s, 10 MB, concurrency 4": ">= 1.5",
+    "FETCH FLAGS s": "<= 2.0",
+    "FETCH ENVELOPE BODYSTRUCTURE s": "<= 0.8",
+    "FETCH all bodies s": "<= 1.5",
+    "APPEND 10 KB/s": ">= 1.0",
+}
+ABSOLUTE = {
+    "CPU ms a message, concurrency 1": "<= 2.0 ms",
+    "CPU ms a message, concurrency 10": "<= 2.0 ms",
+    "CPU ms a message, concurrency 50": "<= 2.0 ms",
+    "250 to EXISTS p99 ms": "<= 5 ms",
+    "memory just started MiB PSS": "<= 80 MiB",
+    "KiB an idle TLS connection": "<= 40 KiB",
+    "start to first greeting s": "<= 0.8 s",
+}
+
+
+class Side:
+    """One of the two servers under test, as the programs want it."""
+
+    def __init__(self, name: str, server: Product | Peer, password: str) -> None:
+        self.name, self.server, self.password = name, server, password
+        self.rows: dict[str, float] = {}
+
+    def program(self, script: str, *words: object) -> dict[str, Any]:
+        """Run one program; its JSON."""
+        command = [sys.executable, str(HERE / script), *map(str, words)]
+        environment = {**os.environ, "BENCH_TLS": "1"}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{script} failed against {self.name}")
+        report: dict[str, Any] = json.loads(done.stdout)
+        return report
+
+    @property
+    def pids(self) -> str:
+        """Root processes, for CPU and memory."""
+        return ",".join(map(str, self.server.pids))
+
+    def smtp(self, size: int, count: int, concurrency: str, runs: int) -> dict[str, Any]:
+        """Messages a second into the mailbox."""
+        ports = self.server.ports
+        login = f"127.0.0.1:{ports['imaps']}:u1@bench.test:{self.password}"
+        return self.program(
+            "smtp_bench.py", "127.0.0.1", ports["smtp"], "u1@bench.test", "--imap", login, "--count", count, "--size", size,
+            "--concurrency", concurrency, "--runs", runs, "--pids", self.pids, "--quiet", 10,
+        )["results"]  # fmt: skip
+
+    def mail_in(self, runs: int) -> None:
+        """10 KB messages at three concurrencies."""
+        for level, result in self.smtp(10240, 1000, "1,10,50", runs).items():
+            number = level[1:]
+            self.rows[f"in mailbox/s, 10 KB, concurrency {number}"] = result["mailbox_per_s"]["median"]
+            self.rows[f"CPU ms a message, concurrency {number}"] = result["server_cpu_ms_per_message"]
+
+    def large_mail(self, runs: int) -> None:
+        """10 MB messages."""
+        result = self.smtp(10_000_000, 20, "4", runs)["c4"]
+        self.rows["in mailbox/s, 10 MB, concurrency 4"] = result["mailbox_per_s"]["median"]
+
+    def imap(self, runs: int) -> None:
+        """Commands on the 10,000-message mailbox."""
+        where = ("127.0.0.1", self.server.ports["imaps"], "u2@bench.test", self.password)
+        filled = self.program("mailbox_fill.py", *where)
+        report = self.program("imap_bench.py", *where, "--runs", runs, "--pids", self.pids, "--quiet", 10)
+        names = {
+            "connect_to_greeting": "connect to greeting s", "login": "LOGIN s", "select": "SELECT s",
+            "fetch_flags": "FETCH FLAGS s", "fetch_list": "FETCH ENVELOPE BODYSTRUCTURE s", "fetch_headers": "FETCH four headers s",
+            "fetch_full": "FETCH all bodies s", "search_subject": "SEARCH SUBJECT s", "search_text": "SEARCH TEXT s",
+            "search_unseen": "SEARCH UNSEEN s", "store_seen": "STORE +FLAGS s", "copy": "COPY s", "expunge": "EXPUNGE s",
+        }  # fmt: skip
+        for key, name in names.items():
+            if "median_s" in report.get(key, {}):
+                self.rows[name] = report[key]["median_s"]
+        self.rows["APPEND 10 KB/s"] = report["append_10k"]["per_s"]
+        self.rows["APPEND mixed corpus/s"] = filled["append_per_s"]
+
+    def idle(self, connections: int) -> None:
+        """1,000 idle connections and how soon one hears of new mail."""
+        ports = self.server.ports
+        report = self.program(
+            "idle_bench.py", "127.0.0.1", ports["imaps"], "u1@bench.test", self.password, ports["smtp"], "u1@bench.test",
+            "--idle-user", "u%d@bench.test", "--connections", connections, "--pids", self.pids,
+        )  # fmt: skip
+        self.rows["KiB an idle TLS connection"] = report["pss_kib_per_connection"]
+        for key, name in (("accepted_to_exists_ms", "250 to EXISTS"), ("sent_to_exists_ms", "end of data to EXISTS")):
+            for percentile in ("p50", "p99"):
+                self.rows[f"{name} {percentile} ms"] = report[key][percentile]
+        self.rows["opening 1,000 connections s"] = report["open_all"]["s"]
+
+
+def cold_start(executable: str | None) -> float:
+    """Seconds from starting the product to its first greeting."""
+    with Product(0, executable) as product:
+        port = product.ports["smtp"]
+        product.stop()
+        text = product.config.read_text().replace('smtp = ["127.0.0.1:0"]', f'smtp = ["127.0.0.1:{port}"]')
+        product.config.write_text(text)
+        command = [sys.executable, str(HERE / "cold_start.py"), "127.0.0.1", str(port), "--", *product.command]
+        done = subprocess.run(
+            [*command, "--config", str(product.config), "serve"], stdout=subprocess.PIPE, text=True, check=True
+        )
+    return float(json.loads(done.stdout)["greeting_s"]["median"])
+
+
+def table(sides: list[Side]) -> str:
+    """The rows as a Markdown table; the ratio is product / peer."""
+    product, peer = sides[0].rows, (sides[1].rows if len(sides) > 1 else {})
+    lines = ["| what | product | Postfix + Dovecot | ratio | goal |", "|---|---|---|---|---|"]
+    for name, value in product.items():
+        other = peer.get(name)
+        ratio = f"{value / other:.2f}" if other else "-"
+        goal = GOALS.get(name) or ABSOLUTE.get(name, "")
+        lines.append(f"| {name} | {value:g} | {'-' if other is None else f'{other:g}'} | {ratio} | {goal} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one run of each instead of three")
+    parser.add_argument("--only", default="start,memory,smtp,large,imap,idle")
+    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--json", help="write the rows to this file too")
+    parser.add_argument("--executable", help="measure this frozen file instead of the source tree")
+    options = parser.parse_args()
+    parts, runs = options.only.split(","), 1 if options.quick else 3
+    with ExitStack() as stack:
+        sides = [Side("product", stack.enter_context(Product(20, options.executable)), PASSWORD)]
+        if not options.no_peer and shutil.which("postfix") and shutil.which("dovecot"):
+            sides.append(Side("peer", stack.enter_context(Peer()), "bench"))
+        if "memory" in parts:  # before anything else has grown it
+            sides[0].server.stop(), sides[0].server.start()
+            sides[0].rows["memory just started MiB PSS"] = memory.memory(sides[0].server.pids)["pss_mib"]
+        for part, measure in (
+            ("smtp", lambda side: side.mail_in(runs)),
+            ("large", lambda side: side.large_mail(runs)),
+            ("imap", lambda side: side.imap(runs)),
+            ("idle", lambda side: side.idle(1000)),
+        ):
+            for side in sides if part in parts else ():
+                print(f"== {part}: {side.name}", file=sys.stderr, flush=True)
+                measure(side)
+        if "start" in parts:
+            sides[0].rows["start to first greeting s"] = cold_start(options.executable)
+        print(table(sides))
+        if options.json:
+            Path(options.json).write_text(json.dumps({side.name: side.rows for side in sides}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
