@@ -1,0 +1,336 @@
+"""The directory over `directory.db`: the reads of `interface.Directory`, and the writers behind the control methods.
+
+Reads may be called on the loop: answers are kept in memory and every read first asks SQLite's data version (microseconds),
+so a change made by any process is seen by the next call. A change is durable when its writer returns and is refused whole
+when it breaks a rule (`account.exists`, `account.no_such_domain`, ...). Writers are slow: call them through `db.offload`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+
+from mailbox_app.accounts import routing, tables
+from mailbox_app.accounts.addresses import (
+    canonical,
+    canonical_domain,
+    check_account_address,
+    check_alias_address,
+    check_domain,
+    check_target,
+)
+from mailbox_app.accounts.memory import RememberedReads
+from mailbox_app.accounts.model import Account, AccountState, Alias, DkimKey, Domain, Resolved
+from mailbox_app.accounts.tables import Credential, Removed
+from mailbox_app.clock import Clock, SystemClock
+from mailbox_app.db.sqlite import Database
+from mailbox_app.errors import AccountError
+from mailbox_app.ids import AccountId
+
+_MAX_TARGETS = 500
+_TRASH_DAYS = 30
+_LOGIN_FLUSH_SECONDS = 60.0
+
+
+class SqliteDirectory:
+    """Domains, accounts, aliases and signing keys in one SQLite file. Safe from any thread, not across a fork."""
+
+    def __init__(self, path: str | os.PathLike[str], clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._database = Database(path, tables.MIGRATIONS)
+        self._held = ExitStack()
+        self._reads = RememberedReads(self._held.enter_context(self._database.reading()))
+        self._logins: dict[AccountId, int] = {}
+        self._logins_flushed = self._clock.monotonic_seconds()
+
+    def close(self) -> None:
+        """Write what was recorded and close the file."""
+        self.flush_logins()
+        self._held.close()
+        self._database.close()
+
+    # reading
+
+    def is_local_domain(self, domain: str) -> bool:
+        """Whether mail for this domain ends here."""
+        return self._reads.has_domain(canonical_domain(domain))
+
+    def resolve(self, address: str) -> Resolved:
+        """Aliases followed (loops and depth bounded), duplicates removed; bare `postmaster` means ours."""
+        return self._reads.get(("resolve", address), lambda _: routing.resolve(self._reads, address))
+
+    def account(self, address: str) -> Account | None:
+        """The account with exactly this address."""
+        return self._reads.account_at("@".join(canonical(address)))
+
+    def account_by_id(self, account_id: AccountId) -> Account | None:
+        """The account with this id."""
+        return self._reads.get(("id", account_id), lambda connection: tables.account_with_id(connection, account_id))
+
+    def owns(self, account: Account, address: str) -> bool:
+        """Whether the account may send as this address: its own (with any +detail) or an alias that leads to it."""
+        return any(found.account_id == account.account_id for found in self.resolve(address).accounts)
+
+    def dkim_keys(self, domain: str) -> Sequence[DkimKey]:
+        """Active signing keys of a domain."""
+        name = canonical_domain(domain)
+        return self._reads.get(
+            ("dkim", name), lambda connection: tuple(tables.dkim_keys(connection, name, active_only=True))
+        )
+
+    def credential(self, address: str) -> Credential | None:
+        """What a login as this address is checked against."""
+        name = "@".join(canonical(address))
+        return self._reads.get(("credential", name), lambda connection: tables.credential(connection, name))
+
+    def existing(self, address: str) -> Account:
+        """As `account`, but `account.no_such_address` for an unknown one."""
+        account = self.account(address)
+        if account is None:
+            raise AccountError("account.no_such_address", f"there is no account {'@'.join(canonical(address))}")
+        return account
+
+    def domains(self) -> Sequence[Domain]:
+        """All, by name."""
+        with self._database.reading() as connection:
+            return tables.domains(connection)
+
+    def domain(self, name: str) -> Domain:
+        """One domain with its counts; `account.no_such_domain`."""
+        with self._database.reading() as connection:
+            found = tables.domains(connection, canonical_domain(name))
+        if not found:
+            raise _no_such_domain(canonical_domain(name))
+        return found[0]
+
+    def accounts(self, domain: str | None = None) -> Sequence[Account]:
+        """All, by address, without removed ones."""
+        with self._database.reading() as connection:
+            return tables.accounts(connection, None if domain is None else canonical_domain(domain))
+
+    def aliases(self, domain: str | None = None) -> Sequence[Alias]:
+        """All, by address."""
+        with self._database.reading() as connection:
+            return tables.aliases(connection, None if domain is None else canonical_domain(domain))
+
+    def all_dkim_keys(self, domain: str) -> Sequence[DkimKey]:
+        """Also retired ones."""
+        with self._database.reading() as connection:
+            return tables.dkim_keys(connection, canonical_domain(domain), active_only=False)
+
+    def removed_accounts(self, address: str | None = None) -> Sequence[Removed]:
+        """The trash, newest first."""
+        with self._database.reading() as connection:
+            return tables.removed_accounts(connection, None if address is None else "@".join(canonical(address)))
+
+    # domains
+
+    def add_domain(self, name: str) -> Domain:
+        """`account.domain_exists`, `account.bad_address`."""
+        name = check_domain(name)
+        with self._database.transaction() as connection:
+            if not tables.insert_domain(connection, name, self._now()):
+                raise AccountError("account.domain_exists", f"{name} is one of our domains already")
+            tables.bump(connection)
+        return self.domain(name)
+
+    def remove_domain(self, name: str) -> Domain:
+        """With its signing keys; `account.domain_in_use` while it has accounts or aliases."""
+        domain = self.domain(name)
+        with self._database.transaction() as connection:
+            users, aliases = len(tables.accounts(connection, domain.name)), len(tables.aliases(connection, domain.name))
+            if users or aliases:
+                raise AccountError(
+                    "account.domain_in_use",
+                    f"{domain.name} still has {users} account(s) and {aliases} alias(es)",
+                    fields={"remedy": "Remove them first."},
+                )
+            tables.delete_domain(connection, domain.name)
+            tables.bump(connection)
+        return domain
+
+    # accounts
+
+    def add_account(self, address: str, password_hash: str, quota_bytes: int = 0) -> Account:
+        """`account.exists` when an account or an alias has the address; `account.no_such_domain`."""
+        address = check_account_address(address)
+        _check_quota(quota_bytes)
+        with self._database.transaction() as connection:
+            _check_free(connection, address)
+            account_id = tables.insert_account(connection, address, password_hash, quota_bytes, self._now())
+            tables.bump(connection)
+        return self._existing_id(account_id)
+
+    def set_password(self, address: str, password_hash: str) -> Account:
+        """All remembered logins become void."""
+        return self._change(
+            address, lambda connection, account_id: tables.update_password(connection, account_id, password_hash)
+        )
+
+    def set_quota(self, address: str, quota_bytes: int) -> Account:
+        """0: no limit."""
+        _check_quota(quota_bytes)
+        return self._change(
+            address, lambda connection, account_id: tables.update_quota(connection, account_id, quota_bytes)
+        )
+
+    def set_state(self, address: str, state: AccountState) -> Account:
+        """ACTIVE or DISABLED; removal has its own call."""
+        if state is AccountState.REMOVED:
+            raise AccountError("account.bad_state", "an account is removed by remove_account")
+        return self._change(
+            address, lambda connection, account_id: tables.update_state(connection, account_id, state, None)
+        )
+
+    def remove_account(self, address: str) -> Account:
+        """Into the trash for 30 days: no login, no mail. The store moves its mail; tell where by `set_removed_place`."""
+        account = self.existing(address)
+        with self._database.transaction() as connection:
+            tables.update_state(connection, account.account_id, AccountState.REMOVED, self._now())
+            tables.bump(connection)
+        return account
+
+    def set_removed_place(self, account_id: AccountId, place: str) -> None:
+        """Where a removed account's mail lies now; "" after it went back."""
+        with self._database.transaction() as connection:
+            tables.update_removed_place(connection, account_id, place)
+
+    def restore_account(self, account_id: AccountId) -> Account:
+        """Out of the trash; `account.exists` when its address was given away meanwhile, `account.no_such_domain`."""
+        with self._database.transaction() as connection:
+            found = [entry for entry in tables.removed_accounts(connection) if entry.account.account_id == account_id]
+            if not found:
+                raise AccountError("account.not_removed", "this account is not in the trash")
+            _check_free(connection, found[0].account.address)
+            tables.update_state(connection, account_id, AccountState.ACTIVE, None)
+            tables.bump(connection)
+        return self._existing_id(account_id)
+
+    def expired_removals(self) -> Sequence[Removed]:
+        """Accounts whose 30 days in the trash are over."""
+        limit = self._clock.now() - timedelta(days=_TRASH_DAYS)
+        return [entry for entry in self.removed_accounts() if entry.removed_at <= limit]
+
+    def forget_account(self, account_id: AccountId) -> None:
+        """Drop a removed account for good; its id is never used again."""
+        with self._database.transaction() as connection:
+            tables.delete_account(connection, account_id)
+
+    def rehash(self, credential: Credential, password_hash: str) -> None:
+        """The same password under newer parameters; without effect when it was changed meanwhile."""
+        with self._database.transaction() as connection:
+            tables.replace_hash(connection, credential.account.account_id, credential.version, password_hash)
+            tables.bump(connection)
+
+    # last logins
+
+    def record_login(self, account_id: AccountId, at: datetime) -> bool:
+        """Remember in memory; True when a minute has passed and `flush_logins` should be called off the loop."""
+        self._logins[account_id] = int(at.timestamp())
+        return self._clock.monotonic_seconds() - self._logins_flushed >= _LOGIN_FLUSH_SECONDS
+
+    def flush_logins(self) -> None:
+        """Write remembered logins in one transaction; losing the last minute of them in a crash is fine."""
+        self._logins_flushed = self._clock.monotonic_seconds()
+        logins, self._logins = self._logins, {}
+        if logins:
+            with self._database.transaction() as connection:
+                tables.update_logins(connection, [(seconds, account_id) for account_id, seconds in logins.items()])
+
+    # aliases
+
+    def add_alias(self, address: str, targets: Sequence[str]) -> Alias:
+        """A new alias, or new targets for one that is there; `@domain` is the catch-all."""
+        address = check_alias_address(address)
+        checked = tuple(dict.fromkeys(check_target(target) for target in targets if target.strip()))
+        if not 1 <= len(checked) <= _MAX_TARGETS:
+            raise AccountError("account.bad_targets", f"an alias leads to 1 to {_MAX_TARGETS} addresses")
+        with self._database.transaction() as connection:
+            if tables.alias_at(connection, address) is None:
+                _check_free(connection, address)
+            tables.insert_alias(connection, address, checked, self._now())
+            tables.bump(connection)
+        return self.alias(address)
+
+    def alias(self, address: str) -> Alias:
+        """The alias with this address; `account.no_such_alias`."""
+        found = self._reads.alias_at("@".join(canonical(address)))
+        if found is None:
+            raise AccountError("account.no_such_alias", f"there is no alias {'@'.join(canonical(address))}")
+        return found
+
+    def remove_alias(self, address: str) -> Alias:
+        """`account.no_such_alias`."""
+        alias = self.alias(address)
+        with self._database.transaction() as connection:
+            tables.delete_alias(connection, alias.address)
+            tables.bump(connection)
+        return alias
+
+    # signing keys
+
+    def add_dkim_key(self, key: DkimKey) -> None:
+        """`account.selector_exists`, `account.no_such_domain`."""
+        with self._database.transaction() as connection:
+            if not tables.has_domain(connection, key.domain):
+                raise _no_such_domain(key.domain)
+            if not tables.insert_dkim_key(connection, key):
+                raise AccountError(
+                    "account.selector_exists",
+                    f"{key.domain} has or had a key with selector {key.selector}",
+                    fields={"remedy": "Choose another selector: a selector is never used twice."},
+                )
+            tables.bump(connection)
+
+    def retire_dkim_key(self, domain: str, selector: str) -> DkimKey:
+        """The key signs no more; `account.no_such_key`."""
+        name = canonical_domain(domain)
+        if not any(key.selector == selector for key in self.all_dkim_keys(name)):
+            raise AccountError("account.no_such_key", f"{name} has no key with selector {selector}")
+        with self._database.transaction() as connection:
+            tables.retire_dkim_key(connection, name, selector)
+            tables.bump(connection)
+        return next(key for key in self.all_dkim_keys(name) if key.selector == selector)
+
+    def _now(self) -> int:
+        return int(self._clock.epoch_seconds())
+
+    def _change(self, address: str, change: Callable[[sqlite3.Connection, AccountId], None]) -> Account:
+        account = self.existing(address)
+        with self._database.transaction() as connection:
+            change(connection, account.account_id)
+            tables.bump(connection)
+        return self._existing_id(account.account_id)
+
+    def _existing_id(self, account_id: AccountId) -> Account:
+        account = self.account_by_id(account_id)
+        if account is None:
+            raise AccountError("account.no_such_address", "the account is gone meanwhile")
+        return account
+
+
+def _check_free(connection: sqlite3.Connection, address: str) -> None:
+    """Inside the transaction, so that two operators cannot give one address away twice."""
+    domain = address.rpartition("@")[2]
+    if not tables.has_domain(connection, domain):
+        raise _no_such_domain(domain)
+    if tables.account_at(connection, address) is not None:
+        raise AccountError("account.exists", f"there is an account {address} already")
+    if tables.alias_at(connection, address) is not None:
+        raise AccountError("account.exists", f"{address} is an alias already")
+
+
+def _check_quota(quota_bytes: int) -> None:
+    if not 0 <= quota_bytes < 1 << 62:
+        raise AccountError("account.bad_quota", "a quota is a number of bytes, 0 for no limit")
+
+
+def _no_such_domain(name: str) -> AccountError:
+    return AccountError(
+        "account.no_such_domain",
+        f"{name} is not one of our domains",
+        fields={"remedy": f"Add it first: mailbox domain add {name}"},
+    )

@@ -1,0 +1,79 @@
+"""Remembered reads of the directory: answers kept in memory, and a check before each that they are still true.
+
+The check is SQLite's data version, asked on the one connection that all these reads use: the number tells about commits of
+*other* connections only and differs between connections, so a pool of readers could not be compared with itself. Only
+when it moved is our own generation row read, so that commits which readers need not notice (last logins) cost nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Hashable
+from typing import TypeVar, cast
+
+from mailbox_app.accounts import tables
+from mailbox_app.accounts.model import Account, Alias
+from mailbox_app.db.sqlite import translated
+
+_MAX_REMEMBERED = 50_000
+"""Answers kept at most: some 20 MB. Strangers guessing names cannot grow it further."""
+
+T = TypeVar("T")
+
+
+class RememberedReads:
+    """Look-ups over one dedicated connection; safe from any thread. Also the `routing.Source` of this directory."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._remembered: dict[Hashable, object] = {}
+        self._version = -1
+        self._generation = -1
+
+    def get(self, key: Hashable, read: Callable[[sqlite3.Connection], T]) -> T:
+        """The remembered answer for the key while nothing was committed, else a fresh one."""
+        with self._lock:
+            try:
+                if self._connection.execute("PRAGMA data_version").fetchone()[0] == self._version:
+                    return cast("T", self._remembered[key])
+            except (KeyError, sqlite3.Error):
+                pass  # not remembered, or the file is in trouble: the read below says so in our own words
+            with translated():
+                self._refresh()
+                answer = read(self._connection)
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = answer
+            return answer
+
+    def _refresh(self) -> None:
+        # The version is read before the generation: a commit in between makes the next call look again, never less often.
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            generation = tables.generation(self._connection)
+            if generation != self._generation:
+                self._remembered.clear()
+            self._generation = generation
+            self._version = version
+
+    def has_domain(self, name: str) -> bool:
+        """Whether mail for it ends here."""
+        return self.get(("has_domain", name), lambda connection: tables.has_domain(connection, name))
+
+    def account_at(self, address: str) -> Account | None:
+        """Without removed ones."""
+        return self.get(("account_at", address), lambda connection: tables.account_at(connection, address))
+
+    def alias_at(self, address: str) -> Alias | None:
+        """`@domain` is the catch-all."""
+        return self.get(("alias_at", address), lambda connection: tables.alias_at(connection, address))
+
+    def first_account(self, domain: str | None) -> Account | None:
+        """The oldest of a domain, or of the server."""
+        return self.get(("first", domain), lambda connection: tables.first_account(connection, domain))
+
+    def oldest_domain(self) -> str | None:
+        """Whose postmaster a bare `postmaster` is."""
+        return self.get("oldest", tables.oldest_domain)
