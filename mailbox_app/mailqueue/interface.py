@@ -8,7 +8,7 @@ Backends are synchronous (`db.offload` takes them off the loop); transports are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -42,16 +42,34 @@ class QueueBackend(Protocol):
         """Take over the spool file and make all rows, due at once or at `due_at`; durable on return."""
         ...
 
-    def claim(self, now: datetime, *, limit: int, lease_seconds: float) -> Sequence[Lease]:
-        """Due recipients, grouped by message and destination, oldest first; reclaims expired leases."""
+    def recover(self, now: datetime) -> int:
+        """At a runner's start: put back leases whose holder is surely dead, remove orphan files; how many leases."""
+        ...
+
+    def claim(
+        self,
+        now: datetime,
+        *,
+        limit: int,
+        lease_seconds: float,
+        running: Mapping[str, int] | None = None,
+        per_destination: int = 5,
+    ) -> Sequence[Lease]:
+        """Due recipients, grouped by message and destination, oldest first; reclaims expired leases.
+
+        At most `per_destination` leases of one destination, those the caller already has `running` included.
+        """
         ...
 
     def next_due_at(self) -> datetime | None:
-        """When the next deferred recipient is due; None when nothing waits."""
+        """When the next deferred recipient is due or a lease runs out; None when nothing waits."""
         ...
 
     def settle(self, lease: Lease, outcomes: Sequence[Outcome], next_at: datetime, now: datetime) -> None:
-        """Record one outcome per leased recipient: finished ones leave, deferred ones wait for `next_at`."""
+        """Record one outcome per leased recipient: finished ones leave, deferred ones wait for `next_at`.
+
+        `queue.lease_lost` when the lease ran out and somebody else owns the recipients.
+        """
         ...
 
     def release(self, lease: Lease) -> None:
@@ -94,7 +112,10 @@ class QueueBackend(Protocol):
         ...
 
     def take(self, where: QueueFilter, now: datetime, lease_seconds: float) -> Sequence[Lease]:
-        """Lease matching recipients (not active ones) whatever their time, to bounce or drop them."""
+        """Lease matching recipients (not active ones) whatever their time, to bounce or drop them.
+
+        At most 10,000 recipients at once: call again until nothing comes.
+        """
         ...
 
 

@@ -1,0 +1,29 @@
+"""Lease tokens that name the process holding them, so that leases of a dead process are known as such at once.
+
+A process is its id and its start time, which a later process with the same id does not share.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+
+def new_token() -> str:
+    """A fresh lease token of this process."""
+    return f"{os.getpid()}.{_started(os.getpid())}:{secrets.token_hex(8)}"
+
+
+def holder_lives(token: str) -> bool:
+    """Whether the process that took the lease still runs (a reused process id has another start time)."""
+    pid, _, started = token.partition(":")[0].partition(".")
+    return _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    """The process's start in ticks since boot; "" when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

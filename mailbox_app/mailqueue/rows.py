@@ -1,0 +1,104 @@
+"""The queue's rows: their columns, their values, and an operator's filter as a condition.
+
+The condition speaks of `r` (recipient) and `m` (message); values never become part of a statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mailbox_app.ids import QueueId
+from mailbox_app.mailqueue.model import (
+    Envelope,
+    QueuedMessage,
+    QueuedRecipient,
+    QueueFilter,
+    RecipientState,
+)
+
+SORTS = {
+    "next": "r.next_at",
+    "age": "r.queue_id",  # ids sort in order of arrival
+    "size": "m.size_bytes",
+    "sender": "m.sender",
+    "recipient": "r.address",
+    "attempts": "r.attempts",
+}
+RECIPIENT = (
+    "r.queue_id, r.address, r.transport, r.destination, r.state, r.attempts, r.next_at, r.last_code, r.last_text,"
+    " r.last_host, r.notify, r.orcpt"
+)
+MESSAGE = (
+    "m.queue_id, m.sender, m.body, m.smtputf8, m.ret, m.envid, m.submitter, m.message_id, m.size_bytes, m.arrived_at,"
+    " m.expires_at, m.spool_name"
+)
+JOINED = "recipient r JOIN message m ON m.queue_id = r.queue_id"
+
+
+def filter_condition(where: QueueFilter, now: datetime) -> tuple[str, list[object]]:
+    """The filter as SQL over `r` and `m`, and its values."""
+    parts: list[str] = []
+    values: list[object] = []
+
+    def add(part: str, *new: object) -> None:
+        parts.append(part)
+        values.extend(new)
+
+    if where.ids:
+        add(f"r.queue_id IN ({marks(where.ids)})", *where.ids)
+    if where.sender == "<>":
+        add("m.sender = ''")
+    elif where.sender.startswith("@"):
+        add("m.sender LIKE ? ESCAPE '\\'", "%" + _escaped(where.sender))
+    elif where.sender:
+        add("lower(m.sender) = ?", where.sender.lower())
+    if where.recipient.startswith("@"):
+        add("r.destination = ?", where.recipient[1:].lower())
+    elif where.recipient:
+        add("lower(r.address) = ?", where.recipient.lower())
+    if where.domain:
+        add("r.destination = ?", where.domain.lower())
+    if where.older_than_seconds is not None:
+        add("m.arrived_at <= ?", now.timestamp() - where.older_than_seconds)
+    if where.state is not None:
+        add("r.state = ?", where.state.value)
+    if where.text:
+        pattern = f"%{_escaped(where.text)}%"
+        add(
+            "(m.sender LIKE ? ESCAPE '\\' OR r.address LIKE ? ESCAPE '\\' OR r.last_text LIKE ? ESCAPE '\\')",
+            *[pattern] * 3,
+        )
+    return " AND ".join(parts) or "1 = 1", values
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def marks(values: Sequence[object]) -> str:
+    """Placeholders for that many values."""
+    return ", ".join("?" * len(values))
+
+
+def read_time(seconds: float) -> datetime:
+    """A stored time."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
+    """From the columns `RECIPIENT`."""
+    queue_id, address, transport, destination, state, attempts, next_at, *rest = row
+    return QueuedRecipient(
+        QueueId(queue_id), address, transport, destination, RecipientState(state), attempts, read_time(next_at), *rest
+    )
+
+
+def read_message(row: Sequence[Any], recipients: Sequence[QueuedRecipient]) -> QueuedMessage:
+    """From the columns `MESSAGE`."""
+    queue_id, sender, body, smtputf8, ret, envid, submitter, message_id, size_bytes, arrived_at, expires_at, _ = row
+    envelope = Envelope(sender, body, bool(smtputf8), ret, envid, submitter, message_id)
+    return QueuedMessage(
+        QueueId(queue_id), envelope, size_bytes, read_time(arrived_at), read_time(expires_at), recipients
+    )

@@ -1,0 +1,31 @@
+"""When to try again, and when to give up. Pure: time and chance come in.
+
+The delays grow from five minutes to a day, each spread by a tenth either way so that messages deferred together do not
+come back together. There are 15 tries within a message's seven days; no try is planned after the expiry, and the last one
+is drawn back to just before it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+LIFETIME = timedelta(days=7)
+MAX_ATTEMPTS = 15
+DELAYS_SECONDS = (300, 900, 1800, 3600, 7200, 14400, 28800, 57600, 86400)
+"""After the first, second, ... try; the last one repeats."""
+
+_JITTER = 0.1
+_LAST_TRY_BEFORE_EXPIRY = timedelta(minutes=1)
+
+
+def next_attempt_at(attempts: int, now: datetime, expires_at: datetime, chance: float) -> datetime | None:
+    """When to try again after `attempts` tries (at least 1), or None: give up.
+
+    `chance` in [0, 1) places the delay within its spread.
+    """
+    last_at = expires_at - _LAST_TRY_BEFORE_EXPIRY
+    if attempts >= MAX_ATTEMPTS or now >= last_at:
+        return None
+    delay = DELAYS_SECONDS[min(max(attempts, 1), len(DELAYS_SECONDS)) - 1]
+    spread = 1 - _JITTER + 2 * _JITTER * chance
+    return min(now + timedelta(seconds=delay * spread), last_at)

@@ -1,0 +1,427 @@
+"""What every queue backend keeps; run on each of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mailbox_app.errors import QueueError
+from mailbox_app.events.hints import QUEUE_TOPIC
+from mailbox_app.mailqueue.interface import QueueBackend
+from mailbox_app.mailqueue.model import Envelope, Fate, Lease, NewRecipient, QueueFilter, RecipientState
+from mailbox_app.mailqueue.spool import Spool
+from mailbox_app.mailqueue.sqlite import SqliteQueue
+from tests.support.queue import MESSAGE, RecordingBus, outcome, put
+
+NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Bench:
+    """One backend under test; `again` opens the same queue a second time, as another process would."""
+
+    def __init__(self, make: Callable[[Spool, RecordingBus], QueueBackend], directory: Path) -> None:
+        self.spool = Spool(directory / "queue")
+        self.bus = RecordingBus()
+        self._make = make
+        self.backend = self.again()
+
+    def again(self) -> QueueBackend:
+        return self._make(self.spool, self.bus)
+
+    def put(self, *recipients: str | NewRecipient, **rest: object) -> str:
+        return put(self.backend, self.spool, NOW, recipients or ("bob@there.example",), **rest)  # type: ignore[arg-type]
+
+    def claim(self, now: datetime = NOW, limit: int = 10, **rest: object) -> list[Lease]:
+        return list(self.backend.claim(now, limit=limit, lease_seconds=600, **rest))  # type: ignore[arg-type]
+
+    def settle_all(self, lease: Lease, fate: Fate, now: datetime = NOW) -> None:
+        outcomes = [outcome(recipient.address, fate) for recipient in lease.message.recipients]
+        self.backend.settle(lease, outcomes, now + HOUR, now)
+
+
+@pytest.fixture(params=["sqlite"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    opened: list[SqliteQueue] = []
+
+    def make(spool: Spool, bus: RecordingBus) -> QueueBackend:
+        opened.append(SqliteQueue(tmp_path / "queue.db", spool, bus))
+        return opened[-1]
+
+    yield Bench(make, tmp_path)
+    for queue in opened:
+        queue.close()
+
+
+def addresses(leases: list[Lease]) -> list[list[str]]:
+    return [sorted(recipient.address for recipient in lease.message.recipients) for lease in leases]
+
+
+# --- taking in
+
+
+def test_a_queued_message_is_due_at_once_and_hinted(bench: Bench) -> None:
+    queue_id = bench.put()
+    assert bench.bus.published == [QUEUE_TOPIC]
+    assert bench.backend.next_due_at() == NOW
+    [lease] = bench.claim()
+    assert lease.message.queue_id == queue_id
+    assert Path(lease.spool_path).read_bytes() == MESSAGE
+    assert lease.message.expires_at == NOW + timedelta(days=7)
+
+
+def test_everything_of_the_envelope_comes_back(bench: Bench) -> None:
+    envelope = Envelope("a@b.example", "8BITMIME", True, "FULL", "id+2B1", "a@b.example", "<1@b>")
+    new = NewRecipient("Bob@There.example", "local", "FAILURE,DELAY", "rfc822;Bob@There.example", "mailbox full")
+    queue_id = bench.put(new, envelope=envelope)
+    message = bench.backend.message(queue_id)
+    assert message.envelope == envelope
+    assert message.size_bytes == len(MESSAGE)
+    [row] = message.recipients
+    assert (row.address, row.transport, row.destination) == ("Bob@There.example", "local", "there.example")
+    assert (row.notify, row.orcpt, row.last_text) == (new.notify, new.orcpt, new.reason)
+    assert (row.state, row.attempts, row.next_at) == (RecipientState.DEFERRED, 0, NOW)
+
+
+def test_a_message_may_wait_for_its_time(bench: Bench) -> None:
+    bench.put(due_at=NOW + HOUR)
+    assert bench.claim() == []
+    assert bench.backend.next_due_at() == NOW + HOUR
+    [lease] = bench.claim(NOW + HOUR)
+    assert lease.message.expires_at == NOW + HOUR + timedelta(days=7)
+
+
+def test_the_same_address_twice_is_one_recipient(bench: Bench) -> None:
+    bench.put("bob@there.example", "bob@there.example")
+    assert addresses(bench.claim()) == [["bob@there.example"]]
+
+
+def test_a_reopened_queue_holds_what_it_held(bench: Bench) -> None:
+    queue_id = bench.put()
+    assert bench.again().message(queue_id).envelope.sender == "alice@here.example"
+
+
+# --- leases
+
+
+def test_recipients_of_one_destination_and_transport_are_one_lease(bench: Bench) -> None:
+    bench.put("a@one.example", "b@ONE.example", "c@two.example", NewRecipient("d@one.example", "local"))
+    assert sorted(addresses(bench.claim())) == [
+        ["a@one.example", "b@ONE.example"],
+        ["c@two.example"],
+        ["d@one.example"],
+    ]
+
+
+def test_messages_are_never_mixed_in_a_lease(bench: Bench) -> None:
+    bench.put()
+    bench.put()
+    assert len(bench.claim()) == 2
+
+
+def test_the_oldest_due_comes_first_and_the_limit_holds(bench: Bench) -> None:
+    late = bench.put(due_at=NOW + HOUR)
+    early = bench.put(due_at=NOW)
+    assert [lease.message.queue_id for lease in bench.claim(NOW + HOUR, limit=1)] == [early]
+    assert [lease.message.queue_id for lease in bench.claim(NOW + HOUR, limit=1)] == [late]
+
+
+def test_a_leased_recipient_is_nobody_elses(bench: Bench) -> None:
+    bench.put()
+    assert len(bench.claim()) == 1
+    assert bench.claim() == []
+    assert list(bench.again().claim(NOW, limit=5, lease_seconds=600)) == []
+
+
+def test_a_lease_that_ran_out_is_due_again_and_its_first_holder_changes_nothing(bench: Bench) -> None:
+    queue_id = bench.put()
+    [first] = bench.claim()
+    assert bench.backend.next_due_at() == first.until
+    [second] = bench.claim(first.until)
+    with pytest.raises(QueueError, match=r"queue\.lease_lost"):
+        bench.settle_all(first, Fate.DELIVERED)
+    bench.backend.release(first)
+    assert bench.claim(first.until) == []
+    assert bench.backend.message(queue_id).recipients[0].state is RecipientState.ACTIVE
+    bench.settle_all(second, Fate.DELIVERED)
+
+
+def test_a_released_lease_leaves_no_trace(bench: Bench) -> None:
+    queue_id = bench.put()
+    before = bench.backend.message(queue_id)
+    bench.backend.release(bench.claim()[0])
+    assert bench.backend.message(queue_id) == before
+    assert bench.backend.attempts(queue_id) == []
+
+
+def test_a_busy_destination_is_passed_over(bench: Bench) -> None:
+    for _ in range(4):
+        bench.put("a@slow.example")
+    bench.put("b@quick.example")
+    leases = bench.claim(per_destination=3)
+    assert sorted(addresses(leases)) == [["a@slow.example"]] * 3 + [["b@quick.example"]]
+    assert bench.claim(per_destination=3, running={"slow.example": 3}) == []
+    assert len(bench.claim(per_destination=3, running={"slow.example": 2})) == 1
+
+
+def test_a_lease_holds_at_most_a_hundred_recipients(bench: Bench) -> None:
+    bench.put(*(f"r{number}@one.example" for number in range(150)))
+    assert sorted(len(lease.message.recipients) for lease in bench.claim()) == [50, 100]
+
+
+def test_two_runners_never_own_the_same_recipient(bench: Bench) -> None:  # D7
+    for number in range(60):
+        bench.put(f"r{number}@d{number % 7}.example")
+    owned: list[str] = []
+    together = threading.Barrier(4)
+
+    def run(backend: QueueBackend) -> None:
+        together.wait()
+        while leases := backend.claim(NOW, limit=3, lease_seconds=600, per_destination=100):
+            owned.extend(recipient.address for lease in leases for recipient in lease.message.recipients)
+
+    threads = [threading.Thread(target=run, args=(bench.again(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(owned) == len(set(owned)) == 60
+
+
+def test_leases_of_a_dead_process_are_put_back_at_the_next_start(bench: Bench) -> None:
+    bench.put("a@one.example")
+    bench.put("b@two.example")
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:  # the child takes one lease and dies with it
+        leases = bench.again().claim(NOW, limit=1, lease_seconds=600)
+        os.write(writing, str(len(leases)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 9) == b"1"
+    os.close(reading)
+    os.close(writing)
+    [mine] = bench.claim()
+    assert bench.backend.recover(NOW) == 1
+    assert len(bench.claim()) == 1
+    bench.settle_all(mine, Fate.DELIVERED)  # the lease of the living was not touched
+
+
+# --- outcomes
+
+
+def test_each_recipient_has_its_own_fate(bench: Bench) -> None:  # D4, D5
+    queue_id = bench.put("ok@one.example", "later@one.example", "no@one.example", "other@two.example")
+    lease = next(lease for lease in bench.claim() if len(lease.message.recipients) == 3)
+    outcomes = [
+        outcome("ok@one.example", Fate.DELIVERED),
+        outcome("later@one.example", Fate.DEFERRED, 450, "greylisted"),
+        outcome("no@one.example", Fate.FAILED),
+    ]
+    bench.backend.settle(lease, outcomes, NOW + HOUR, NOW)
+    rows = {row.address: row for row in bench.backend.message(queue_id).recipients}
+    assert set(rows) == {"later@one.example", "other@two.example"}
+    later = rows["later@one.example"]
+    assert (later.attempts, later.next_at, later.last_code, later.last_text, later.last_host) == (
+        1, NOW + HOUR, 450, "greylisted", "mx.there.example",
+    )  # fmt: skip
+    assert Path(lease.spool_path).exists()
+    history = bench.backend.attempts(queue_id)
+    assert [attempt.fate for attempt in history] == [Fate.DELIVERED, Fate.DEFERRED, Fate.FAILED]
+    assert history[1].text == "greylisted"
+    assert history[1].tls == "TLSv1.3"
+
+
+@pytest.mark.parametrize("fate", [Fate.DELIVERED, Fate.FAILED, Fate.LOOP])
+def test_the_last_finished_recipient_takes_message_and_file_along(bench: Bench, fate: Fate) -> None:
+    queue_id = bench.put()
+    [lease] = bench.claim()
+    bench.settle_all(lease, fate)
+    with pytest.raises(QueueError, match=r"queue\.no_such_id"):
+        bench.backend.message(queue_id)
+    assert not Path(lease.spool_path).exists()
+    assert bench.backend.next_due_at() is None
+
+
+def test_a_recipient_without_an_outcome_goes_back_as_it_was(bench: Bench) -> None:
+    queue_id = bench.put("a@one.example", "b@one.example")
+    [lease] = bench.claim()
+    bench.backend.settle(lease, [outcome("a@one.example", Fate.DELIVERED)], NOW + HOUR, NOW)
+    [row] = bench.backend.message(queue_id).recipients
+    assert (row.address, row.state, row.attempts, row.next_at) == ("b@one.example", RecipientState.DEFERRED, 0, NOW)
+
+
+def test_outcomes_of_strangers_are_ignored(bench: Bench) -> None:
+    queue_id = bench.put("a@one.example", "b@two.example")
+    lease = bench.claim(limit=1)[0]
+    other = "b@two.example" if lease.message.recipients[0].address == "a@one.example" else "a@one.example"
+    bench.backend.settle(lease, [outcome(other, Fate.DELIVERED)], NOW + HOUR, NOW)
+    assert len(bench.backend.message(queue_id).recipients) == 2
+
+
+# --- operators
+
+
+def test_unknown_ids_are_told(bench: Bench) -> None:
+    for call in (bench.backend.message, bench.backend.header):
+        with pytest.raises(QueueError, match=r"queue\.no_such_id"):
+            call("nosuchid")  # type: ignore[operator]
+    assert bench.backend.attempts("nosuchid") == []  # type: ignore[arg-type]
+
+
+def test_the_header_ends_at_the_empty_line_or_the_limit(bench: Bench) -> None:
+    queue_id = bench.put()
+    assert bench.backend.header(queue_id).endswith(b"<1@here.example>\r\n\r\n")  # type: ignore[arg-type]
+    assert bench.backend.header(queue_id, 10) == MESSAGE[:10]  # type: ignore[arg-type]
+
+
+def test_retry_makes_waiting_mail_due_now(bench: Bench) -> None:
+    bench.put("a@one.example", "b@two.example", due_at=NOW + HOUR)
+    bench.bus.published.clear()
+    assert bench.backend.retry(QueueFilter(domain="one.example"), NOW) == 1
+    assert bench.bus.published == [QUEUE_TOPIC]
+    assert addresses(bench.claim()) == [["a@one.example"]]
+
+
+def test_held_mail_waits_for_its_release(bench: Bench) -> None:
+    queue_id = bench.put("a@one.example", "b@two.example")
+    assert bench.backend.hold(QueueFilter(recipient="a@one.example")) == 1
+    assert bench.backend.hold(QueueFilter(recipient="a@one.example")) == 0
+    assert addresses(bench.claim(NOW + HOUR)) == [["b@two.example"]]
+    assert bench.backend.retry(QueueFilter(ids=(queue_id,)), NOW) == 0  # type: ignore[arg-type]
+    assert bench.backend.unhold(QueueFilter(), NOW) == 1
+    assert addresses(bench.claim()) == [["a@one.example"]]
+
+
+def test_mail_held_during_its_delivery_is_held_after_it(bench: Bench) -> None:
+    queue_id = bench.put()
+    [lease] = bench.claim()
+    assert bench.backend.hold(QueueFilter()) == 1
+    bench.settle_all(lease, Fate.DEFERRED)
+    assert bench.backend.message(queue_id).recipients[0].state is RecipientState.HELD
+
+
+def test_take_leases_whatever_waits_but_never_what_is_being_delivered(bench: Bench) -> None:
+    bench.put("a@one.example", "b@two.example", "c@three.example", due_at=NOW + HOUR)
+    bench.backend.hold(QueueFilter(domain="two.example"))
+    bench.backend.retry(QueueFilter(domain="three.example"), NOW)
+    assert len(bench.claim()) == 1
+    leases = list(bench.backend.take(QueueFilter(), NOW, 600))
+    assert sorted(addresses(leases)) == [["a@one.example"], ["b@two.example"]]
+    assert list(bench.backend.take(QueueFilter(), NOW, 600)) == []
+    for lease in leases:
+        bench.backend.release(lease)
+    assert bench.backend.stats(NOW).held == 1
+
+
+def test_a_filter_means_all_its_conditions(bench: Bench) -> None:
+    first = bench.put("a@one.example", sender="Alice@Here.example")
+    second = bench.put("b@one.example", "c@two.example", sender="")
+
+    def found(where: QueueFilter) -> set[str]:
+        return {row.address for row in bench.backend.window(where, "next", False, 0, 10)[1]}
+
+    everyone = {"a@one.example", "b@one.example", "c@two.example"}
+    assert found(QueueFilter()) == everyone
+    assert found(QueueFilter(ids=(first, second))) == everyone  # type: ignore[arg-type]
+    assert found(QueueFilter(sender="alice@here.example")) == {"a@one.example"}
+    assert found(QueueFilter(sender="@here.example")) == {"a@one.example"}
+    assert found(QueueFilter(sender="<>")) == {"b@one.example", "c@two.example"}
+    assert found(QueueFilter(recipient="@one.example")) == {"a@one.example", "b@one.example"}
+    assert found(QueueFilter(recipient="C@two.example", domain="two.example")) == {"c@two.example"}
+    assert found(QueueFilter(recipient="c@two.example", domain="one.example")) == set()
+    assert found(QueueFilter(state=RecipientState.HELD)) == set()
+    assert found(QueueFilter(text="TWO")) == {"c@two.example"}
+    assert found(QueueFilter(older_than_seconds=1)) == (everyone if datetime.now(UTC) > NOW + HOUR else set())
+
+
+def test_wildcards_in_an_operators_text_are_plain_characters(bench: Bench) -> None:
+    bench.put("a_b@one.example", "axb@one.example", "50%@one.example")
+
+    def count(text: str) -> int:
+        return bench.backend.window(QueueFilter(text=text), "next", False, 0, 10)[0]
+
+    assert [count("a_b"), count("%"), count("\\"), count("'"), count("")] == [1, 1, 0, 0, 3]
+
+
+@pytest.mark.parametrize("sort", ["next", "age", "size", "sender", "recipient", "attempts"])
+def test_a_window_is_a_page_of_the_sorted_queue(bench: Bench, sort: str) -> None:
+    for number in range(5):
+        bench.put(
+            f"r{number}@one.example",
+            sender=f"s{number}@x.example",
+            content=MESSAGE + b"x" * number,
+            due_at=NOW + number * HOUR,
+        )
+    for number in range(5):
+        for _ in range(number):
+            bench.backend.retry(QueueFilter(recipient=f"r{number}@one.example"), NOW)
+            [lease] = bench.backend.take(QueueFilter(recipient=f"r{number}@one.example"), NOW, 600)
+            bench.backend.settle(lease, [outcome(f"r{number}@one.example", Fate.DEFERRED)], NOW + number * HOUR, NOW)
+    total, rows, messages = bench.backend.window(QueueFilter(), sort, False, 1, 2)
+    assert total == 5
+    assert {message.queue_id for message in messages} == {row.queue_id for row in rows}
+    if sort != "age":  # ids made in one millisecond have no order
+        assert [row.address for row in rows] == ["r1@one.example", "r2@one.example"]
+        rows = bench.backend.window(QueueFilter(), sort, True, 0, 1)[1]
+        assert [row.address for row in rows] == ["r4@one.example"]
+
+
+def test_an_unknown_sort_is_refused(bench: Bench) -> None:
+    with pytest.raises(QueueError, match=r"queue\.no_such_sort"):
+        bench.backend.window(QueueFilter(), "next; DROP TABLE message", False, 0, 1)
+
+
+def test_stats_count_states_and_destinations(bench: Bench) -> None:
+    empty = bench.backend.stats(NOW)
+    assert (empty.recipients, empty.oldest_at) == (0, None)
+    bench.put("a@one.example", "b@one.example", "c@two.example", "d@three.example")
+    bench.backend.hold(QueueFilter(domain="two.example"))
+    bench.claim(limit=1)
+    stats = bench.backend.stats(NOW + HOUR)
+    assert (stats.recipients, stats.messages, stats.held) == (4, 1, 1)
+    assert stats.active + stats.deferred == 3
+    assert stats.late == stats.deferred
+    assert stats.oldest_at == NOW
+    assert stats.by_destination[0] == ("one.example", 2)
+
+
+# --- trouble
+
+
+def test_a_queue_that_cannot_write_says_temporary_and_keeps_no_file(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = bench.spool.write(b"", MESSAGE)
+    bench.backend.enqueue(Envelope("a@b.example"), [NewRecipient("b@c.example")], file, NOW)
+    with pytest.raises(Exception, match="UNIQUE"):  # the same file twice: nothing half-written may stay
+        bench.backend.enqueue(Envelope("a@b.example"), [NewRecipient("b@c.example")], file, NOW)
+    assert bench.backend.stats(NOW).messages == 1
+
+
+def test_files_without_a_message_are_removed_at_the_start(bench: Bench) -> None:
+    kept = bench.put()
+    orphan, young = bench.spool.write(b"", b"orphan"), bench.spool.write(b"", b"young")
+    for path in bench.spool.directory.iterdir():
+        if str(path) != young.path:
+            os.utime(path, (0, 0))
+    bench.backend.recover(NOW)
+    assert not Path(orphan.path).exists()
+    assert Path(young.path).exists()
+    assert bench.backend.header(kept).startswith(b"From:")  # type: ignore[arg-type]
+
+
+def test_a_lost_spool_file_does_not_stop_its_message_from_leaving(bench: Bench) -> None:
+    queue_id = bench.put()
+    [lease] = bench.claim()
+    Path(lease.spool_path).unlink()
+    with pytest.raises(QueueError) as caught:
+        bench.backend.header(queue_id)  # type: ignore[arg-type]
+    assert caught.value.temporary
+    bench.settle_all(replace(lease), Fate.FAILED)
+    assert bench.backend.stats(NOW).messages == 0
