@@ -1,7 +1,7 @@
 """The structured log: one event, one line on standard error; key=value text on a terminal, JSON elsewhere.
 
 Control characters, bidi marks and line separators in values are escaped, so outside text can neither forge a line nor drive a
-terminal. Writing never raises. A line costs about 12 us as JSON, 19 us as text. The standard library's logging (asyncio, aiosmtpd) is
+terminal. Writing never raises. A line costs about 12 us as JSON, 19 us as text. The standard library's logging is
 led here too, from warnings up.
 """
 

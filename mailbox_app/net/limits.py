@@ -1,0 +1,45 @@
+"""Counts what one client address may have open at once, in one process.
+
+IPv6 clients are counted by their /64: that is what one household or machine gets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+class ConnectionCounter:
+    """Open connections per client; memory is bounded by the number of open connections."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: dict[str, int] = {}
+
+    def enter(self, remote_ip: str) -> bool:
+        """Count one more; False, and not counted, when the client has too many. Each True wants one `leave`."""
+        key = _key(remote_ip)
+        count = self._open.get(key, 0)
+        if count >= self._limit:
+            return False
+        self._open[key] = count + 1
+        return True
+
+    def leave(self, remote_ip: str) -> None:
+        """One connection ended."""
+        key = _key(remote_ip)
+        count = self._open.get(key, 0) - 1
+        if count > 0:
+            self._open[key] = count
+        else:
+            self._open.pop(key, None)
+
+    def count(self, remote_ip: str) -> int:
+        """How many the client has open."""
+        return self._open.get(_key(remote_ip), 0)
+
+
+def _key(remote_ip: str) -> str:
+    if ":" not in remote_ip:
+        return remote_ip
+    address = ipaddress.IPv6Address(remote_ip.partition("%")[0])
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

@@ -1,0 +1,120 @@
+"""Binds the configured addresses: one listening socket per (address, process) with SO_REUSEPORT.
+
+Each front has its own socket, so the kernel spreads connections evenly, and the supervisor keeps all of them open, so
+what waits in the socket of a killed front is served by its successor. Port 0 is resolved once for all fronts. A failure
+is a `ConfigError` that says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailbox_app.errors import ConfigError
+
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One bound address of a service."""
+
+    service: str
+    address: str
+    port: int
+    sockets: tuple[socket.socket, ...]
+    """One per process that serves it, in their order."""
+
+
+def bind_all(service: str, addresses: Sequence[str], processes: int) -> Sequence[Listener]:
+    """Bind every "address:port" of a service for that many processes; all or nothing."""
+    bound: list[Listener] = []
+    try:
+        for text in addresses:
+            host, _, port = text.rpartition(":")
+            bound.extend(_bind(service, host.strip("[]"), int(port), processes))
+    except BaseException:
+        close_all(bound)
+        raise
+    return bound
+
+
+def close_all(listeners: Sequence[Listener]) -> None:
+    """Close every socket."""
+    for listener in listeners:
+        for each in listener.sockets:
+            each.close()
+
+
+def _bind(service: str, host: str, port: int, processes: int) -> Sequence[Listener]:
+    try:
+        if host == "*":
+            return [_bind_one(service, *_any_address(), port, processes)]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        places = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
+        return [_bind_one(service, family, address, port, processes) for family, address in places]
+    except OSError as error:
+        raise ConfigError(
+            "listen.failed", f"{service} cannot listen on {host}:{port}: {_reason(error, port)}"
+        ) from error
+
+
+def _any_address() -> tuple[socket.AddressFamily, str]:
+    """Dual stack where the kernel has IPv6."""
+    return (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")  # noqa: S104
+
+
+def _bind_one(service: str, family: socket.AddressFamily, address: str, port: int, processes: int) -> Listener:
+    if port:
+        # With SO_REUSEPORT a second server of the same user would silently share the port; this one would not.
+        _socket(family, address, port, shared=False).close()
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(processes):
+            each = _socket(family, address, port, shared=True)
+            sockets.append(each)
+            port = each.getsockname()[1]
+            each.listen(_BACKLOG)
+    except BaseException:
+        for each in sockets:
+            each.close()
+        raise
+    return Listener(service, address, port, tuple(sockets))
+
+
+def _socket(family: socket.AddressFamily, address: str, port: int, *, shared: bool) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
+        made.bind((address, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _reason(error: OSError, port: int) -> str:
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"port {port} needs root or CAP_NET_BIND_SERVICE; or choose a port from {_first_free_port()} on"
+    if error.errno == errno.EADDRINUSE:
+        return "another program has this port; stop it or choose another port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have this address"
+    if isinstance(error, socket.gaierror):
+        return "this name has no address"
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _first_free_port() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        return 1024
