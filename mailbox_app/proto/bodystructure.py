@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailbox_app.proto.envelope import NIL, imap_nstring, imap_string
-from mailbox_app.proto.mime import Content, Parameters
+from mailbox_app.proto.mime import Content
+from mailbox_app.proto.parameters import Parameters
 
 Rendering = tuple[bytes, bytes]
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 # One match is one field with its continuation lines, or one line that is no field. Possessive: linear on any input.
 FIELD = re.compile(rb"(?:([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)|[^\n]++)?+\n?")
 
-_ENCODED_WORD = re.compile(rb"=\?([!-)+->@-~]{1,60})\?([bBqQ])\?([!->@-~ ]*+)\?=")
+_ENCODED_WORD = re.compile(rb"=\?([!->@-~]{1,60})\?([bBqQ])\?([!->@-~ ]*+)\?=")
 _QUOTED_BYTE = re.compile(rb"=([0-9A-Fa-f]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # Codecs that are no character sets, or cost more than linear time.

@@ -81,7 +81,7 @@ def _join_continued(found: Sequence[tuple[bytes, bytes]]) -> Parameters:
         if parts is None:
             result.append((name, content))
             continue
-        chosen = []
+        chosen: list[tuple[bool, bytes]] = []
         while len(chosen) in parts:
             chosen.append(parts[len(chosen)])
         if any(encoded for encoded, _ in chosen):
