@@ -1,0 +1,256 @@
+"""One SMTP dialogue with one host: connect, greet, go over to TLS, hand over a message.
+
+`SmtpConnection` knows the wire: replies through the pure reader, bounded in size, each awaited under its own deadline.
+A host that cannot be used raises `HostTrouble` (the next host may do better); what a host says about a message or a
+recipient is a value. Nothing is ever sent in clear to a host that offered STARTTLS: a handshake that fails ends the
+use of the host, and so do bytes that arrive in clear behind the answer to STARTTLS (an injected reply).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Sequence
+
+from mailbox_app.errors import MailboxError, ProtocolError
+from mailbox_app.outbound.replies import Reply, ReplyReader, clean
+
+# RFC 5321 4.5.3.2 asks for five minutes at most places; the connection's own limits are those of features 1.2.
+CONNECT_SECONDS = 30.0
+GREETING_SECONDS = 60.0
+COMMAND_SECONDS = 300.0
+DATA_BLOCK_SECONDS = 180.0
+DATA_END_SECONDS = 600.0
+_HANDSHAKE_SECONDS = 60.0
+_QUIT_SECONDS = 5.0
+
+
+class HostTrouble(MailboxError):
+    """The host cannot be used now. `smtp_code` 5xx only when the host itself said that it takes no mail at all."""
+
+    def __init__(self, smtp_code: int, enhanced: str, text: str) -> None:
+        super().__init__("outbound.host_trouble", clean(text), temporary=smtp_code < 500)
+        self.smtp_code = smtp_code
+        self.enhanced = enhanced
+
+
+class SmtpConnection:
+    """An open connection. Make it with `connect`, then `greet`, then perhaps `start_tls`; `close` it in the end."""
+
+    def __init__(self, host: str, wire: _Wire) -> None:
+        self.host = host
+        self.tls = ""
+        """Protocol version and cipher; "" in clear."""
+        self.extensions: dict[str, str] = {}
+        """EHLO keywords in upper case and their parameters; empty after HELO."""
+        self._wire = wire
+
+    @classmethod
+    async def connect(cls, host: str, address: str, port: int) -> SmtpConnection:
+        """Connect to one address of the host."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, wire = await loop.create_connection(_Wire, address, port)
+        except TimeoutError as error:
+            raise HostTrouble(451, "4.4.1", f"no connection to {host} [{address}]: timed out") from error
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise HostTrouble(451, "4.4.1", f"no connection to {host} [{address}]: {reason}") from error
+        return cls(host, wire)
+
+    async def greet(self, hostname: str) -> None:
+        """Await the greeting, say EHLO, or HELO to a host that does not know EHLO."""
+        greeting = await self._wire.reply(GREETING_SECONDS)
+        if not greeting.positive:
+            raise self._refused(greeting, "refused the connection")
+        await self._hello(hostname)
+
+    async def start_tls(self, context: ssl.SSLContext, hostname: str) -> None:
+        """Encrypt, then forget what was learnt in clear and say EHLO again. RFC 3207 4.2."""
+        reply = await self.command(b"STARTTLS")
+        if reply.code != 220:
+            raise HostTrouble(451, "4.7.5", f"{self.host} offered STARTTLS and refused it: {reply.code} {reply.text}")
+        if self._wire.pending:
+            raise HostTrouble(451, "4.7.5", f"{self.host} sent bytes in clear after STARTTLS")
+        try:
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                self.tls = await self._wire.start_tls(context, self.host)
+        except ssl.SSLCertVerificationError as error:
+            text = f"the certificate of {self.host} is not trusted: {error.verify_message}"
+            raise HostTrouble(451, "4.7.5", text) from error
+        except (OSError, ValueError) as error:  # ValueError: a host name that TLS cannot carry
+            reason = getattr(error, "reason", None) or type(error).__name__
+            raise HostTrouble(451, "4.7.5", f"TLS handshake with {self.host} failed: {reason}") from error
+        await self._hello(hostname)
+
+    async def command(self, line: bytes) -> Reply:
+        """One command, one reply."""
+        return (await self.commands([line]))[0]
+
+    async def commands(self, lines: Sequence[bytes]) -> list[Reply]:
+        """Commands in one go when the host takes PIPELINING, else one after the other; all replies.
+
+        When the host leaves after it refused the first command, the replies that came; 421 is `HostTrouble`.
+        """
+        pipelining = "PIPELINING" in self.extensions
+        if pipelining:
+            self._wire.write(b"".join(line + b"\r\n" for line in lines))
+        replies: list[Reply] = []
+        for line in lines:
+            if not pipelining:
+                self._wire.write(line + b"\r\n")
+            try:
+                reply = await self._wire.reply(COMMAND_SECONDS)
+            except HostTrouble:
+                if replies and not replies[0].positive:
+                    break
+                raise
+            if reply.code == 421:  # RFC 5321 3.8: it closes the connection
+                raise self._refused(reply, "broke off")
+            replies.append(reply)
+        return replies
+
+    async def send(self, data: bytes) -> Reply | None:
+        """A part of the message. A reply before its end means the host wants no more of it."""
+        self._wire.write(data)
+        async with self._wire.deadline(DATA_BLOCK_SECONDS):
+            await self._wire.drained()
+        return self._wire.early_reply()
+
+    async def end_of_data(self) -> Reply:
+        """The answer to the whole message."""
+        return await self._wire.reply(DATA_END_SECONDS)
+
+    async def quit(self) -> None:
+        """Say goodbye and close; the host's answer does not matter any more."""
+        with contextlib.suppress(HostTrouble):
+            self._wire.write(b"QUIT\r\n")
+            await self._wire.reply(_QUIT_SECONDS)
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._wire.abort()
+
+    async def _hello(self, hostname: str) -> None:
+        self.extensions = {}
+        reply = await self.command(b"EHLO " + hostname.encode("ascii"))
+        if reply.positive:
+            for line in reply.lines[1:]:
+                keyword, _, parameters = line.partition(" ")
+                self.extensions[keyword.upper()] = parameters
+            return
+        if reply.code // 100 == 5 and not self.tls:
+            reply = await self.command(b"HELO " + hostname.encode("ascii"))
+        if not reply.positive:
+            raise self._refused(reply, "refused our greeting")
+
+    def _refused(self, reply: Reply, what: str) -> HostTrouble:
+        return HostTrouble(reply.code, reply.enhanced, f"{self.host} {what}: {reply.code} {reply.text}")
+
+
+class _Wire(asyncio.Protocol):
+    """Bytes in both directions; errors of the connection become `HostTrouble` where somebody waits."""
+
+    def __init__(self) -> None:
+        self._reader = ReplyReader()
+        self._transport: asyncio.Transport | None = None
+        self._trouble: HostTrouble | None = None
+        self._arrived: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    @property
+    def pending(self) -> bool:
+        return self._reader.pending
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except ProtocolError as error:
+            self._end(HostTrouble(451, "4.5.0", error.public_text))
+            self.abort()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(HostTrouble(451, "4.4.2", "the server closed the connection"))
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def write(self, data: bytes) -> None:
+        if self._trouble is None and self._transport is not None:
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        await self._writable.wait()
+
+    @contextlib.asynccontextmanager
+    async def deadline(self, seconds: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            self.abort()
+            raise HostTrouble(451, "4.4.2", "the server did not answer in time") from error
+
+    async def reply(self, seconds: float) -> Reply:
+        """The next reply."""
+        if (reply := self.early_reply()) is not None:
+            return reply
+        async with self.deadline(seconds):
+            while True:
+                self._arrived = asyncio.get_running_loop().create_future()
+                try:
+                    await self._arrived
+                finally:
+                    self._arrived = None
+                if (reply := self.early_reply()) is not None:
+                    return reply
+
+    def early_reply(self) -> Reply | None:
+        """A reply that has already arrived; replies before the end of the connection still count."""
+        try:
+            reply = self._reader.next_reply()
+        except ProtocolError as error:
+            self.abort()
+            raise HostTrouble(451, "4.5.0", error.public_text) from error
+        if reply is None and self._trouble is not None:
+            raise self._trouble
+        return reply
+
+    async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> str:
+        loop = asyncio.get_running_loop()
+        assert self._transport is not None
+        transport = await loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
+        if transport is None:
+            raise ConnectionResetError("closed during the handshake")
+        self._transport = transport
+        self._reader = ReplyReader()
+        shaken: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        cipher = shaken.cipher()
+        return f"{shaken.version()} {cipher[0] if cipher else ''}".strip()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _end(self, trouble: HostTrouble) -> None:
+        self._trouble = self._trouble or trouble
+        self._writable.set()
+
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)

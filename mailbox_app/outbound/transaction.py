@@ -1,0 +1,199 @@
+"""One message over one connection: MAIL, RCPT for all recipients, DATA, and a verdict for each of them.
+
+Verdicts are what the host said: a refusal of MAIL or of DATA holds for everybody, one of RCPT for that recipient, the answer to the
+whole message for those it accepted. When the connection breaks before the message was complete, nobody has it and
+`HostTrouble` passes through; when it breaks while the final answer is awaited, the host may or may not have it: the
+recipients are deferred, and this is the one place where a duplicate is possible. RFC 5321 4.5.4.2, RFC 1047.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from mailbox_app.db.offload import Offload
+from mailbox_app.mailqueue.model import Fate, Lease, QueuedRecipient
+from mailbox_app.outbound.dot_stuffing import DotStuffer
+from mailbox_app.outbound.replies import Reply
+from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
+
+_CHUNK_BYTES = 262_144
+_HEADER_BYTES = 262_144
+_ROUNDS = 20
+"""Transactions on one connection when the host takes only some recipients at a time (452)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a recipient got."""
+
+    fate: Fate
+    code: int
+    enhanced: str
+    text: str
+
+
+Verdicts = dict[str, Verdict]
+
+
+class Transaction:
+    """Sends one lease's message over a connection, in as many rounds as the host wants."""
+
+    def __init__(self, connection: SmtpConnection, lease: Lease, offload: Offload) -> None:
+        self._connection = connection
+        self._lease = lease
+        self._offload = offload
+        self.verdicts: Verdicts = {}
+        """Filled as answers come in."""
+        self.in_step = True
+        """Whether the connection can be used for another command."""
+
+    async def run(self, recipients: Sequence[QueuedRecipient]) -> None:
+        """Deliver to the recipients; `HostTrouble` when the host failed before it had the whole message.
+
+        `OSError` when the spool file cannot be read. Recipients without a verdict may be tried at another host.
+        """
+        waiting = await self._without_unfit([one for one in recipients if not self._refused_by_us(one)])
+        for _ in range(_ROUNDS):
+            if not waiting:
+                return
+            waiting = await self._round(waiting)
+
+    def _refused_by_us(self, recipient: QueuedRecipient) -> bool:
+        if all(
+            ord(one) >= 32 and one not in "<>\x7f" for one in recipient.address + self._lease.message.envelope.sender
+        ):
+            return False
+        self.verdicts[recipient.address] = Verdict(Fate.FAILED, 553, "5.1.3", "the address cannot be sent")
+        return True
+
+    async def _without_unfit(self, waiting: list[QueuedRecipient]) -> list[QueuedRecipient]:
+        """Fail what the host's extensions rule out before anything is sent."""
+        message, extensions = self._lease.message, self._connection.extensions
+        limit = extensions.get("SIZE", "")
+        unfit: Verdict | None = None
+        if limit.isdigit() and 0 < int(limit) < message.size_bytes:  # RFC 1870 6.1
+            unfit = Verdict(Fate.FAILED, 552, "5.3.4", f"the message is larger than the {limit} bytes the server takes")
+        elif message.envelope.body == "BINARYMIME":  # RFC 3030 3: only with BDAT
+            unfit = Verdict(Fate.FAILED, 554, "5.6.1", "the message is binary, which cannot be sent on")
+        elif message.envelope.smtputf8 and "SMTPUTF8" not in extensions and await self._needs_smtputf8(waiting):
+            # RFC 6531 3.5
+            unfit = Verdict(Fate.FAILED, 553, "5.6.7", "the server does not take internationalised mail")
+        if unfit is None:
+            return waiting
+        self.verdicts.update((recipient.address, unfit) for recipient in waiting)
+        return []
+
+    async def _needs_smtputf8(self, waiting: Sequence[QueuedRecipient]) -> bool:
+        texts = [self._lease.message.envelope.sender, *(recipient.address for recipient in waiting)]
+        return not all(map(str.isascii, texts)) or not await self._offload.run(_ascii_header, self._lease.spool_path)
+
+    async def _round(self, waiting: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
+        """One transaction; the recipients to try again at once."""
+        file, first = await self._offload.run(_open, self._lease.spool_path)
+        try:
+            data, answers = await self._envelope(waiting)
+            accepted = [recipient for recipient, reply in answers if reply.positive]
+            if data is not None and data.code == 354:
+                # RFC 2920 3.1 would end an unwanted DATA with a lone dot; leaving is as good and delivers nothing
+                self.in_step = bool(accepted)
+                if accepted:
+                    data = await self._message(file, first)
+        finally:
+            file.close()
+        if data is None or not accepted:
+            return []
+        self._judge(accepted, data)
+        if not data.positive:
+            return []
+        # RFC 5321 4.5.3.1.10: 452 after others were accepted means the rest at once, in a transaction of their own
+        return [
+            recipient for recipient, reply in answers if reply.code == 452 and not reply.enhanced.startswith("4.2.")
+        ]
+
+    async def _envelope(
+        self, waiting: Sequence[QueuedRecipient]
+    ) -> tuple[Reply | None, list[tuple[QueuedRecipient, Reply]]]:
+        """(the answer to DATA, None when it was not said; each recipient's answer). Refusals are judged."""
+        commands = [self._mail(), *(self._rcpt(recipient) for recipient in waiting)]
+        pipelining = "PIPELINING" in self._connection.extensions
+        if pipelining:
+            commands.append(b"DATA")
+            replies = await self._connection.commands(commands)
+        else:
+            replies = await self._connection.commands(commands[:1])
+            if replies[0].positive:
+                replies += await self._connection.commands(commands[1:])
+        if not replies[0].positive:
+            self._judge(waiting, replies[0])
+            self.in_step = len(replies) == len(commands) or not pipelining
+            return None, []
+        answers = list(zip(waiting, replies[1:], strict=False))
+        for recipient, reply in answers:
+            if not reply.positive:
+                self._judge([recipient], reply)
+        if pipelining:
+            return replies[-1], answers
+        if not any(reply.positive for _, reply in answers):
+            return None, answers
+        return await self._connection.command(b"DATA"), answers
+
+    async def _message(self, file: BinaryIO, data: bytes) -> Reply:
+        """Send the message; the final answer, or ours when none came."""
+        self.in_step = False
+        stuffer = DotStuffer()
+        while data:
+            if (early := await self._connection.send(stuffer.chunk(data))) is not None:
+                return early
+            data = await self._offload.run(file.read, _CHUNK_BYTES) if len(data) == _CHUNK_BYTES else b""
+        try:
+            reply = await self._connection.send(stuffer.end()) or await self._connection.end_of_data()
+        except HostTrouble as trouble:
+            text = f"{trouble.public_text} after the whole message was sent; it may have been taken"
+            return Reply(451, (f"4.4.2 {text}",))
+        self.in_step = reply.code != 421
+        return reply
+
+    def _judge(self, recipients: Sequence[QueuedRecipient], reply: Reply) -> None:
+        fate = {2: Fate.DELIVERED, 5: Fate.FAILED}.get(reply.code // 100, Fate.DEFERRED)
+        verdict = Verdict(fate, reply.code, reply.enhanced, reply.text)
+        self.verdicts.update((recipient.address, verdict) for recipient in recipients)
+
+    def _mail(self) -> bytes:
+        envelope, extensions = self._lease.message.envelope, self._connection.extensions
+        line = b"MAIL FROM:<" + envelope.sender.encode() + b">"
+        if "SIZE" in extensions:
+            line += b" SIZE=%d" % self._lease.message.size_bytes
+        if envelope.body == "8BITMIME" and "8BITMIME" in extensions:
+            # RFC 6152 3 would have us convert or give up without the extension; every server of today passes the octets
+            # on, and a conversion would break signatures.
+            line += b" BODY=8BITMIME"
+        if envelope.smtputf8 and "SMTPUTF8" in extensions:
+            line += b" SMTPUTF8"
+        if "DSN" in extensions:
+            line += _parameters(RET=envelope.ret, ENVID=envelope.envid)
+        return line
+
+    def _rcpt(self, recipient: QueuedRecipient) -> bytes:
+        line = b"RCPT TO:<" + recipient.address.encode() + b">"
+        if "DSN" in self._connection.extensions:
+            line += _parameters(NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
+        return line
+
+
+def _parameters(**given: str) -> bytes:
+    return b"".join(f" {name}={value}".encode() for name, value in given.items() if value and value.isprintable())
+
+
+def _open(path: str) -> tuple[BinaryIO, bytes]:
+    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    return file, file.read(_CHUNK_BYTES)
+
+
+def _ascii_header(path: str) -> bool:
+    with open(path, "rb") as file:
+        block = file.read(_HEADER_BYTES)
+    end = block.find(b"\r\n\r\n")
+    return block[: end if end >= 0 else len(block)].isascii() and (end >= 0 or os.path.getsize(path) <= len(block))

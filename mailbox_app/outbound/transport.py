@@ -1,0 +1,147 @@
+"""Delivers one lease to the hosts of its domain. The queue's only view of SMTP.
+
+Hosts are tried in order until each recipient has a verdict. What is left then is deferred with the last host's trouble;
+it fails only when every host said by itself that it takes no mail (5xx in the greeting). The whole walk ends within
+`_TOTAL_SECONDS`, which is less than a lease lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+
+import structlog
+
+from mailbox_app.clock import Clock
+from mailbox_app.config.schema import Delivery
+from mailbox_app.db.offload import Offload
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
+from mailbox_app.net.resolver import Resolver
+from mailbox_app.outbound.next_hop import MailHost, NextHops, Unroutable
+from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
+from mailbox_app.outbound.transaction import Transaction, Verdict
+
+_TOTAL_SECONDS = 900.0
+
+
+class SmtpTransport:
+    """The transport "smtp"."""
+
+    def __init__(self, resolver: Resolver, *, hostname: str, config: Delivery, offload: Offload, clock: Clock) -> None:
+        self._hops = NextHops(
+            resolver,
+            hostname=hostname,
+            port=config.port,
+            smarthost=config.smarthost,
+            allow_private_addresses=config.allow_private_addresses,
+        )
+        self._hostname = hostname
+        self._require_tls = config.require_tls
+        self._tls = _client_context(config)
+        self._offload = offload
+        self._clock = clock
+        self._log = structlog.get_logger("outbound")
+
+    async def deliver(self, lease: Lease) -> Sequence[Outcome]:
+        """One outcome per leased recipient."""
+        walk = _Walk(lease, self._clock.monotonic_seconds())
+        try:
+            async with asyncio.timeout(_TOTAL_SECONDS):
+                await self._walk(walk)
+        except Unroutable as error:
+            walk.last = Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text)
+        except TimeoutError:
+            walk.last = Verdict(Fate.DEFERRED, 451, "4.4.7", "the delivery took too long and was broken off")
+        except OSError as error:
+            self._log.error("spool file unreadable", queue_id=lease.message.queue_id, error=str(error))
+            walk.last = Verdict(Fate.DEFERRED, 451, "4.3.0", "the message's file cannot be read now")
+        return walk.outcomes(self._clock.monotonic_seconds())
+
+    async def _walk(self, walk: _Walk) -> None:
+        """Host after host, address after address, until every recipient has its verdict."""
+        for host in await self._hops.hosts(walk.lease.message.recipients[0].destination):
+            try:
+                addresses = await self._hops.addresses(host)
+            except Unroutable as error:
+                walk.note(Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text))
+                continue
+            for address in addresses:
+                walk.host = f"{host.name} [{address}]"
+                try:
+                    await self._try(walk, host, address)
+                except HostTrouble as trouble:
+                    fate = Fate.DEFERRED if trouble.temporary else Fate.FAILED
+                    walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text))
+                if not walk.waiting():
+                    return
+
+    async def _try(self, walk: _Walk, host: MailHost, address: str) -> None:
+        walk.tls = ""
+        connection = await SmtpConnection.connect(host.name, address, host.port)
+        try:
+            await connection.greet(self._hostname)
+            if "STARTTLS" in connection.extensions:
+                await connection.start_tls(self._tls, self._hostname)
+                walk.tls = connection.tls
+            elif self._require_tls:
+                raise HostTrouble(451, "4.7.10", f"{host.name} offers no encryption, which is required here")
+            transaction = Transaction(connection, walk.lease, self._offload)
+            try:
+                await transaction.run(walk.waiting())
+            finally:
+                walk.take(transaction.verdicts)
+            if transaction.in_step:
+                await connection.quit()
+        finally:
+            connection.close()
+
+
+class _Walk:
+    """What is known so far about one lease's recipients."""
+
+    def __init__(self, lease: Lease, started_seconds: float) -> None:
+        self.lease = lease
+        self.host = ""
+        self.tls = ""
+        self.last: Verdict | None = None
+        self._started_seconds = started_seconds
+        self._settled: dict[str, tuple[Verdict, str, str]] = {}
+
+    def waiting(self) -> list[QueuedRecipient]:
+        """Recipients without a verdict."""
+        return [one for one in self.lease.message.recipients if one.address not in self._settled]
+
+    def take(self, verdicts: dict[str, Verdict]) -> None:
+        """What the present host said about recipients."""
+        for address, verdict in verdicts.items():
+            self._settled[address] = (verdict, self.host, self.tls)
+
+    def note(self, verdict: Verdict) -> None:
+        """Why the present host was of no use; one that may work tomorrow outweighs those that never will."""
+        if self.last is None or verdict.fate is Fate.DEFERRED:
+            self.last = verdict
+
+    def outcomes(self, now_seconds: float) -> list[Outcome]:
+        """One per recipient; those without a verdict get the last trouble."""
+        duration = now_seconds - self._started_seconds
+        rest = self.last or Verdict(Fate.DEFERRED, 451, "4.4.0", "no host gave an answer")
+        return [
+            Outcome(recipient.address, verdict.fate, verdict.code, verdict.enhanced, verdict.text, host, tls, duration)
+            for recipient in self.lease.message.recipients
+            for verdict, host, tls in [self._settled.get(recipient.address, (rest, self.host, self.tls))]
+        ]
+
+
+def _client_context(config: Delivery) -> ssl.SSLContext:
+    """Opportunistic: encrypted, whoever it is. Required: also the right one, by the system's and our extra trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if config.require_tls:
+        context.load_default_certs()
+        if config.ca_file:
+            context.load_verify_locations(config.ca_file)
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
