@@ -1,0 +1,57 @@
+"""The queue's transport for local recipients: bounces, and mail that a mailbox could not take at once.
+
+A full mailbox or a store in trouble defers; an address that is gone fails; an alias that leads outside by now goes back into the
+queue for the SMTP transport.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import structlog
+
+from mailbox_app.delivery.inbound import Inbound
+from mailbox_app.delivery.mail import Mail
+from mailbox_app.delivery.recipients import Recipients
+from mailbox_app.errors import MailboxError
+from mailbox_app.mailqueue.interface import Transport
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.proto.smtp.replies import Reply, reply_for
+
+
+class LocalTransport(Transport):
+    """Delivers leases whose transport is "local"."""
+
+    def __init__(self, inbound: Inbound, recipients: Recipients, metrics: Metrics) -> None:
+        self._inbound = inbound
+        self._recipients = recipients
+        self._metrics = metrics
+        self._log = structlog.get_logger("delivery")
+
+    async def deliver(self, lease: Lease) -> Sequence[Outcome]:
+        """One outcome per leased recipient."""
+        outcomes = []
+        for recipient in lease.message.recipients:
+            try:
+                reply = await self._deliver(lease, recipient)
+            except MailboxError as error:
+                reply = reply_for(error)
+            except Exception as error:  # noqa: BLE001 - a runner's edge: unknown means temporary for mail in hand
+                self._metrics.errors.inc()
+                self._log.error("local_delivery_failed", queue_id=lease.message.queue_id, exc_info=error)
+                reply = Reply(451, "4.3.0", "Local trouble, try again later")
+            fate = Fate.DELIVERED if reply.code < 400 else Fate.DEFERRED if reply.code < 500 else Fate.FAILED
+            outcomes.append(Outcome(recipient.address, fate, reply.code, reply.enhanced, reply.text))
+        return outcomes
+
+    async def _deliver(self, lease: Lease, queued: QueuedRecipient) -> Reply:
+        found = self._recipients.local(queued.address, notify=queued.notify, orcpt=queued.orcpt)
+        if found is None:
+            return Reply(550, "5.1.1", "No such mailbox here")
+        message = lease.message
+        with open(lease.spool_path, "rb", buffering=0) as file:  # noqa: ASYNC230 - opening a local file does not wait
+            mail = Mail(message.envelope, [found], b"", io.BufferedReader(file), message.size_bytes)
+            await self._inbound.deliver(mail)
+        return Reply(250, "2.1.5", "Delivered")

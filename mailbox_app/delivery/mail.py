@@ -1,0 +1,49 @@
+"""A message on its way in: envelope, accepted recipients, trace fields, content; and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from mailbox_app.accounts.model import Account
+from mailbox_app.ids import QueueId
+from mailbox_app.mailqueue.model import Envelope
+
+Body = bytes | BinaryIO
+"""Content in memory, or an open file that is read from its start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One address that RCPT accepted, and where its mail goes."""
+
+    address: str
+    accounts: Sequence[Account] = ()
+    outside: Sequence[str] = ()
+    notify: str = ""
+    """RFC 3461 NOTIFY."""
+    orcpt: str = ""
+    """RFC 3461 ORCPT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What delivery takes. The stored bytes are `prefix` and `body`, below a Return-Path in a mailbox."""
+
+    envelope: Envelope
+    recipients: Sequence[Recipient]
+    prefix: bytes
+    body: Body
+    size_bytes: int
+    """Of prefix and body together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of a message: recipients in mailboxes and in the queue."""
+
+    stored: Sequence[str]
+    """Addresses of the accounts that have it."""
+    queued: Sequence[tuple[QueueId, Sequence[str]]]
+    """Queue ids with their addresses."""

@@ -1,0 +1,134 @@
+"""The rules for our own users' mail: who may send as whom, what is added, what is removed; then signed and delivered.
+
+Nothing here can be reached without an account (D1). The received bytes stay as they are but for two things: whole Bcc fields
+are cut out, and a missing Date or Message-ID is put in front. All outside recipients share one queued message that is written
+before any local mailbox gets its copy, so what fails can still be answered with a 4xx.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from mailbox_app.accounts.interface import Directory
+from mailbox_app.accounts.model import Account
+from mailbox_app.clock import Clock
+from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.header_block import read_header, rest_behind
+from mailbox_app.delivery.inbound import Inbound
+from mailbox_app.delivery.mail import Body, Delivered, Mail
+from mailbox_app.mailauth.dkim_sign import SigningKey
+from mailbox_app.proto.address import MailAddress, parse_address_list
+from mailbox_app.proto.dates import format_date
+from mailbox_app.proto.header import Header
+from mailbox_app.proto.smtp.replies import Refusal
+
+_BLIND = frozenset({b"bcc", b"resent-bcc"})
+_INLINE_BYTES = 65_536
+"""Up to here an Ed25519 signature is cheaper than a thread; RSA never is."""
+
+
+class Signer(Protocol):
+    """Makes DKIM-Signature fields; `mailauth.dkim_sign.DkimSigner`."""
+
+    def sign(self, keys: Sequence[SigningKey], header: bytes, body: Body, now_seconds: int) -> bytes:
+        """One field per key, each ending in CRLF."""
+        ...
+
+
+class Submission:
+    """Takes mail of logged-in users."""
+
+    def __init__(
+        self, directory: Directory, inbound: Inbound, signer: Signer, offload: Offload, clock: Clock, *, hostname: str
+    ) -> None:
+        self._directory = directory
+        self._inbound = inbound
+        self._signer = signer
+        self._offload = offload
+        self._clock = clock
+        self._hostname = hostname
+
+    def check_sender(self, account: Account, sender: str) -> None:
+        """Refuse an envelope sender that is not the account's. The null sender is allowed (RFC 8098 receipts)."""
+        if sender and not self._directory.owns(account, sender):
+            raise Refusal(553, "5.7.1", "The sender address is not yours", reason="sender_not_owned")
+
+    async def submit(self, account: Account, mail: Mail) -> Delivered:
+        """Check and complete the header, sign, queue and store. `mail.prefix` holds the trace fields."""
+        block = read_header(mail.body)
+        header = Header.parse(block)
+        domain = self._check_author(account, header)
+        added = self._missing_fields(header, domain)
+        cut = cut_fields(block, header, _BLIND)
+        rest = rest_behind(mail.body, len(block))
+        signatures = await self._sign(domain, added + cut, rest)
+        prefix = signatures + mail.prefix + added + cut
+        size_bytes = mail.size_bytes - len(block) - len(mail.prefix) + len(prefix)
+        envelope = replace(mail.envelope, submitter=account.address, message_id=message_id_of(header, added))
+        return await self._inbound.deliver(
+            replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
+        )
+
+    def _check_author(self, account: Account, header: Header) -> bytes:
+        """The first author's domain, after a look at every address in From and Sender."""
+        if header.count(b"from") != 1 or header.count(b"sender") > 1:  # RFC 5322 3.6
+            raise Refusal(550, "5.6.0", "The message needs exactly one From field", reason="bad_header")
+        authors = parse_address_list(header.all(b"from")[0])
+        if not authors:
+            raise Refusal(550, "5.6.0", "The From field holds no address", reason="bad_header")
+        senders = [address for value in header.all(b"sender") for address in parse_address_list(value)]
+        for address in (*authors, *senders):
+            if not self._directory.owns(account, _text(address)):
+                raise Refusal(553, "5.7.1", "An address in From or Sender is not yours", reason="sender_not_owned")
+        return authors[0].domain or b""
+
+    def _missing_fields(self, header: Header, domain: bytes) -> bytes:
+        """RFC 6409 8.2 and 8.3."""
+        added = b""
+        if not header.count(b"date"):
+            added += b"Date: " + format_date(self._clock.now()) + b"\r\n"
+        if not header.count(b"message-id"):
+            right = domain if domain.isascii() else self._hostname.encode()
+            added += b"Message-ID: <%b@%b>\r\n" % (secrets.token_hex(16).encode(), right)
+        return added
+
+    async def _sign(self, domain: bytes, header: bytes, body: Body) -> bytes:
+        """DKIM-Signature fields with the active keys of the author's domain."""
+        name = domain.decode("utf-8", "replace").lower()
+        found = self._directory.dkim_keys(name) if self._directory.is_local_domain(name) else ()
+        keys = [
+            SigningKey(key.domain, key.selector, "rsa" if key.algorithm == "rsa" else "ed25519", key.private_pem)
+            for key in found
+            if key.active
+        ]
+        if not keys:
+            return b""
+        now_seconds = int(self._clock.epoch_seconds())
+        if isinstance(body, bytes) and len(body) <= _INLINE_BYTES and all(key.algorithm == "ed25519" for key in keys):
+            return self._signer.sign(keys, header, body, now_seconds)
+        return await self._offload.run(self._signer.sign, keys, header, body, now_seconds)
+
+
+def cut_fields(block: bytes, header: Header, keys: frozenset[bytes]) -> bytes:
+    """The block without whole fields of these names; all other bytes untouched."""
+    kept, position = b"", 0
+    for field in header.fields:
+        if field.key in keys:
+            kept += block[position : field.start]
+            position = field.end
+    return kept + block[position:] if position else block
+
+
+def message_id_of(header: Header, added: bytes = b"") -> str:
+    """The Message-ID for envelope and log."""
+    value = header.first(b"message-id") or Header.parse(added).first(b"message-id") or b""
+    return value.decode("utf-8", "replace")[:250]
+
+
+def _text(address: MailAddress) -> str:
+    return (
+        f"{(address.localpart or b'').decode('utf-8', 'replace')}@{(address.domain or b'').decode('utf-8', 'replace')}"
+    )

@@ -1,0 +1,235 @@
+"""The SMTP service of one process: its dependencies, the protocols for its listeners, who is connected, the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from mailbox_app.accounts.interface import Authenticator, Directory
+from mailbox_app.clock import Clock
+from mailbox_app.config.schema import Config
+from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.inbound import Inbound
+from mailbox_app.delivery.recipients import Recipients
+from mailbox_app.delivery.submission import Submission
+from mailbox_app.errors import MailboxError
+from mailbox_app.net.limits import ConnectionCounter
+from mailbox_app.observe.mail_log import MailEvent, MailLog
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.proto.smtp.replies import Refusal, Reply
+from mailbox_app.services.smtp.body import IncomingBody, MemoryBudget
+from mailbox_app.services.smtp.limits import SmtpLimits
+from mailbox_app.services.smtp.login import MECHANISMS
+from mailbox_app.services.smtp.receive import Receiver, SenderCheck
+from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
+from mailbox_app.services.smtp.verbs import VERBS
+
+_SILENT = frozenset({"syntax", "sequence"})
+"""Refusals that say nothing about mail: not in the mail log."""
+
+
+class ServerTls(Protocol):
+    """Where the TLS context comes from; `net.tls.TlsContexts`."""
+
+    def server_context(self) -> ssl.SSLContext:
+        """The present one; a reload of certificates gives another."""
+        ...
+
+
+@dataclass(frozen=True)
+class SmtpDependencies:
+    """All that SMTP sessions use."""
+
+    config: Config
+    directory: Directory
+    authenticator: Authenticator
+    recipients: Recipients
+    inbound: Inbound
+    submission: Submission
+    sender_checks: SenderCheck | None
+    tls: ServerTls
+    offload: Offload
+    clock: Clock
+    metrics: Metrics
+    mail_log: MailLog
+    tmp_dir: Path
+    limits: SmtpLimits = field(default_factory=SmtpLimits)
+
+
+class SmtpService:
+    """Everything the sessions of one process share."""
+
+    def __init__(self, dependencies: SmtpDependencies) -> None:
+        self._dependencies = dependencies
+        self.config = dependencies.config
+        self.hostname = dependencies.config.server.hostname
+        self.authenticator = dependencies.authenticator
+        self.recipients = dependencies.recipients
+        self.submission = dependencies.submission
+        self.tls = dependencies.tls
+        self.clock = dependencies.clock
+        self.metrics = dependencies.metrics
+        self.limits = dependencies.limits
+        self.receiver = Receiver(
+            dependencies.inbound,
+            dependencies.submission,
+            dependencies.sender_checks,
+            dependencies.mail_log,
+            dependencies.clock,
+            hostname=self.hostname,
+            limits=self.limits,
+        )
+        self.greeting = Reply(220, "", f"{self.hostname} ESMTP")
+        self.draining = False
+        dependencies.tmp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._tmp_dir = str(dependencies.tmp_dir)
+        self._budget = MemoryBudget(self.limits)
+        self._sessions: dict[ServiceKind, set[SmtpSession]] = {"smtp": set(), "submission": set(), "submissions": set()}
+        self._per_address = {kind: ConnectionCounter(self.limits.connections_per_address) for kind in self._sessions}
+        self._total = {kind: self.metrics.connections.labels(protocol=kind) for kind in self._sessions}
+        self._active = {kind: self.metrics.active_connections.labels(protocol=kind) for kind in self._sessions}
+        self._all_gone = asyncio.Event()
+        self._ehlo: dict[tuple[ServiceKind, bool], bytes] = {}
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop the sessions run on."""
+        return asyncio.get_running_loop()
+
+    @property
+    def connections(self) -> int:
+        """How many sessions are open."""
+        return sum(map(len, self._sessions.values()))
+
+    def factory(self, kind: ServiceKind) -> Callable[[], asyncio.BaseProtocol]:
+        """Makes protocols for `loop.create_server`; `submissions` gets transports with TLS."""
+        return lambda: SmtpSession(self, kind)
+
+    def reload(self, config: Config) -> None:
+        """Limits of the new configuration hold from the next command on; the hostname stays until a restart."""
+        self.config = config
+        self._ehlo.clear()
+
+    async def drain(self, seconds: float) -> None:
+        """No new sessions; idle ones hear 421 now, those inside a transaction after it or when the time is over."""
+        self.draining = True
+        goodbye = Reply(421, "4.3.2", "Shutting down, try again later")
+        for session in self._all_sessions():
+            if session.is_idle:
+                session.hang_up(goodbye)
+        if self.connections:
+            self._all_gone.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), seconds)
+        for session in self._all_sessions():
+            session.hang_up(goodbye)
+
+    # for sessions
+
+    def enter(self, session: SmtpSession) -> Reply | None:
+        """Count a new session, or say why it cannot be."""
+        sessions = self._sessions[session.kind]
+        if self.draining:
+            return Reply(421, "4.3.2", "Shutting down, try again later")
+        if len(sessions) >= self.limits.connections:
+            return Reply(421, "4.3.2", "Too many connections, try again later")
+        if not _is_loopback(session.remote_ip) and not self._per_address[session.kind].enter(session.remote_ip):
+            return Reply(421, "4.7.0", "Too many connections from your address")
+        sessions.add(session)
+        self._total[session.kind].inc()
+        self._active[session.kind].inc()
+        return None
+
+    def leave(self, session: SmtpSession) -> None:
+        """A session that had entered is over."""
+        self._sessions[session.kind].discard(session)
+        self._active[session.kind].dec()
+        if not _is_loopback(session.remote_ip):
+            self._per_address[session.kind].leave(session.remote_ip)
+        if self.draining and not self.connections:
+            self._all_gone.set()
+
+    def new_body(self) -> IncomingBody:
+        """Room for one content."""
+        return IncomingBody(self._tmp_dir, self._dependencies.offload, self._budget)
+
+    def ehlo_reply(self, session: SmtpSession) -> bytes:
+        """The answer to EHLO, made once per service and TLS state."""
+        key = (session.kind, session.tls is not None)
+        reply = self._ehlo.get(key)
+        if reply is None:
+            limits = self.config.limits
+            lines = [
+                self.hostname,
+                "PIPELINING",  # RFC 2920
+                f"SIZE {limits.max_message_bytes}",  # RFC 1870
+                "8BITMIME",  # RFC 6152
+                "SMTPUTF8",  # RFC 6531
+                "ENHANCEDSTATUSCODES",  # RFC 2034
+                "CHUNKING",  # RFC 3030
+                "DSN",  # RFC 3461
+                f"LIMITS RCPTMAX={limits.max_recipients} MAILMAX={self.limits.messages}",  # RFC 9422
+            ]
+            if session.tls is None:
+                lines.append("STARTTLS")  # RFC 3207
+            elif session.kind != "smtp":
+                lines.append(f"AUTH {' '.join(MECHANISMS)}")  # RFC 4954
+            lines.append("HELP")
+            reply = self._ehlo[key] = Reply(250, "", "\n".join(lines)).encode()
+        return reply
+
+    def help_text(self, session: SmtpSession) -> str:
+        """The commands there are."""
+        hidden = {b"AUTH"} if session.kind == "smtp" else set()
+        return " ".join(name.decode() for name in VERBS if name not in hidden)
+
+    def note_refusal(self, session: SmtpSession, error: MailboxError, reply: Reply) -> None:
+        """A command was refused: one line in the mail log when it is about mail, in the plain log when it is our trouble."""
+        if isinstance(error, Refusal):
+            reason = error.reason
+            if reason in _SILENT:
+                return
+        else:
+            reason = error.code
+            structlog.get_logger("smtp").warning(
+                "local_trouble",
+                session_id=session.session_id,
+                code=error.code,
+                cause=str(error.__cause__ or ""),
+                **error.fields,
+            )
+        transaction = session.transaction
+        self._dependencies.mail_log.write(
+            MailEvent(
+                "rejected",
+                "in" if session.kind == "smtp" else "submission",
+                session_id=session.session_id,
+                sender=transaction.sender or "",
+                recipients=tuple(recipient.address for recipient in transaction.recipients),
+                remote=session.remote_ip,
+                tls=" ".join(session.tls) if session.tls else "",
+                code=reply.code,
+                text=str(reply),
+                reason=reason,
+            )
+        )
+
+    def _all_sessions(self) -> list[SmtpSession]:
+        return [session for sessions in self._sessions.values() for session in sessions]
+
+
+def _is_loopback(remote_ip: str) -> bool:
+    if not remote_ip:
+        return True
+    if ":" not in remote_ip:
+        return remote_ip.startswith("127.")
+    address = ipaddress.IPv6Address(remote_ip.partition("%")[0])
+    return (address.ipv4_mapped or address).is_loopback

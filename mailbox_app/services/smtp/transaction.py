@@ -1,0 +1,99 @@
+"""MAIL and RCPT, and what a mail transaction gathers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailbox_app.delivery.mail import Recipient
+from mailbox_app.proto.smtp.commands import parse_mail, parse_rcpt
+from mailbox_app.proto.smtp.dot_stream import LineEndings
+from mailbox_app.proto.smtp.replies import Refusal, Reply
+from mailbox_app.services.smtp.body import IncomingBody
+
+if TYPE_CHECKING:
+    from mailbox_app.services.smtp.session import SmtpSession
+
+
+class Transaction:
+    """From MAIL to the end of the content."""
+
+    __slots__ = ("addresses", "body", "chunks", "chunks_failed", "endings", "envid", "in_content", "recipients", "ret", "sender",
+                 "size_bytes", "smtputf8")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.sender: str | None = None
+        """None before MAIL; "" is the null sender."""
+        self.body = "7BIT"
+        self.smtputf8 = False
+        self.ret = ""
+        self.envid = ""
+        self.size_bytes = 0
+        """As declared; 0: not."""
+        self.recipients: list[Recipient] = []
+        self.addresses: set[str] = set()
+        self.chunks: IncomingBody | None = None
+        """Content by BDAT so far."""
+        self.chunks_failed: Refusal | None = None
+        self.endings = LineEndings()
+        self.in_content = False
+        """The stream is inside content: an error now leaves it out of step."""
+
+    def close(self) -> None:
+        """Free what the content holds."""
+        if self.chunks is not None:
+            self.chunks.close()
+            self.chunks = None
+
+
+async def mail(session: SmtpSession, argument: bytes) -> Reply:
+    """MAIL. On submission only after AUTH, which there is only under TLS. RFC 6409 4.3"""
+    service = session.service
+    if session.kind != "smtp":
+        if session.tls is None:
+            raise Refusal(530, "5.7.0", "Say STARTTLS first", reason="auth_required")  # RFC 3207 4
+        if session.account is None:
+            raise Refusal(530, "5.7.0", "Log in first", reason="auth_required")
+    if session.transaction.sender is not None:
+        raise Refusal(503, "5.5.1", "There is a sender already", reason="sequence")
+    if session.message_count >= service.limits.messages:
+        return Reply(421, "4.7.0", "Too many messages in one session, connect again")
+    command = parse_mail(argument)
+    if command.size_bytes > service.config.limits.max_message_bytes:  # RFC 1870 6.1
+        raise Refusal(552, "5.3.4", "The message is too large", reason="too_large")
+    if session.account is not None:
+        service.submission.check_sender(session.account, command.sender)
+    transaction = session.transaction
+    transaction.sender = command.sender
+    transaction.body = command.body
+    transaction.smtputf8 = command.smtputf8
+    transaction.ret = command.ret
+    transaction.envid = command.envid
+    transaction.size_bytes = command.size_bytes
+    return Reply(250, "2.1.0", "Sender OK")
+
+
+async def rcpt(session: SmtpSession, argument: bytes) -> Reply:
+    """RCPT. Only a logged-in user may name recipients elsewhere."""
+    service, transaction = session.service, session.transaction
+    if transaction.sender is None:
+        raise Refusal(503, "5.5.1", "Say MAIL first", reason="sequence")
+    if transaction.chunks is not None:
+        raise Refusal(503, "5.5.1", "The message has begun", reason="sequence")
+    if len(transaction.recipients) >= service.config.limits.max_recipients:  # RFC 5321 4.5.3.1.10
+        raise Refusal(452, "4.5.3", "Too many recipients", reason="too_many_recipients")
+    command = parse_rcpt(argument, smtputf8=transaction.smtputf8)
+    if command.address.lower() not in transaction.addresses:
+        recipient = await service.recipients.accept(
+            command, may_relay=session.account is not None, size_bytes=transaction.size_bytes
+        )
+        transaction.recipients.append(recipient)
+        transaction.addresses.add(command.address.lower())
+    return Reply(250, "2.1.5", "Recipient OK")
+
+
+async def rset(session: SmtpSession, argument: bytes) -> Reply:
+    """RSET."""
+    if argument:
+        raise Refusal(501, "5.5.4", "RSET takes no argument", reason="syntax")
+    session.forget_transaction()
+    return Reply(250, "2.0.0", "Forgotten")
