@@ -1,0 +1,43 @@
+"""Makes DKIM key pairs: RSA 2048 for everybody, Ed25519 for those who know it (RFC 8301, RFC 8463)."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import datetime
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+from mailbox_app.accounts.addresses import check_domain
+from mailbox_app.accounts.model import DkimKey
+from mailbox_app.errors import AccountError
+
+ALGORITHMS = ("rsa", "ed25519")
+_RSA_BITS = 2048  # RFC 8301 3.2: longer keys do not fit into one UDP answer and are not verified by all
+_SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def generate(domain: str, selector: str, algorithm: str, now: datetime) -> DkimKey:
+    """A new active key; takes a tenth of a second for RSA. An empty selector becomes the month and the algorithm."""
+    if algorithm not in ALGORITHMS:
+        raise AccountError("account.bad_algorithm", f"the algorithm is one of {', '.join(ALGORITHMS)}")
+    selector = selector or f"{algorithm[0]}{now:%Y%m}"
+    if not _SELECTOR.fullmatch(selector):
+        raise AccountError("account.bad_selector", "a selector is 1 to 63 lower-case letters, digits and hyphens")
+    private: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+    if algorithm == "rsa":
+        private = rsa.generate_private_key(65537, _RSA_BITS)
+        # RFC 6376 3.6.1: for RSA the whole SubjectPublicKeyInfo
+        public = private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    else:
+        private = ed25519.Ed25519PrivateKey.generate()
+        # RFC 8463 4.2: for Ed25519 the bare 32 bytes
+        public = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    text = f"v=DKIM1; k={algorithm}; p={base64.b64encode(public).decode()}"
+    return DkimKey(check_domain(domain), selector, algorithm, pem, text, now, active=True)

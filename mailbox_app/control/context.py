@@ -1,0 +1,84 @@
+"""Everything a control method may use; built once by `runtime/wiring.py`.
+
+What belongs to the runtime (listeners, processes, reload) comes as callables, so that this package knows nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from mailbox_app.accounts.directory import SqliteDirectory
+from mailbox_app.accounts.passwords import Hasher
+from mailbox_app.clock import Clock
+from mailbox_app.config.schema import Config
+from mailbox_app.db.offload import Offload
+from mailbox_app.events.hints import Bus
+from mailbox_app.journal.audit import Audit
+from mailbox_app.journal.decisions import Decisions
+from mailbox_app.mailqueue.interface import QueueBackend
+from mailbox_app.mailqueue.model import Lease, Outcome
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.store.interface import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerInfo:
+    """One open port. `service` is the configuration's word: smtp, submission, imaps, ..."""
+
+    service: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """One process of the daemon."""
+
+    role: str
+    pid: int
+    started_at: datetime
+    restarts: int
+
+
+class BounceMaker(Protocol):
+    """Writes delivery status notifications; `mailqueue.bounces.Bounces`."""
+
+    def failed(self, lease: Lease, outcomes: Sequence[Outcome]) -> object:
+        """Compose and enqueue the notification for failed recipients of a lease; durable on return. Synchronous."""
+        ...
+
+
+@dataclass(slots=True)
+class ControlContext:
+    """The parts of the running server. `config` is replaced at a reload."""
+
+    config: Config
+    config_path: Path
+    data_dir: Path
+    directory: SqliteDirectory
+    hasher: Hasher
+    store: Store
+    queue: QueueBackend
+    bounces: BounceMaker
+    audit: Audit
+    decisions: Decisions
+    metrics: Metrics
+    clock: Clock
+    offload: Offload
+    bus: Bus
+    version: str
+    started_at: datetime
+    listeners: Callable[[], Sequence[ListenerInfo]]
+    """All open ports of all fronts, once each."""
+    processes: Callable[[], Sequence[ProcessInfo]]
+    connections: Callable[[], Mapping[str, int]]
+    """Open connections by service or protocol, over all fronts; called in a thread."""
+    certificate_days: Callable[[], int | None]
+    """Until the certificate in use ends; None: unknown or self-signed."""
+    ready: Callable[[], bool]
+    reload: Callable[[], Awaitable[Config]]
+    """Read the file again and apply it everywhere; the new configuration. ConfigError changes nothing."""

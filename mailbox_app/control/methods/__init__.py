@@ -1,0 +1,18 @@
+"""The control methods, one file per subject; each ends in its `METHODS` tuple, and this one lists them all."""
+
+from __future__ import annotations
+
+from mailbox_app.control.methods import alias, audit, config, dkim, domain, queue, status, store, user
+from mailbox_app.control.schema import Method
+
+METHODS: tuple[Method, ...] = (
+    *status.METHODS,
+    *domain.METHODS,
+    *user.METHODS,
+    *alias.METHODS,
+    *dkim.METHODS,
+    *queue.METHODS,
+    *config.METHODS,
+    *audit.METHODS,
+    *store.METHODS,
+)

@@ -1,0 +1,148 @@
+"""Methods `config.*`: the configuration file, as the running server sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from mailbox_app.config import edit
+from mailbox_app.config.load import load
+from mailbox_app.control.context import ControlContext
+from mailbox_app.control.schema import Call, Method, NoParams, Params
+from mailbox_app.errors import ConfigError, ControlError
+
+_RESTART = ("server.", "listen.", "queue.")
+"""Sections bound at start: ports, folders, the user, the queue's place."""
+
+Plain = str | int | bool | list[str]
+
+
+class Key(Params):
+    """A dotted key, like limits.max_recipients."""
+
+    key: str
+
+
+class NewValue(Params):
+    """A key and its value as TOML text; a bare word is taken as a string."""
+
+    key: str
+    value: str
+
+
+class SettingView(Struct):
+    """One setting; `default` is null where there is none."""
+
+    key: str
+    value: Plain
+    default: Plain | None
+    doc: str
+
+
+class Section(Struct):
+    """One section of the file."""
+
+    name: str
+    doc: str
+    settings: list[SettingView]
+
+
+class Sections(Struct):
+    """The whole configuration."""
+
+    sections: list[Section]
+
+
+class Changed(Struct):
+    """What a change did; `applied` is `now` or `restart`."""
+
+    key: str
+    old: Plain
+    new: Plain
+    applied: str
+
+
+class Check(Struct):
+    """Whether the file is valid; `error` names file, line and key."""
+
+    ok: bool
+    error: str
+
+
+class Reloaded(Struct):
+    """The file was read again and applied."""
+
+    ok: bool
+
+
+async def show(context: ControlContext, _call: Call, _params: NoParams) -> Sections:
+    """Everything, with what it means."""
+    return sections(edit.describe(context.config))
+
+
+async def get(context: ControlContext, _call: Call, params: Key) -> SettingView:
+    """One setting."""
+    return setting_view(edit.setting(context.config, params.key))
+
+
+async def change(context: ControlContext, call: Call, params: NewValue) -> Changed:
+    """Change the file, keeping its comments, and apply it."""
+    call.object = params.key
+    made = await context.offload.run(edit.set_key, context.config_path, params.key, params.value)
+    call.before, call.after = msgspec.to_builtins(made.old), msgspec.to_builtins(made.new)
+    applied = "restart" if params.key.startswith(_RESTART) and made.old != made.new else "now"
+    if applied == "now":
+        context.config = await context.reload()
+    call.detail = f"applied: {applied}"
+    return Changed(made.key, _plain(made.old), _plain(made.new), applied)
+
+
+async def check(context: ControlContext, _call: Call, _params: NoParams) -> Check:
+    """Whether the file as it is now could be loaded."""
+    return await context.offload.run(check_file, context.config_path)
+
+
+async def reload(context: ControlContext, call: Call, _params: NoParams) -> Reloaded:
+    """Read the file again; one that is not valid changes nothing."""
+    call.object = context.config_path.name
+    try:
+        context.config = await context.reload()
+    except ConfigError as error:
+        raise ControlError(error.code, error.public_text, fields={"remedy": "Nothing was changed."}) from error
+    return Reloaded(ok=True)
+
+
+def check_file(path: Path) -> Check:
+    """Load it and say what is wrong."""
+    try:
+        load(path)
+    except ConfigError as error:
+        return Check(ok=False, error=error.public_text)
+    return Check(ok=True, error="")
+
+
+def sections(described: Sequence[tuple[str, str, Sequence[edit.Setting]]]) -> Sections:
+    """The whole configuration as plain data."""
+    return Sections([Section(name, doc, [setting_view(each) for each in rows]) for name, doc, rows in described])
+
+
+def setting_view(setting: edit.Setting) -> SettingView:
+    """One setting as plain data."""
+    default = None if setting.default is None else _plain(setting.default)
+    return SettingView(setting.key, _plain(setting.value), default, setting.doc)
+
+
+def _plain(value: edit.Plain) -> Plain:
+    return value if isinstance(value, str | int | bool) else list(value)
+
+
+METHODS = (
+    Method("config.show", NoParams, Sections, show, "Everything, with what it means."),
+    Method("config.get", Key, SettingView, get, "One setting."),
+    Method("config.set", NewValue, Changed, change, "Change one setting.", changes=True),
+    Method("config.check", NoParams, Check, check, "Whether the file is valid."),
+    Method("config.reload", NoParams, Reloaded, reload, "Read the file again.", changes=True),
+)

@@ -1,0 +1,127 @@
+"""Methods `domain.*`: the domains whose mail ends here, and the DNS records they need."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from mailbox_app.accounts.model import DkimKey, Domain
+from mailbox_app.control.context import ControlContext
+from mailbox_app.control.schema import Call, Method, NoParams, Params
+from mailbox_app.events.hints import DIRECTORY_TOPIC
+
+
+class DomainName(Params):
+    """Which domain."""
+
+    name: str
+
+
+class DomainView(Struct):
+    """One domain."""
+
+    name: str
+    accounts: int
+    aliases: int
+    dkim_selectors: list[str]
+    created_at: datetime
+
+
+class Domains(Struct):
+    """All domains, by name."""
+
+    domains: list[DomainView]
+
+
+class Record(Struct):
+    """One DNS record to publish."""
+
+    type: str
+    name: str
+    value: str
+    purpose: str
+
+
+class Records(Struct):
+    """Records to publish."""
+
+    records: list[Record]
+
+
+async def add(context: ControlContext, call: Call, params: DomainName) -> DomainView:
+    """Mail for the domain ends here from now on."""
+    call.object = params.name
+    view = _view(await context.offload.run(context.directory.add_domain, params.name))
+    context.bus.publish(DIRECTORY_TOPIC)
+    call.object, call.after = view.name, view
+    return view
+
+
+async def remove(context: ControlContext, call: Call, params: DomainName) -> DomainView:
+    """Mail for the domain is refused from now on; its signing keys are destroyed."""
+    call.object = params.name
+    view = _view(await context.offload.run(context.directory.remove_domain, params.name))
+    context.bus.publish(DIRECTORY_TOPIC)
+    call.object, call.before = view.name, view
+    return view
+
+
+async def list_all(context: ControlContext, _call: Call, _params: NoParams) -> Domains:
+    """All domains."""
+    return Domains([_view(domain) for domain in await context.offload.run(context.directory.domains)])
+
+
+async def show(context: ControlContext, _call: Call, params: DomainName) -> DomainView:
+    """One domain."""
+    return _view(await context.offload.run(context.directory.domain, params.name))
+
+
+async def dns(context: ControlContext, _call: Call, params: DomainName) -> Records:
+    """Every record the domain needs in the DNS."""
+    domain = await context.offload.run(context.directory.domain, params.name)
+    keys = await context.offload.run(context.directory.all_dkim_keys, domain.name)
+    return Records(records_for(domain.name, context.config.server.hostname, [key for key in keys if key.active]))
+
+
+def records_for(domain: str, hostname: str, keys: list[DkimKey]) -> list[Record]:
+    """MX, SPF, DKIM, DMARC, TLS reports and the SRV records of RFC 6186 and RFC 8314."""
+    host = f"{hostname.rstrip('.')}."
+    postmaster = f"postmaster@{domain}"
+    return [
+        Record("MX", f"{domain}.", f"10 {host}", "where mail for the domain goes"),
+        Record("TXT", f"{domain}.", "v=spf1 mx -all", "SPF: only this server sends for the domain"),
+        *dkim_records(keys),
+        Record(
+            "TXT", f"_dmarc.{domain}.", f"v=DMARC1; p=quarantine; rua=mailto:{postmaster}",
+            "DMARC: what others do with forgeries, and where they report",
+        ),
+        Record("TXT", f"_smtp._tls.{domain}.", f"v=TLSRPTv1; rua=mailto:{postmaster}", "reports of failed TLS"),
+        Record("SRV", f"_imaps._tcp.{domain}.", f"0 1 993 {host}", "mail programs find IMAP"),
+        Record("SRV", f"_submissions._tcp.{domain}.", f"0 1 465 {host}", "mail programs find submission"),
+        Record("SRV", f"_submission._tcp.{domain}.", f"10 1 587 {host}", "the same with STARTTLS"),
+    ]  # fmt: skip
+
+
+def dkim_records(keys: list[DkimKey]) -> list[Record]:
+    """The public keys of active signing keys."""
+    return [
+        Record("TXT", f"{key.selector}._domainkey.{key.domain}.", key.public_txt, f"DKIM public key ({key.algorithm})")
+        for key in keys
+        if key.active
+    ]
+
+
+def _view(domain: Domain) -> DomainView:
+    return DomainView(
+        domain.name, domain.account_count, domain.alias_count, list(domain.dkim_selectors), domain.created_at
+    )
+
+
+METHODS = (
+    Method("domain.add", DomainName, DomainView, add, "Take mail for a domain.", changes=True),
+    Method("domain.remove", DomainName, DomainView, remove, "Take no more mail for a domain.", changes=True),
+    Method("domain.list", NoParams, Domains, list_all, "All domains."),
+    Method("domain.show", DomainName, DomainView, show, "One domain."),
+    Method("domain.dns", DomainName, Records, dns, "The DNS records a domain needs."),
+)

@@ -1,0 +1,94 @@
+"""The set of recipients an action means: chosen by filter or named one by one, and its hash.
+
+Only recipients the action can touch are chosen: `release` means held ones, `retry` deferred ones, and nothing that is being
+delivered right now is returned or dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from mailbox_app.control.methods.queue_rows import Action, Plan, filter_of
+from mailbox_app.errors import QueueError
+from mailbox_app.ids import QueueId
+from mailbox_app.mailqueue.interface import QueueBackend
+from mailbox_app.mailqueue.model import QueueFilter, RecipientState
+
+_MAX_CHOSEN = 100_000
+"""One action at a time; more than that is done in parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Recipients as (queue id, address), sorted."""
+
+    recipients: Sequence[tuple[str, str]]
+    where: QueueFilter
+    exact: bool
+    """True: named one by one, so the filter says nothing."""
+
+    def by_message(self) -> Sequence[str]:
+        """Queue ids, once each."""
+        return list(dict.fromkeys(queue_id for queue_id, _ in self.recipients))
+
+    def narrowed(self, ids: Sequence[QueueId]) -> QueueFilter:
+        """The filter, for these messages only: what arrived since the plan is not touched."""
+        return replace(self.where, ids=tuple(ids))
+
+    def digest(self, action: Action) -> str:
+        """The plan's hash: the action and every recipient it means."""
+        return hashlib.sha256(msgspec.json.encode((action, self.recipients))).hexdigest()[:32]
+
+
+def choose(queue: QueueBackend, plan: Plan) -> Chosen:
+    """What the plan means now. Synchronous."""
+    if plan.recipients is not None:
+        return Chosen(_named(queue, plan), QueueFilter(), exact=True)
+    if plan.filter is None:
+        raise QueueError("queue.no_filter", "say which recipients: a filter or a list")
+    where = filter_of(plan.filter)
+    total, rows, _ = queue.window(where, "next", reverse=False, offset=0, limit=_MAX_CHOSEN)
+    if total > _MAX_CHOSEN:
+        raise QueueError(
+            "queue.too_many",
+            f"{total} recipients match; one action takes {_MAX_CHOSEN} at most",
+            fields={"remedy": "Narrow the filter."},
+        )
+    chosen = sorted((str(row.queue_id), row.address) for row in rows if _touches(plan.action, row.state))
+    return Chosen(chosen, where, exact=False)
+
+
+def _named(queue: QueueBackend, plan: Plan) -> Sequence[tuple[str, str]]:
+    wanted: dict[str, set[str]] = {}
+    for queue_id, address in plan.recipients or ():
+        wanted.setdefault(queue_id, set()).add(address)
+    chosen = []
+    for queue_id, addresses in wanted.items():
+        try:
+            message = queue.message(QueueId(queue_id))
+        except QueueError as error:
+            if error.temporary:
+                raise
+            continue  # it has left the queue meanwhile; the hash tells the operator
+        chosen += [
+            (queue_id, row.address)
+            for row in message.recipients
+            if row.address in addresses and _touches(plan.action, row.state)
+        ]
+    return sorted(chosen)
+
+
+def _touches(action: Action, state: RecipientState) -> bool:
+    match action:
+        case "retry":
+            return state is RecipientState.DEFERRED
+        case "hold":
+            return state is RecipientState.DEFERRED
+        case "release":
+            return state is RecipientState.HELD
+        case "bounce" | "drop":
+            return state is not RecipientState.ACTIVE

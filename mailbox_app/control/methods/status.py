@@ -1,0 +1,89 @@
+"""Methods `status` and `schema`: what runs, and what can be asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from mailbox_app.control.context import ControlContext
+from mailbox_app.control.machine import memory_bytes
+from mailbox_app.control.methods.queue_rows import StatsView, stats_view
+from mailbox_app.control.schema import Call, Method, NoParams, describe
+
+
+class ListenerView(Struct):
+    """One open port."""
+
+    service: str
+    address: str
+    port: int
+
+
+class ProcessView(Struct):
+    """One process of the daemon."""
+
+    role: str
+    pid: int
+    started_at: datetime
+    restarts: int
+
+
+class Status(Struct):
+    """The daemon at a glance."""
+
+    version: str
+    hostname: str
+    pid: int
+    uptime_seconds: int
+    ready: bool
+    listeners: list[ListenerView]
+    processes: list[ProcessView]
+    queue: StatsView
+    accounts: int
+    domains: int
+    memory_bytes: int
+
+
+class Schema(Struct):
+    """All methods."""
+
+    methods: list[dict[str, object]]
+
+
+async def status(context: ControlContext, _call: Call, _params: NoParams) -> Status:
+    """The daemon at a glance."""
+    now = context.clock.now()
+    processes = list(context.processes())
+    queue = await context.offload.run(context.queue.stats, now)
+    domains = await context.offload.run(context.directory.domains)
+    memory = await context.offload.run(memory_bytes, [process.pid for process in processes])
+    return Status(
+        version=context.version,
+        hostname=context.config.server.hostname,
+        pid=os.getpid(),
+        uptime_seconds=int((now - context.started_at).total_seconds()),
+        ready=context.ready(),
+        listeners=[ListenerView(each.service, each.address, each.port) for each in context.listeners()],
+        processes=[ProcessView(each.role, each.pid, each.started_at, each.restarts) for each in processes],
+        queue=stats_view(queue),
+        accounts=sum(domain.account_count for domain in domains),
+        domains=len(domains),
+        memory_bytes=memory,
+    )
+
+
+def schema_method(methods: Sequence[Method]) -> Method:
+    """The method `schema` over all others; the server adds it, for it must see them all."""
+
+    async def schema(_context: ControlContext, _call: Call, _params: NoParams) -> Schema:
+        return Schema(described)
+
+    own = Method("schema", NoParams, Schema, schema, "All methods as JSON Schema.")
+    described = describe([own, *methods])
+    return own
+
+
+METHODS = (Method("status", NoParams, Status, status, "The daemon at a glance."),)

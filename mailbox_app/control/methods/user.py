@@ -1,0 +1,227 @@
+"""Methods `user.*`: accounts. Passwords come in the clear over the socket, are hashed here and written nowhere else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from mailbox_app.accounts import passwords
+from mailbox_app.accounts.addresses import check_account_address
+from mailbox_app.accounts.model import Account, AccountState
+from mailbox_app.control.context import ControlContext
+from mailbox_app.control.schema import Call, Method, Params
+from mailbox_app.errors import AccountError, StoreError
+from mailbox_app.events.hints import DIRECTORY_TOPIC
+
+Bytes = Annotated[int, Meta(ge=0)]
+
+
+class UserAddress(Params):
+    """Which account."""
+
+    address: str
+
+
+class NewUser(Params):
+    """A new account; quota 0: no limit."""
+
+    address: str
+    password: str
+    quota_bytes: Bytes = 0
+
+
+class NewPassword(Params):
+    """A new password for an account."""
+
+    address: str
+    password: str
+
+
+class NewQuota(Params):
+    """A new limit for an account; 0: none."""
+
+    address: str
+    quota_bytes: Bytes
+
+
+class OfDomain(Params):
+    """Of one domain; empty: of all."""
+
+    domain: str = ""
+
+
+class UserView(Struct):
+    """One account. Bytes and messages are null for one in the trash."""
+
+    address: str
+    state: str
+    quota_bytes: int
+    used_bytes: int | None
+    messages: int | None
+    created_at: datetime
+    last_login_at: datetime | None
+
+
+class Users(Struct):
+    """Accounts by address; those in the trash last."""
+
+    users: list[UserView]
+
+
+async def add(context: ControlContext, call: Call, params: NewUser) -> UserView:
+    """A mailbox and a login from now on."""
+    call.object = params.address
+    address = check_account_address(params.address)
+    prepared = passwords.check_new(params.password, address)
+
+    def run() -> UserView:
+        if not context.directory.is_local_domain(address.rpartition("@")[2]):
+            return _view(context, context.directory.add_account(address, "", 0))  # refuses, without a hash first
+        account = context.directory.add_account(address, context.hasher.hash(prepared), params.quota_bytes)
+        context.store.account(account.ref)
+        return _view(context, account)
+
+    return _changed(context, call, await context.offload.run(run))
+
+
+async def list_all(context: ControlContext, _call: Call, params: OfDomain) -> Users:
+    """All accounts, or those of one domain."""
+
+    def run() -> list[UserView]:
+        if params.domain:
+            context.directory.domain(params.domain)
+        live = [_view(context, account) for account in context.directory.accounts(params.domain or None)]
+        gone = [
+            _removed_view(entry.account)
+            for entry in context.directory.removed_accounts()
+            if not params.domain or entry.account.address.endswith(f"@{params.domain}")
+        ]
+        return live + gone
+
+    return Users(await context.offload.run(run))
+
+
+async def show(context: ControlContext, _call: Call, params: UserAddress) -> UserView:
+    """One account."""
+    return await context.offload.run(lambda: _view(context, context.directory.existing(params.address)))
+
+
+async def password(context: ControlContext, call: Call, params: NewPassword) -> UserView:
+    """A new password; the old one is void at once."""
+    call.object = params.address
+    prepared = passwords.check_new(params.password, params.address)
+
+    def run() -> UserView:
+        account = context.directory.existing(params.address)
+        return _view(context, context.directory.set_password(account.address, context.hasher.hash(prepared)))
+
+    call.detail = "new password"
+    return _changed(context, call, await context.offload.run(run))
+
+
+async def quota(context: ControlContext, call: Call, params: NewQuota) -> UserView:
+    """A new limit."""
+    call.object = params.address
+
+    def run() -> UserView:
+        call.before = {"quota_bytes": context.directory.existing(params.address).quota_bytes}
+        return _view(context, context.directory.set_quota(params.address, params.quota_bytes))
+
+    view = _changed(context, call, await context.offload.run(run))
+    call.after = {"quota_bytes": view.quota_bytes}
+    return view
+
+
+async def enable(context: ControlContext, call: Call, params: UserAddress) -> UserView:
+    """The account may log in again."""
+    return await _set_state(context, call, params.address, AccountState.ACTIVE)
+
+
+async def disable(context: ControlContext, call: Call, params: UserAddress) -> UserView:
+    """No login; mail is still accepted and kept."""
+    return await _set_state(context, call, params.address, AccountState.DISABLED)
+
+
+async def remove(context: ControlContext, call: Call, params: UserAddress) -> UserView:
+    """Into the trash with its mail, for 30 days."""
+    call.object = params.address
+
+    def run() -> UserView:
+        call.before = _view(context, context.directory.existing(params.address))
+        # First the directory: from then on nothing is delivered into a folder that is about to move.
+        account = context.directory.remove_account(params.address)
+        place = context.store.remove_account(account.ref)
+        context.directory.set_removed_place(account.account_id, place)
+        return _removed_view(account)
+
+    return _changed(context, call, await context.offload.run(run))
+
+
+async def restore(context: ControlContext, call: Call, params: UserAddress) -> UserView:
+    """Out of the trash, with its mail."""
+    call.object = params.address
+
+    def run() -> UserView:
+        removed = context.directory.removed_accounts(params.address)
+        if not removed:
+            raise AccountError("account.not_removed", f"there is no {params.address} in the trash")
+        newest = removed[0]
+        account = context.directory.restore_account(newest.account.account_id)
+        if newest.place:
+            try:
+                context.store.restore_account(account.ref, newest.place)
+            except StoreError:
+                context.directory.remove_account(account.address)
+                context.directory.set_removed_place(account.account_id, newest.place)
+                raise
+        return _view(context, account)
+
+    return _changed(context, call, await context.offload.run(run))
+
+
+async def _set_state(context: ControlContext, call: Call, address: str, state: AccountState) -> UserView:
+    call.object = address
+
+    def run() -> UserView:
+        call.before = {"state": context.directory.existing(address).state}
+        return _view(context, context.directory.set_state(address, state))
+
+    view = _changed(context, call, await context.offload.run(run))
+    call.after = {"state": view.state}
+    return view
+
+
+def _changed(context: ControlContext, call: Call, view: UserView) -> UserView:
+    context.bus.publish(DIRECTORY_TOPIC)
+    call.object, call.after = view.address, view
+    return view
+
+
+def _view(context: ControlContext, account: Account) -> UserView:
+    used_bytes, messages = context.store.account(account.ref).usage()
+    return UserView(
+        account.address, account.state.value, account.quota_bytes, used_bytes, messages, account.created_at,
+        account.last_login_at,
+    )  # fmt: skip
+
+
+def _removed_view(account: Account) -> UserView:
+    return UserView(
+        account.address, AccountState.REMOVED.value, account.quota_bytes, None, None, account.created_at,
+        account.last_login_at,
+    )  # fmt: skip
+
+
+METHODS = (
+    Method("user.add", NewUser, UserView, add, "A new account.", changes=True),
+    Method("user.list", OfDomain, Users, list_all, "All accounts, with what they use."),
+    Method("user.show", UserAddress, UserView, show, "One account."),
+    Method("user.password", NewPassword, UserView, password, "A new password.", changes=True),
+    Method("user.quota", NewQuota, UserView, quota, "A new limit.", changes=True),
+    Method("user.enable", UserAddress, UserView, enable, "Let an account log in again.", changes=True),
+    Method("user.disable", UserAddress, UserView, disable, "No login; mail is still kept.", changes=True),
+    Method("user.remove", UserAddress, UserView, remove, "Into the trash for 30 days.", changes=True),
+    Method("user.restore", UserAddress, UserView, restore, "Out of the trash, with its mail.", changes=True),
+)
