@@ -1,8 +1,9 @@
 """SQLite the way every database of this server opens it: WAL, explicit transactions, numbered migrations.
 
-A `Database` has one writing connection behind a lock and a few reading ones, all usable from any thread. Busy, full and
-I/O errors become temporary `StoreError`s (`store.busy`, `store.full`); a damaged file is `store.damaged`. Migrations are SQL scripts; number n
-brings `user_version` from n to n + 1, each in its own transaction, so a killed migration starts again.
+A `Database` has one writing connection behind a lock and a few reading ones, all usable from any thread; open it
+after a fork, never before. Busy, full and I/O errors become temporary `StoreError`s (`store.busy`, `store.full`); a
+damaged file is `store.damaged`. Migrations are SQL scripts; number n brings `user_version` from n to n + 1, each in
+its own transaction, so a killed migration starts again.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from mailbox_app.errors import StoreError
 
 _READERS_KEPT = 4
+_WAL_PAGES = 1_000
 
 
 class Database:
-    """One database file. `synchronous` FULL makes each commit durable; NORMAL only survives a crash of the process."""
+    """One database file. `synchronous` FULL makes each commit durable; NORMAL only survives a crash of the process.
+
+    `wal_pages` is the size at which a commit copies the log into the file: larger is faster and takes more disk.
+    """
 
     def __init__(
         self,
@@ -28,28 +34,48 @@ class Database:
         *,
         synchronous: str = "FULL",
         busy_seconds: float = 5.0,
+        wal_pages: int = _WAL_PAGES,
+        readers_kept: int = _READERS_KEPT,
     ) -> None:
         self.path = os.fspath(path)
         self._synchronous = synchronous
         self._busy_seconds = busy_seconds
+        self._wal_pages = wal_pages
+        self._readers_kept = readers_kept
         self._lock = threading.Lock()
         self._readers: list[sqlite3.Connection] = []
+        self._closed = False
+        self._version_lock = threading.Lock()
+        self._version_reader: sqlite3.Connection | None = None
         with translated():
             self._writer = self._connect()
-            self._migrate(migrations)
+            try:
+                self._migrate(migrations)
+            except BaseException:
+                self._writer.close()
+                raise
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """BEGIN IMMEDIATE ... COMMIT; rolled back when the block raises. Never write to a peer inside."""
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """BEGIN IMMEDIATE ... COMMIT; rolled back when the block raises. Never write to a peer inside.
+
+        `durable=False` commits without waiting for the disk: for what can be found out again after a power cut.
+        """
         with self._lock, translated():
-            self._writer.execute("BEGIN IMMEDIATE")
+            if not durable:
+                self._writer.execute("PRAGMA synchronous=NORMAL")
             try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # a failed COMMIT (disk full) may have rolled back already
-                    self._writer.execute("ROLLBACK")
-                raise
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._writer
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):  # a failed COMMIT (disk full) may have rolled back already
+                        self._writer.execute("ROLLBACK")
+                    raise
+            finally:
+                if not durable:
+                    self._writer.execute(f"PRAGMA synchronous={self._synchronous}")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -64,35 +90,62 @@ class Database:
                 yield connection
         finally:
             if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if len(self._readers) < _READERS_KEPT:
+                with suppress(sqlite3.Error):  # the block's own error is the one to tell
+                    connection.execute("ROLLBACK")
+            if len(self._readers) < self._readers_kept and not self._closed:
                 self._readers.append(connection)
             else:
                 connection.close()
 
     def data_version(self) -> int:
-        """Changes whenever another connection or process commits; costs microseconds."""
-        with self.reading() as connection:
-            return int(connection.execute("PRAGMA data_version").fetchone()[0])
+        """Changes whenever anybody, this object included, commits; costs microseconds. Only compare for equality."""
+        with self._version_lock, translated():
+            # the figure belongs to its connection, so it must always be the same one
+            if self._version_reader is None:
+                self._version_reader = self._connect()
+            return int(self._version_reader.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
         """Close all connections; the object is of no more use."""
-        with self._lock:
+        with self._lock, self._version_lock:
+            self._closed = True
             self._writer.close()
+            if self._version_reader is not None:
+                self._version_reader.close()
             while self._readers:
                 self._readers.pop().close()
 
     def _connect(self) -> sqlite3.Connection:
-        new = not os.path.exists(self.path)
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StoreError("store.full", "storage is not writable now", temporary=True) from error
         connection = sqlite3.connect(
             self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
-        if new:
-            os.chmod(self.path, 0o600)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        connection.execute("PRAGMA foreign_keys=ON")
+        try:
+            self._use_wal(connection)
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint={self._wal_pages}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL; SQLite does not wait by itself when two processes do it to a new file at once."""
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                busy = (getattr(error, "sqlite_errorname", "") or "").startswith("SQLITE_BUSY")
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+            else:
+                return
 
     def _migrate(self, migrations: Sequence[str]) -> None:
         version = int(self._writer.execute("PRAGMA user_version").fetchone()[0])

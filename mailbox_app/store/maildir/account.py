@@ -1,0 +1,156 @@
+"""One account as sessions see it: every call opens (or finds) the index, does its work, and keeps nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from mailbox_app.errors import StoreError
+from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
+from mailbox_app.store.interface import Account, NewMessage
+from mailbox_app.store.maildir import append, copy, expunge, folders, mailboxes, names, queries, reading
+from mailbox_app.store.maildir.flags import store_flags
+from mailbox_app.store.maildir.follower import NameFollower
+from mailbox_app.store.maildir.handles import Handles
+from mailbox_app.store.model import (
+    Appended,
+    Changes,
+    Copied,
+    FlagMode,
+    MailboxInfo,
+    Message,
+    Snapshot,
+    SpecialUse,
+    StoreResult,
+)
+
+
+class MaildirAccount(Account):
+    """A light handle; see `store.interface.Account` for what each method promises."""
+
+    def __init__(self, handles: Handles, follower: NameFollower, ref: AccountRef) -> None:
+        self._handles = handles
+        self._follower = follower
+        self._ref = ref
+
+    def mailboxes(self) -> Sequence[MailboxInfo]:
+        """All of them, by name; INBOX first."""
+        with self._handles.using(self._ref) as opened:
+            folders.synchronise(opened)
+            with opened.db.reading() as connection:
+                return mailboxes.infos(connection)
+
+    def mailbox(self, name: str) -> MailboxInfo:
+        """By name."""
+        with self._handles.using(self._ref) as opened:
+            folders.synchronise(opened)
+            return reading.mailbox(opened, name)
+
+    def create(self, name: str, special_use: SpecialUse | None = None) -> MailboxInfo:
+        """Make a mailbox and its missing parents."""
+        name = names.canonical(name)
+        with self._handles.using(self._ref) as opened:
+            folders.synchronise(opened)
+            with opened.writing() as work:
+                row = mailboxes.create(work, name, special_use)
+            with opened.db.reading() as connection:
+                return mailboxes.info(row, queries.is_subscribed(connection, name))
+
+    def rename(self, old: str, new: str) -> None:
+        """With its children."""
+        old, new = names.canonical(old), names.canonical(new)
+        with self._handles.using(self._ref) as opened:
+            folders.synchronise(opened)
+            with opened.writing() as work:
+                mailboxes.rename(work, old, new, copy.move_all)
+
+    def delete(self, name: str) -> None:
+        """One mailbox; its children stay."""
+        name = names.canonical(name)
+        with self._handles.using(self._ref) as opened:
+            folders.synchronise(opened)
+            with opened.writing() as work:
+                rubbish = mailboxes.delete(work, name)
+            shutil.rmtree(rubbish, ignore_errors=True)  # what stays is removed at a later listing
+
+    def subscribe(self, name: str, subscribed: bool) -> None:
+        """Or unsubscribe."""
+        with self._handles.using(self._ref) as opened:
+            mailboxes.subscribe(opened, name, subscribed)
+
+    def subscriptions(self) -> Sequence[str]:
+        """Subscribed names, existing or not."""
+        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
+            return queries.subscriptions(connection)
+
+    def snapshot(self, mailbox_id: MailboxId) -> Snapshot:
+        """The whole flag state."""
+        with self._handles.using(self._ref) as opened:
+            return reading.snapshot(opened, mailbox_id)
+
+    def claim_recent(self, mailbox_id: MailboxId) -> Uid:
+        """The first recent UID, from now on nobody else's."""
+        with self._handles.using(self._ref) as opened:
+            return reading.claim_recent(opened, mailbox_id)
+
+    def changes(self, mailbox_id: MailboxId, since: Modseq) -> Changes:
+        """What happened after `since`."""
+        with self._handles.using(self._ref) as opened:
+            return reading.changes(opened, mailbox_id, since)
+
+    def messages(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> Sequence[Message]:
+        """Rows without rendered columns."""
+        with self._handles.using(self._ref) as opened:
+            return reading.messages(opened, mailbox_id, uids)
+
+    def rendered(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], columns: Sequence[str]
+    ) -> Iterator[tuple[object, ...]]:
+        """(uid, column...) ascending by UID."""
+        with self._handles.using(self._ref) as opened:
+            yield from reading.rendered(opened, mailbox_id, uids, columns)
+
+    def open_message(self, mailbox_id: MailboxId, uid: Uid) -> BinaryIO:
+        """The stored file."""
+        with self._handles.using(self._ref) as opened:
+            return reading.open_message(opened, mailbox_id, uid)
+
+    def append(self, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
+        """Deliver staged files."""
+        with self._handles.using(self._ref) as opened:
+            return append.append(opened, messages, self._ref.quota_bytes)
+
+    def store_flags(
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        mode: FlagMode,
+        flags: int,
+        keywords: Sequence[str] = (),
+        unchanged_since: Modseq | None = None,
+    ) -> StoreResult:
+        """Change flags; file names follow."""
+        with self._handles.using(self._ref) as opened:
+            result = store_flags(opened, mailbox_id, uids, mode, flags, keywords, unchanged_since)
+        if result.changed:
+            self._follower.follow(self._ref)
+        return result
+
+    def copy(self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId, *, move: bool = False) -> Copied:
+        """Copy or move."""
+        with self._handles.using(self._ref) as opened:
+            return copy.copy(opened, mailbox_id, uids, target, move=move, quota_bytes=self._ref.quota_bytes)
+
+    def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None) -> Sequence[Uid]:
+        """Remove what is marked \\Deleted."""
+        with self._handles.using(self._ref) as opened:
+            return expunge.expunge(opened, mailbox_id, uids)
+
+    def usage(self) -> tuple[int, int]:
+        """(bytes, messages)."""
+        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
+            account = queries.load_account(connection)
+        if account is None:
+            raise StoreError("store.damaged", "an index is damaged", temporary=True)
+        return account.used_bytes, account.used_messages

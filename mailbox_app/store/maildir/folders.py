@@ -1,0 +1,91 @@
+"""Which mailboxes exist, compared with the folders that are really there.
+
+Other programs make and remove Maildir++ folders, and a process killed in a rename leaves some under the new name; the
+`mailbox.json` inside tells which mailbox a folder is. Folders of deleted mailboxes that are still there are removed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from mailbox_app.store.maildir import names, queries
+from mailbox_app.store.maildir.files import make_maildir, mtime_of
+from mailbox_app.store.maildir.mailboxes import DELETED_PREFIX, drop_row, new_row
+from mailbox_app.store.maildir.metadata import MailboxFile, read_mailbox
+from mailbox_app.store.maildir.opened import OpenAccount, Work
+from mailbox_app.store.maildir.queries import MailboxRow
+
+
+def synchronise(opened: OpenAccount) -> None:
+    """Bring the rows in step with the folders, when the Maildir root changed since they were."""
+    with opened.db.reading() as connection:
+        account = queries.load_account(connection)
+    if account is None or account.root_mtime == mtime_of(opened.maildir):
+        return
+    with opened.writing(durable=False) as work:
+        rubbish = reconcile(work)
+    for path in rubbish:
+        shutil.rmtree(path, ignore_errors=True)  # what stays is found again here
+
+
+def reconcile(work: Work) -> list[str]:
+    """Make rows for folders and drop those without; paths of deleted mailboxes to remove after the commit."""
+    opened = work.opened
+    work.account.root_mtime = mtime_of(opened.maildir)
+    found, rubbish = _scan(opened.maildir)
+    rows = {row.folder: row for row in queries.all_mailboxes(work.connection)}
+    missing = {row.mailbox_id: row for folder, row in rows.items() if folder and folder not in found}
+    for folder in sorted(found - rows.keys()):
+        path = os.path.join(opened.maildir, folder)
+        facts = read_mailbox(path)
+        moved = missing.pop(facts.mailbox_id, None) if facts else None
+        name = names.name_of(folder)
+        if name is None or work.named(name) is not None:
+            if moved is not None:
+                missing[moved.mailbox_id] = moved
+            continue
+        if moved is not None:
+            row = work.adopt_row(moved)
+            row.name, row.folder = name, folder
+            work.next_modseq(row)
+        else:
+            adopt_folder(work, name, folder, facts)
+    for row in missing.values():
+        if not os.path.isdir(opened.folder(row)):
+            drop_row(work, work.adopt_row(row))
+    return rubbish
+
+
+def adopt_folder(work: Work, name: str, folder: str, facts: MailboxFile | None) -> MailboxRow:
+    """A row for a folder that is there; its messages are taken in by the next `sync`."""
+    account = work.account
+    path = os.path.join(work.opened.maildir, folder) if folder else work.opened.maildir
+    if facts is not None and not queries.mailbox_exists(work.connection, facts.mailbox_id):
+        row = new_row(facts.mailbox_id, name, folder, facts.uidvalidity)
+        row.uidnext = row.first_recent_uid = row.uid_reserved = facts.uid_reserved
+        row.special_use, row.keywords = facts.special_use, " ".join(facts.keywords)
+        account.next_mailbox_id = max(account.next_mailbox_id, facts.mailbox_id + 1)
+        account.last_uidvalidity = max(account.last_uidvalidity, facts.uidvalidity)
+    else:
+        make_maildir(path)
+        mailbox_id, uidvalidity = work.new_identity()
+        row = new_row(mailbox_id, name, folder, uidvalidity)
+        work.write_facts(row)
+    row.expunged_floor = work.next_modseq(row)
+    queries.insert_mailbox(work.connection, row)
+    return work.adopt_row(row)
+
+
+def _scan(maildir: str) -> tuple[set[str], list[str]]:
+    """(Maildir++ folders, paths of deleted ones)."""
+    folders: set[str] = set()
+    rubbish: list[str] = []
+    with os.scandir(maildir) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith(DELETED_PREFIX):
+                rubbish.append(entry.path)
+            elif name.startswith(".") and entry.is_dir(follow_symlinks=False) and os.path.isdir(f"{entry.path}/cur"):
+                folders.add(name)
+    return folders, rubbish

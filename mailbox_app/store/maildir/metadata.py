@@ -1,0 +1,79 @@
+"""The few facts about an account and its mailboxes that no file name can carry, as small files in the Maildir tree.
+
+`mailbox.json` in each mailbox's folder, `account.json` and `subscriptions` at the Maildir root. They are written before
+the index commits what needs them, so a rebuild never reuses an id, a UIDVALIDITY or a UID. A file that cannot be read is
+treated as absent: the mailbox gets a new identity, which costs clients a download and never a message.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from mailbox_app.store.maildir.files import write_durably
+
+MAILBOX_FILE = "mailbox.json"
+ACCOUNT_FILE = "account.json"
+SUBSCRIPTIONS_FILE = "subscriptions"
+UID_BLOCK = 1_000
+"""UIDs reserved at a time: a rebuild skips at most so many, and the file is rewritten once for so many messages."""
+
+
+class MailboxFile(msgspec.Struct, frozen=True):
+    """`mailbox.json`. `uid_reserved`: every UID given out is below it."""
+
+    mailbox_id: int
+    uidvalidity: int
+    uid_reserved: int
+    special_use: str | None = None
+    keywords: tuple[str, ...] = ()
+
+
+class AccountFile(msgspec.Struct, frozen=True):
+    """`account.json`. Its presence also says that the account's first mailboxes were made."""
+
+    next_mailbox_id: int
+    last_uidvalidity: int
+
+
+def read_mailbox(folder: str) -> MailboxFile | None:
+    """The folder's `mailbox.json`; None when absent or unreadable."""
+    try:
+        with open(os.path.join(folder, MAILBOX_FILE), "rb") as file:
+            return msgspec.json.decode(file.read(), type=MailboxFile)
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def write_mailbox(folder: str, facts: MailboxFile) -> None:
+    """Durable on return."""
+    write_durably(folder, MAILBOX_FILE, msgspec.json.encode(facts))
+
+
+def read_account(maildir: str) -> AccountFile | None:
+    """The root's `account.json`; None when absent or unreadable."""
+    try:
+        with open(os.path.join(maildir, ACCOUNT_FILE), "rb") as file:
+            return msgspec.json.decode(file.read(), type=AccountFile)
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def write_account(maildir: str, facts: AccountFile) -> None:
+    """Durable on return."""
+    write_durably(maildir, ACCOUNT_FILE, msgspec.json.encode(facts))
+
+
+def read_subscriptions(maildir: str) -> list[str]:
+    """Subscribed names, one a line."""
+    try:
+        with open(os.path.join(maildir, SUBSCRIPTIONS_FILE), encoding="utf-8", errors="replace") as file:
+            return [line.rstrip("\n") for line in file if line.strip("\n")]
+    except FileNotFoundError:
+        return []
+
+
+def write_subscriptions(maildir: str, names: list[str]) -> None:
+    """Durable on return."""
+    write_durably(maildir, SUBSCRIPTIONS_FILE, "".join(name + "\n" for name in names).encode())
