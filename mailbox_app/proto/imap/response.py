@@ -1,0 +1,32 @@
+"""Rendering of what goes back: strings as quoted or literal, mailbox names, status texts."""
+
+from __future__ import annotations
+
+import re
+
+from mailbox_app.proto.imap import mailbox_name
+
+_NEEDS_LITERAL = re.compile(rb"[\r\n\x00\x80-\xff]")
+_ATOM = re.compile(rb"[!#$'+,\-./0-9:;<=>?@A-Z^_`a-z|}~]+")
+MAX_QUOTED = 1_000
+
+
+def string(value: bytes) -> bytes:
+    """A quoted string, or a literal when it must be one."""
+    if len(value) > MAX_QUOTED or _NEEDS_LITERAL.search(value):
+        return b"{%d}\r\n%b" % (len(value), value)
+    return b'"%b"' % value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def mailbox(name: str) -> bytes:
+    """A mailbox name in modified UTF-7, quoted when it is no atom."""
+    encoded = mailbox_name.encode(name)
+    # A bare NIL would be read as no value at all.
+    if _ATOM.fullmatch(encoded) and encoded.upper() != b"NIL":
+        return encoded
+    return string(encoded)
+
+
+def text(value: str) -> str:
+    """Words for a status line: no line breaks, no controls, ASCII, bounded."""
+    return "".join(char if " " <= char <= "~" else "?" for char in value[:300])

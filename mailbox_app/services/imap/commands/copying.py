@@ -1,0 +1,77 @@
+"""COPY and MOVE. RFC 9051 6.4.7, 6.4.8; COPYUID: RFC 4315 3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailbox_app.errors import StoreError
+from mailbox_app.ids import Uid
+from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.imap.sequence import SequenceSet, compress
+from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.message_set import message_indexes
+from mailbox_app.services.imap.replies import Refusal, refusal
+from mailbox_app.services.imap.session import Session
+from mailbox_app.store.model import Copied
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which messages, and where to."""
+
+    wanted: SequenceSet
+    name: str
+
+
+def parse_target(cursor: Cursor) -> Target:
+    """A set and a mailbox."""
+    cursor.space()
+    wanted = cursor.sequence_set()
+    cursor.space()
+    return Target(wanted, cursor.mailbox())
+
+
+async def copy(session: Session, request: Request, target: Target) -> str | None:
+    """All or nothing; the new UIDs are told."""
+    copied = await _copy(session, request, target, move=False)
+    return None if copied is None else f"[{_copyuid(copied)}] COPY done"
+
+
+async def move(session: Session, request: Request, target: Target) -> None:
+    """The new UIDs first, then the expunges. RFC 6851 4.3."""
+    if session.view.read_only:
+        raise Refusal("Mailbox is read-only", "READ-ONLY")
+    copied = await _copy(session, request, target, move=True)
+    if copied is not None:
+        view = session.view
+        session.line(f"OK [{_copyuid(copied)}] Moved")
+        view.withheld.update(copied.source_uids)
+        session.write("".join(view.remove_withheld()).encode("ascii"))
+
+
+async def _copy(session: Session, request: Request, target: Target, *, move: bool) -> Copied | None:
+    view = session.view
+    uids = [Uid(view.uids[index]) for index in message_indexes(view, target.wanted, uid=request.uid)]
+
+    def work() -> Copied | None:
+        account = session.mail()
+        mailbox_id = account.mailbox(target.name).mailbox_id
+        return account.copy(view.mailbox_id, uids, mailbox_id, move=move) if uids else None
+
+    try:
+        copied = await session.offload(work)
+    except StoreError as error:
+        raise refusal(error, creatable=True) from error
+    return copied if copied is not None and copied.source_uids else None
+
+
+def _copyuid(copied: Copied) -> str:
+    return f"COPYUID {copied.uidvalidity} {compress(copied.source_uids)} {compress(copied.target_uids)}"
+
+
+COPY = Command(
+    "COPY", State.SELECTED, Does.HAS_UID_FORM, "", "RFC 9051 6.4.7", copy, parse_target
+)  # fmt: skip
+MOVE = Command(
+    "MOVE", State.SELECTED, Does.HAS_UID_FORM, "MOVE", "RFC 9051 6.4.8", move, parse_target
+)  # fmt: skip

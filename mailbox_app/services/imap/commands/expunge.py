@@ -1,0 +1,35 @@
+"""EXPUNGE and UID EXPUNGE. RFC 9051 6.4.3, RFC 4315 2.1."""
+
+from __future__ import annotations
+
+from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.imap.sequence import SequenceSet, indexes_of_uids
+from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.replies import Refusal
+from mailbox_app.services.imap.session import Session
+
+
+def parse_expunge(cursor: Cursor) -> SequenceSet | None:
+    """Nothing, or the UID form's set."""
+    if cursor.at_end():
+        return None
+    cursor.space()
+    return cursor.sequence_set()
+
+
+async def expunge(session: Session, request: Request, wanted: SequenceSet | None) -> None:
+    """Remove what is marked; the numbers are taken from the view before anything leaves it."""
+    if request.uid == (wanted is None):
+        raise Refusal("UID EXPUNGE takes UIDs, EXPUNGE nothing", status="BAD")
+    view = session.view
+    if view.read_only:
+        raise Refusal("Mailbox is read-only", "READ-ONLY")
+    uids = None if wanted is None else [view.uids[index] for index in indexes_of_uids(wanted, view.uids)]
+    if uids == []:
+        return
+    gone = await session.offload(lambda: session.mail().expunge(view.mailbox_id, uids))  # type: ignore[arg-type]
+    view.withheld.update(gone)
+    session.write("".join(view.remove_withheld()).encode("ascii"))
+
+
+EXPUNGE = Command("EXPUNGE", State.SELECTED, Does.HAS_UID_FORM, "", "RFC 9051 6.4.3", expunge, parse_expunge)

@@ -1,0 +1,82 @@
+"""FETCH. RFC 9051 6.4.5, CHANGEDSINCE: RFC 7162 3.1.4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailbox_app.ids import Uid
+from mailbox_app.proto.imap.fetch import FetchRequest, parse_fetch
+from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.imap.sequence import SequenceSet
+from mailbox_app.services.imap.bodies import CutShort
+from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.connection import ConnectionGone
+from mailbox_app.services.imap.fetching import FetchPlan
+from mailbox_app.services.imap.message_set import message_indexes
+from mailbox_app.services.imap.replies import Refusal
+from mailbox_app.services.imap.session import Session
+from mailbox_app.store.model import FlagMode, SystemFlag
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """Which messages, and what of them."""
+
+    wanted: SequenceSet
+    request: FetchRequest
+
+
+def parse(cursor: Cursor) -> Fetching:
+    """A set and items."""
+    cursor.space()
+    wanted = cursor.sequence_set()
+    cursor.space()
+    return Fetching(wanted, parse_fetch(cursor))
+
+
+async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
+    """Plan once, then send in pieces: from the arrays on the loop, everything else made in a thread."""
+    view = session.view
+    asked = fetching.request
+    if asked.changed_since is not None or "MODSEQ" in asked.items:
+        session.enable_condstore()
+    indexes = message_indexes(view, fetching.wanted, uid=request.uid)
+    if asked.changed_since is not None:
+        since, modseqs = asked.changed_since, view.modseqs
+        indexes = [index for index in indexes if modseqs[index] > since]
+    if not indexes:
+        return
+    if asked.sets_seen and not view.read_only:
+        await _mark_seen(session, indexes, uid=request.uid)
+    plan = FetchPlan(view, asked, uid=request.uid)
+    if plan.from_arrays:
+        for piece in plan.array_lines(indexes):
+            session.write(piece)
+            await session.drain()
+        return
+    try:
+        await session.send_produced(session.service.deps.offload, plan.produce(session.mail, indexes))
+    except CutShort as error:  # inside a literal nothing can be told any more
+        session.service.unexpected(session, error)
+        session.abort()
+        raise ConnectionGone from error
+    if plan.missing_count and not request.uid:  # RFC 2180 4.1.3: expunged by somebody else meanwhile
+        raise Refusal("Some messages no longer exist", "EXPUNGEISSUED")
+
+
+async def _mark_seen(session: Session, indexes: Sequence[int], *, uid: bool) -> None:
+    view = session.view
+    unseen = [Uid(view.uids[index]) for index in indexes if not view.flags[index] & SystemFlag.SEEN]
+    if not unseen:
+        return
+    result = await session.offload(
+        lambda: session.mail().store_flags(view.mailbox_id, unseen, FlagMode.ADD, SystemFlag.SEEN)
+    )
+    lines = view.fetch_lines(view.set_flags(result.changed), uid=uid, modseq=session.condstore)
+    session.write("".join(lines).encode("ascii"))
+
+
+FETCH = Command(
+    "FETCH", State.SELECTED, Does.HAS_UID_FORM | Does.KEEPS_NUMBERS, "", "RFC 9051 6.4.5", fetch, parse
+)  # fmt: skip

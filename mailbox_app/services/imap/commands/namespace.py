@@ -1,0 +1,14 @@
+"""NAMESPACE: one personal one, `/` between levels. RFC 2342."""
+
+from __future__ import annotations
+
+from mailbox_app.services.imap.command import Command, Does, Request, State, no_arguments
+from mailbox_app.services.imap.session import Session
+
+
+async def namespace(session: Session, request: Request, arguments: None) -> None:
+    """Only the account's own mailboxes exist."""
+    session.line('NAMESPACE (("" "/")) NIL NIL')
+
+
+NAMESPACE = Command("NAMESPACE", State.LOGGED_IN, Does.NOTHING, "NAMESPACE", "RFC 2342", namespace, no_arguments)

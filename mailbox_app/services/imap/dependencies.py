@@ -1,0 +1,42 @@
+"""What the IMAP service is given."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from mailbox_app.accounts.interface import Authenticator
+from mailbox_app.clock import Clock
+from mailbox_app.config.schema import Config
+from mailbox_app.db.offload import Offload
+from mailbox_app.events.hints import Bus
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.store.interface import Store
+
+
+class ServerTls(Protocol):
+    """Where the certificate for STARTTLS comes from."""
+
+    def server_context(self) -> ssl.SSLContext:
+        """The context of now; it changes with the certificate."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImapDependencies:
+    """Everything injected; made by `runtime/wiring.py`."""
+
+    store: Store
+    authenticator: Authenticator
+    tls: ServerTls
+    offload: Offload
+    bus: Bus
+    clock: Clock
+    config: Config
+    metrics: Metrics
+    log: FilteringBoundLogger
+    temporary_dir: str | None = None
+    """Where a big message waits while it comes in; None: the system's."""

@@ -1,0 +1,132 @@
+"""The IMAP service: makes sessions, keeps count of them, sweeps their deadlines and says goodbye to all of them.
+
+One sweep task serves all sessions: it ends those whose time is up and, every `POLL_SECONDS`, lets idling ones look at
+the store in case a hint was lost, a few at a time so that a thousand of them are no burst.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from mailbox_app.config.schema import Config
+from mailbox_app.db.offload import GroupCommit
+from mailbox_app.ids import AccountRef
+from mailbox_app.proto.imap.framing import FramingLimits
+from mailbox_app.services.imap.capabilities import capability_text
+from mailbox_app.services.imap.commands import COMMANDS
+from mailbox_app.services.imap.dependencies import ImapDependencies
+from mailbox_app.services.imap.session import Session
+from mailbox_app.store.interface import NewMessage
+from mailbox_app.store.model import Appended
+
+SWEEP_SECONDS = 5.0
+POLL_SECONDS = 30.0
+_POLLS_AT_ONCE = 50
+MAX_CONNECTIONS = 20_000
+"""At 40 KiB each this is what a front may take of a small machine's memory."""
+
+
+class ImapService:
+    """All IMAP sessions of one process. The sweep starts with the first connection."""
+
+    def __init__(self, dependencies: ImapDependencies) -> None:
+        self.deps = dependencies
+        self.config: Config = dependencies.config
+        self.limits = FramingLimits()
+        self.commands = {row.verb: row for row in COMMANDS}
+        self.appends: GroupCommit[AccountRef, NewMessage, Appended] = GroupCommit(dependencies.offload, self._append)
+        self._sessions: set[Session] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._draining = False
+        self._empty: asyncio.Future[None] | None = None
+        self._active = dependencies.metrics.active_connections.labels(protocol="imap")
+        self._connections = dependencies.metrics.connections.labels(protocol="imap")
+        self._counters = {verb: dependencies.metrics.imap_commands.labels(command=verb) for verb in self.commands}
+
+    def factory(self, kind: Literal["imap", "imaps"]) -> Callable[[], asyncio.BaseProtocol]:
+        """What a listener calls for each connection; the transport itself tells whether TLS is on."""
+        del kind
+        return lambda: Session(self)
+
+    @property
+    def connections(self) -> int:
+        """Open sessions."""
+        return len(self._sessions)
+
+    def reload(self, config: Config) -> None:
+        """New limits and rules count from the next command on."""
+        self.config = config
+
+    async def drain(self, seconds: float) -> None:
+        """BYE to everybody: at once where nothing runs, after the running command elsewhere, cut off at the end."""
+        self._draining = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for session in list(self._sessions):
+            if not session.running:
+                session.say_goodbye("[UNAVAILABLE] Server is shutting down")
+        if self._sessions:
+            self._empty = asyncio.get_running_loop().create_future()
+            done, _ = await asyncio.wait([self._empty], timeout=seconds)
+            if not done:
+                for session in list(self._sessions):
+                    session.abort()
+
+    # for sessions
+    @property
+    def draining(self) -> bool:
+        """Whether sessions should end after their command."""
+        return self._draining
+
+    def opened(self, session: Session) -> bool:
+        """Take a new session on; False: there are too many."""
+        self._connections.inc()
+        self._sessions.add(session)
+        self._active.inc()
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        return len(self._sessions) <= MAX_CONNECTIONS and not self._draining
+
+    def gone(self, session: Session) -> None:
+        """Forget a session."""
+        if session in self._sessions:
+            self._sessions.discard(session)
+            self._active.dec()
+        if self._empty is not None and not self._sessions and not self._empty.done():
+            self._empty.set_result(None)
+
+    def count(self, verb: str) -> None:
+        """One command more."""
+        self._counters[verb].inc()
+
+    def capabilities(self, session: Session) -> str:
+        """What works for this session now."""
+        return capability_text(COMMANDS, session, require_tls=self.config.tls.require_tls)
+
+    def unexpected(self, session: Session, error: Exception) -> None:
+        """Log a fault of ours with its traceback."""
+        self.deps.metrics.errors.inc()
+        self.deps.log.error("imap command failed", session=session.session_id, exc_info=error)
+
+    def _append(self, account: AccountRef, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
+        return self.deps.store.account(account).append(messages)
+
+    async def _sweep(self) -> None:
+        clock = self.deps.clock
+        polled_at = clock.monotonic_seconds()
+        while True:
+            await clock.sleep(SWEEP_SECONDS)
+            now = clock.monotonic_seconds()
+            for session in [each for each in self._sessions if each.expires_at <= now]:
+                session.expire()
+            if now - polled_at >= POLL_SECONDS:
+                polled_at = now
+                await self._poll([each for each in self._sessions if each.idle_tag])
+
+    async def _poll(self, idling: Sequence[Session]) -> None:
+        for start in range(0, len(idling), _POLLS_AT_ONCE):
+            for session in idling[start : start + _POLLS_AT_ONCE]:
+                session.on_hint()
+            await self.deps.clock.sleep(0.1)

@@ -1,0 +1,380 @@
+"""One IMAP session: takes commands off the wire one after the other and runs each by its row.
+
+The dispatcher does what every command needs: state, syntax end, refusals, the tagged answer, and news of the selected
+mailbox where the row allows them. Handlers parse nothing twice and write only untagged answers. Commands of one
+session never overlap, so no handler needs a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from mailbox_app.accounts.model import Account
+from mailbox_app.errors import MailboxError, ProtocolError
+from mailbox_app.events.hints import Subscription, account_topic
+from mailbox_app.ids import Uid
+from mailbox_app.proto.imap import response
+from mailbox_app.proto.imap.framing import Announced, Chunk, Complete, Event, Overlong
+from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.services.imap.command import AnyCommand, Does, Request, State
+from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, Connection, ConnectionGone
+from mailbox_app.services.imap.replies import Goodbye, Refusal, refusal
+from mailbox_app.services.imap.selected import Selected
+from mailbox_app.store import interface
+from mailbox_app.store.model import Changes
+
+if TYPE_CHECKING:
+    from mailbox_app.services.imap.server import ImapService
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_BAD_BEFORE_LOGIN = 5
+MAX_BAD = 20
+"""Syntax errors in a row: a client would have stopped, what goes on is no client."""
+_LITERAL_SKIP_LIMIT = 1 << 30
+"""A refused non-synchronising literal larger than this is not waited for."""
+
+
+class Session(Connection):
+    """The protocol object of one connection."""
+
+    __slots__ = (
+        "_bad_count",
+        "_dirty",
+        "_subscription",
+        "account",
+        "condstore",
+        "idle_tag",
+        "login_failures",
+        "selected",
+        "service",
+    )
+
+    def __init__(self, service: ImapService) -> None:
+        super().__init__(service.limits, service.deps.clock)
+        self.service = service
+        self.account: Account | None = None
+        self.selected: Selected | None = None
+        self.condstore = False
+        self.idle_tag = b""
+        self.login_failures = 0
+        self._bad_count = 0
+        self._dirty = False
+        self._subscription: Subscription | None = None
+
+    # life
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet."""
+        super().connection_made(transport)
+        if not self.service.opened(self):
+            self.write(b"* BYE [UNAVAILABLE] Try again later\r\n")
+            self.close()
+            return
+        self.expire_in(LOGIN_SECONDS)
+        self.write(f"* OK [CAPABILITY {self.service.capabilities(self)}] IMAP ready\r\n".encode("ascii"))
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything."""
+        super().connection_lost(exc)
+        self.unselect()
+        self.service.gone(self)
+
+    @property
+    def state(self) -> State:
+        """Where the session stands. RFC 9051 3."""
+        if self.account is None:
+            return State.NOT_AUTHENTICATED
+        return State.AUTHENTICATED if self.selected is None else State.SELECTED
+
+    def logged_in(self, account: Account) -> None:
+        """From now on the session acts for this account."""
+        self.account = account
+        self.login_failures = 0
+
+    def say_goodbye(self, text: str) -> None:
+        """BYE and the end. RFC 9051 7.1.5."""
+        self.write(f"* BYE {text}\r\n".encode("ascii"))
+        self.close()
+
+    def expire(self) -> None:
+        """The time is up: a peer that does not read is cut off, another is told."""
+        if self._writing_paused:
+            self.abort()
+        else:
+            self.say_goodbye("Autologout, idle for too long")
+
+    def on_hint(self) -> None:
+        """Something changed in the account: an idling session looks at once, another at its next command."""
+        self._dirty = True
+        if self.idle_tag:
+            self.wake()
+
+    # for handlers
+    @property
+    def view(self) -> Selected:
+        """The selected mailbox of a command that runs in the selected state only."""
+        assert self.selected is not None
+        return self.selected
+
+    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A blocking call in a thread."""
+        return await self.service.deps.offload.run(function, *args, **kwargs)
+
+    def mail(self) -> interface.Account:
+        """The account's store: blocking, call it in an offloaded function."""
+        assert self.account is not None
+        return self.service.deps.store.account(self.account.ref)
+
+    def line(self, text: str) -> None:
+        """Queue an untagged line, without its `* ` and CRLF."""
+        self.write(f"* {text}\r\n".encode("ascii"))
+
+    def select(self, selected: Selected) -> None:
+        """Enter the selected state and listen for hints."""
+        assert self.account is not None
+        self.selected = selected
+        self._dirty = False
+        self._subscription = self.service.deps.bus.subscribe(account_topic(self.account.account_id), self.on_hint)
+
+    def unselect(self) -> None:
+        """Leave the selected state."""
+        self.selected = None
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
+    def enable_condstore(self) -> None:
+        """RFC 7162 3.1: the first command that shows interest turns MODSEQ in all FETCH answers on."""
+        if not self.condstore:
+            self.condstore = True
+            if self.selected is not None:
+                self.line(f"OK [HIGHESTMODSEQ {self.selected.highest_modseq}] CONDSTORE enabled")
+
+    # the loop
+    async def run(self) -> None:
+        """Work through everything received; returns when more bytes or a hint are needed."""
+        while not self.closed:
+            if self.idle_tag and self._dirty:
+                await self._guarded(self._push_news())
+            event = self.framer.next_event()
+            if event is None:
+                self.flush()
+                self._resume_reading()
+                if self.idle_tag and self._dirty:
+                    continue
+                return
+            await self._guarded(self._handle(event))
+            if self.service.draining and not self.closed:
+                self.say_goodbye("[UNAVAILABLE] Server is shutting down")
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Run a step so that no fault of ours ends more than the command."""
+        try:
+            await work
+        except ConnectionGone:
+            raise
+        except Goodbye as goodbye:
+            self.say_goodbye(str(goodbye))
+        except Exception as error:  # noqa: BLE001 - the session's edge
+            self.service.unexpected(self, error)
+            self.say_goodbye("[SERVERBUG] Internal error")
+
+    async def _push_news(self) -> None:
+        try:
+            await self.look(expunges=True)
+        except MailboxError as error:
+            if not error.temporary:
+                raise Goodbye("Selected mailbox is gone") from error
+        await self.drain()
+
+    async def _handle(self, event: Event) -> None:
+        if isinstance(event, Complete):
+            if self.idle_tag:
+                await self._end_idle(event.data)
+            else:
+                await self._command(event.data)
+        elif isinstance(event, Announced):
+            await self._literal(event)
+        elif isinstance(event, Overlong):
+            self._bad(_tag_of(event.prefix), "Line too long")
+
+    async def _literal(self, event: Announced) -> None:
+        row, request = self._row_of(event.prefix)
+        if row is not None and request is not None and Does.STREAMS in row.flags and self.state & row.states:
+            try:
+                arguments = row.parse(Cursor(event.prefix, len(request.tag) + 1 + len(request.verb)))
+            except MailboxError:
+                arguments = None  # the literal is one of its other arguments, or the syntax is wrong: told later
+            if arguments is not None:
+                await self._execute(row, request, arguments)
+                return
+        if not self.framer.collect():
+            if not event.synchronising and event.size > _LITERAL_SKIP_LIMIT:
+                raise Goodbye("[TOOBIG] Literal too large")
+            self._bad(_tag_of(event.prefix), "[TOOBIG] Literal too large")
+        elif event.synchronising:
+            self.write(b"+ \r\n")
+            self.flush()
+            self.expire_in(LOGIN_SECONDS if self.account is None else AUTOLOGOUT_SECONDS)
+
+    def _row_of(self, text: bytes) -> tuple[AnyCommand | None, Request | None]:
+        """The row that a command's first words name."""
+        cursor = Cursor(text)
+        try:
+            tag = cursor.tag()
+            cursor.space()
+            verb = cursor.word().decode("ascii")
+            uid = verb == "UID"
+            if uid:
+                cursor.space()
+                verb = cursor.word().decode("ascii")
+        except MailboxError:
+            return None, None
+        row = self.service.commands.get(verb)
+        if row is not None and uid and Does.HAS_UID_FORM not in row.flags:
+            row = None
+        return row, Request(tag, verb, uid, text)
+
+    async def _command(self, text: bytes) -> None:
+        row, request = self._row_of(text)
+        if request is None:
+            self._bad(_tag_of(text), "Command expected")
+            return
+        if row is None:
+            self._bad(request.tag, "Unknown command")
+            return
+        if not self.state & row.states:
+            self._bad(request.tag, f"{row.verb} not allowed now")
+            return
+        cursor = Cursor(text, len(request.tag) + 1 + len(request.verb) + (4 if request.uid else 0))
+        try:
+            arguments = row.parse(cursor)
+            cursor.end()
+        except Refusal as refused:
+            self._answer(request.tag, refused.line)
+            return
+        except MailboxError as error:
+            self._bad(request.tag, response.text(error.public_text))
+            return
+        await self._execute(row, request, arguments)
+
+    async def _execute(self, row: AnyCommand, request: Request, arguments: object) -> None:
+        self._bad_count = 0
+        self.service.count(row.verb)
+        self.expire_in(AUTOLOGOUT_SECONDS if self.account is not None else LOGIN_SECONDS)
+        try:
+            text = await row.handler(self, request, arguments)
+            answer = f"OK {text or row.verb + ' done'}"
+        except Refusal as refused:
+            answer = refused.line
+        except ProtocolError as error:
+            self._bad(request.tag, response.text(error.public_text))
+            return
+        except MailboxError as error:
+            answer = refusal(error).line
+        except (ConnectionGone, Goodbye):
+            raise
+        except Exception as error:  # noqa: BLE001 - the command's edge
+            self.service.unexpected(self, error)
+            answer = "NO [SERVERBUG] Internal error"
+        else:
+            if Does.ANSWERS_ITSELF in row.flags:
+                return
+        await self.look_after(row, uid=request.uid)
+        self._answer(request.tag, answer)
+        self.expire_in(AUTOLOGOUT_SECONDS if self.account is not None else LOGIN_SECONDS)
+        await self.drain()
+
+    # answers
+    def _answer(self, tag: bytes, line: str) -> None:
+        self.write(b"%b %b\r\n" % (tag, line.encode("ascii")))
+
+    def _bad(self, tag: bytes, text: str) -> None:
+        self._bad_count += 1
+        self._answer(tag, f"BAD {text}")
+        if self._bad_count >= (MAX_BAD_BEFORE_LOGIN if self.account is None else MAX_BAD):
+            raise Goodbye("Too many bad commands")
+
+    def continuation(self, text: str = "") -> None:
+        """Ask for what the command waits for. RFC 9051 7.6."""
+        self.write(f"+ {text}\r\n".encode("ascii"))
+        self.flush()
+
+    async def read_line(self) -> bytes:
+        """One line inside a command (AUTHENTICATE)."""
+        while True:
+            event = await self.next_event()
+            if isinstance(event, Complete):
+                return event.data
+            if isinstance(event, Announced):
+                self.framer.refuse()
+                raise Refusal("No literal expected", status="BAD")
+            if isinstance(event, Overlong):
+                raise Refusal("Line too long", status="BAD")
+
+    async def read_chunk(self) -> Chunk:
+        """The next piece of a streamed literal."""
+        event = await self.next_event()
+        assert isinstance(event, Chunk)
+        return event
+
+    # news of the selected mailbox
+    async def look_after(self, row: AnyCommand, *, uid: bool) -> None:
+        """Tell what the row allows to tell at its end."""
+        if self.selected is None:
+            return
+        expunges = uid or Does.KEEPS_NUMBERS not in row.flags
+        if self._dirty or Does.LOOKS in row.flags or (expunges and self.selected.withheld):
+            try:
+                await self.look(expunges=expunges, uid=uid)
+            except MailboxError as error:  # the command itself is done; the news come with the next one
+                self._dirty = True
+                self.service.deps.log.warning("no news", session=self.session_id, code=error.code)
+
+    async def look(self, *, expunges: bool, uid: bool = False) -> None:
+        """Ask the store what is new and queue it."""
+        view = self.selected
+        if view is None:
+            return
+        self._dirty = False
+        changes: Changes = await self.offload(self._changes, view)
+        if not changes.exists:
+            raise Goodbye("Selected mailbox was deleted")
+        lines, new_count = view.apply(changes, expunges=expunges, uid=uid, modseq=self.condstore)
+        if lines:
+            self.write("".join(lines).encode("ascii"))
+        if new_count and not view.read_only:
+            if self.idle_tag:
+                self.flush()  # EXISTS does not wait for the claim
+            first = await self.offload(self._claim_recent, view)
+            self.write("".join(view.mark_recent_since(first, view.count - new_count)).encode("ascii"))
+
+    def _changes(self, view: Selected) -> Changes:
+        return self.mail().changes(view.mailbox_id, view.highest_modseq)
+
+    def _claim_recent(self, view: Selected) -> Uid:
+        return self.mail().claim_recent(view.mailbox_id)
+
+    # IDLE
+    async def _end_idle(self, text: bytes) -> None:
+        tag, self.idle_tag = self.idle_tag, b""
+        if text.upper() != b"DONE":
+            self._bad(tag, "DONE expected")
+            return
+        if self._dirty:
+            await self.look(expunges=True)
+        self._answer(tag, "OK IDLE done")
+        await self.drain()
+
+
+def _tag_of(text: bytes) -> bytes:
+    """The tag of a command that could not be read, or `*`."""
+    cursor = Cursor(text)
+    try:
+        return cursor.tag()
+    except MailboxError:
+        return b"*"
