@@ -56,6 +56,7 @@ _RECIPIENTS_PER_LEASE = 100
 """What every SMTP server must take in one transaction (RFC 5321 4.5.3.1.8)."""
 _TAKEN_AT_ONCE = 10_000
 _LATE_SECONDS = 60.0
+_RELEASED_LIFETIME = timedelta(days=1)
 _RELEASE = "UPDATE recipient SET state = waits_as, lease_token = '' WHERE "
 
 
@@ -313,10 +314,18 @@ class SqliteQueue:
         return self._change(change, (), "r.waits_as <> 'held'", where)
 
     def unhold(self, where: QueueFilter, now: datetime) -> int:
-        """Held recipients become due now."""
+        """Held recipients become due now; their message lives a day more when its time is over."""
         change = (
             "waits_as = 'deferred', state = CASE state WHEN 'active' THEN 'active' ELSE 'deferred' END, next_at = ?"
         )
+        extended = (now + _RELEASED_LIFETIME).timestamp()
+        condition, values = filter_condition(where, now)
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE message SET expires_at = ? WHERE expires_at < ? AND queue_id IN"
+                f" (SELECT r.queue_id FROM {JOINED} WHERE r.waits_as = 'held' AND {condition})",
+                (extended, extended, *values),
+            )
         return self._change(change, (now.timestamp(),), "r.waits_as = 'held'", where)
 
     def take(self, where: QueueFilter, now: datetime, lease_seconds: float) -> Sequence[Lease]:

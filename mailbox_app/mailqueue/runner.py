@@ -1,0 +1,328 @@
+"""Takes what is due to the transports and settles what came of it, until it is cancelled.
+
+One loop claims leases when a hint comes, when the next recipient is due and when a worker is free; each lease is one task. A
+destination has at most `per_destination` workers, so a slow one leaves the others theirs. A transport's bug is a
+temporary outcome, a queue that cannot be written is tried again: the runner itself never ends but by cancellation, and then
+running deliveries get eight seconds to finish before their leases are put back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from mailbox_app.clock import Clock
+from mailbox_app.db.offload import Offload
+from mailbox_app.errors import MailboxError
+from mailbox_app.events.hints import QUEUE_TOPIC, Bus
+from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.interface import QueueBackend, Transport
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
+from mailbox_app.mailqueue.schedule import next_attempt_at
+from mailbox_app.observe.mail_log import MailEvent, MailLog
+from mailbox_app.observe.metrics import Metrics
+
+_LEASE_SECONDS = 1200.0
+"""Longer than any transport takes, with time left to settle."""
+_DRAIN_SECONDS = 8.0
+_RECORD_SECONDS = 1.5
+"""For a database call that is under way when everything ends; 10 s is all the supervisor gives us."""
+_DEPTH_SECONDS = 1.0
+_POLL_SECONDS = 30.0
+"""A lost hint costs no more than this."""
+_BLOCKED_SECONDS = 1.0
+"""What is due but not taken waits for its destination's other deliveries; their end wakes the loop anyway."""
+_BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+P = ParamSpec("P")
+T = TypeVar("T")
+_UNREPORTED = timedelta(hours=1)
+_FAILURES = (Fate.FAILED, Fate.LOOP)
+_VERBS = {Fate.DELIVERED: "delivered", Fate.DEFERRED: "attempt", Fate.FAILED: "failed", Fate.LOOP: "failed"}
+
+
+class QueueRunner:
+    """Runs the queue of one process; several may run on one backend."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        transports: Mapping[str, Transport],
+        bounces: Bounces,
+        *,
+        offload: Offload,
+        clock: Clock,
+        bus: Bus,
+        mail_log: MailLog,
+        metrics: Metrics,
+        workers: int = 20,
+        per_destination: int = 5,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._backend = backend
+        self._transports = transports
+        self._bounces = bounces
+        self._offload = offload
+        self._clock = clock
+        self._bus = bus
+        self._mail_log = mail_log
+        self._metrics = metrics
+        self._workers = workers
+        self._per_destination = per_destination
+        self._chance = chance
+        self._log = structlog.get_logger("queue")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: Counter[str] = Counter()
+        self._wake = asyncio.Event()
+        self._measured_at = -_DEPTH_SECONDS
+
+    async def run(self) -> None:
+        """Deliver until cancelled; running deliveries are then finished or put back within eight seconds."""
+        subscription = self._bus.subscribe(QUEUE_TOPIC, self._wake.set)
+        try:
+            await self._recover()
+            while True:
+                self._wake.clear()
+                try:
+                    for lease in await self._claim():
+                        self._start(lease)
+                    await self._wait()
+                except Exception:  # noqa: BLE001 - the runner never dies; logged and counted
+                    self._log.exception("queue runner failed, going on")
+                    self._metrics.errors.inc()
+                    await self._clock.sleep(_POLL_SECONDS)
+        finally:
+            subscription.close()
+            await self._drain()
+
+    async def _recover(self) -> None:
+        try:
+            await self._patiently(self._backend.recover, self._clock.now())
+        except Exception:  # noqa: BLE001 - leases run out by themselves, orphan files wait for the next start
+            self._log.exception("queue recovery failed")
+            self._metrics.errors.inc()
+
+    async def _claim(self) -> Sequence[Lease]:
+        free = self._workers - len(self._tasks)
+        if free <= 0:
+            return ()
+        claiming = asyncio.ensure_future(
+            self._patiently(
+                lambda: self._backend.claim(
+                    self._clock.now(),
+                    limit=free,
+                    lease_seconds=_LEASE_SECONDS,
+                    running=dict(self._running),
+                    per_destination=self._per_destination,
+                )
+            )
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait({claiming}, timeout=_RECORD_SECONDS)
+            if not claiming.done() or claiming.exception() is not None:
+                claiming.cancel()
+                raise
+            for lease in claiming.result():  # claimed for nobody: back at once
+                await self._release(lease)
+            raise
+
+    def _start(self, lease: Lease) -> None:
+        destination = lease.message.recipients[0].destination
+        self._running[destination] += 1
+        task = asyncio.get_running_loop().create_task(self._work(lease))
+        self._tasks.add(task)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._tasks.discard(done)
+            self._running[destination] -= 1
+            if not self._running[destination]:
+                del self._running[destination]
+            self._wake.set()
+
+        task.add_done_callback(ended)
+
+    async def _wait(self) -> None:
+        """Until a hint, a free worker or the next due recipient."""
+        if len(self._tasks) >= self._workers:
+            await self._wake.wait()
+            return
+        due_at = await self._patiently(self._backend.next_due_at)
+        seconds = _POLL_SECONDS if await self._measure() else _DEPTH_SECONDS
+        if due_at is not None:
+            ahead = (due_at - self._clock.now()).total_seconds()
+            seconds = min(max(ahead + 0.001, 0.001 if ahead > 0 else _BLOCKED_SECONDS), seconds)
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            woken.cancel()
+
+    async def _measure(self) -> bool:
+        """Count the queue now and then; False when the figure is stale."""
+        if (now := self._clock.monotonic_seconds()) < self._measured_at + _DEPTH_SECONDS:
+            return False
+        self._measured_at = now
+        stats = await self._patiently(self._backend.stats, self._clock.now())
+        self._metrics.queue_depth.set(stats.recipients)
+        return True
+
+    async def _work(self, lease: Lease) -> None:
+        """One lease from claim to settled."""
+        try:
+            outcomes = await self._deliver(lease)
+        except asyncio.CancelledError:
+            await self._release(lease)
+            raise
+        conclusion = asyncio.ensure_future(self._conclude(lease, outcomes))
+        try:
+            await asyncio.shield(conclusion)
+        except asyncio.CancelledError:  # the result is known: it is recorded whatever happens to this task
+            await asyncio.wait({conclusion}, timeout=_RECORD_SECONDS)
+            conclusion.cancel()
+            raise
+
+    async def _deliver(self, lease: Lease) -> Sequence[Outcome]:
+        """One outcome per leased recipient, whatever the transport does."""
+        recipients = lease.message.recipients
+        if self._clock.now() >= lease.message.expires_at and recipients[0].attempts:
+            return [_deferred(recipient, recipient.last_text) for recipient in recipients]  # planning ends it
+        try:
+            given = await self._transports[recipients[0].transport].deliver(lease)
+        except Exception:  # noqa: BLE001 - the runner never dies; logged and counted
+            self._log.exception("transport failed", queue_id=lease.message.queue_id)
+            self._metrics.errors.inc()
+            given = ()
+        by_address = {outcome.address: outcome for outcome in given}
+        return [by_address.get(one.address) or _deferred(one, "internal error") for one in recipients]
+
+    async def _conclude(self, lease: Lease, outcomes: Sequence[Outcome]) -> None:
+        """Report failures, then settle; durable before anything else is done about the recipients."""
+        now = self._clock.now()
+        outcomes, next_at = self._planned(lease, outcomes, now)
+        try:
+            if not await self._reported(lease, outcomes):
+                outcomes = [_unreported(outcome) for outcome in outcomes]
+                next_at = now + _UNREPORTED
+            await self._patiently(self._backend.settle, lease, outcomes, next_at, now)
+        except Exception as error:  # noqa: BLE001 - the lease runs out, then the recipients are due again
+            self._log.exception("outcome not recorded", queue_id=lease.message.queue_id, error=str(error))
+            self._metrics.errors.inc()
+        else:
+            self._tell(lease, outcomes, now)
+
+    async def _reported(self, lease: Lease, outcomes: Sequence[Outcome]) -> bool:
+        """Whether the sender knows, or need not know, about the failures: only then may they leave the queue."""
+        if not any(outcome.fate in _FAILURES for outcome in outcomes):
+            return True
+        try:
+            if await self._patiently(self._bounces.report, lease, outcomes) is not None:
+                self._metrics.messages_queued.inc()
+        except Exception:  # noqa: BLE001 - the runner never dies; logged and counted
+            self._log.exception("report not made", queue_id=lease.message.queue_id)
+            self._metrics.errors.inc()
+            return False
+        return True
+
+    def _planned(self, lease: Lease, outcomes: Sequence[Outcome], now: datetime) -> tuple[Sequence[Outcome], datetime]:
+        """The outcomes, with deferred ones turned into failures when no try is left; and when the next try is."""
+        attempts = {recipient.address: recipient for recipient in lease.message.recipients}
+        chance = self._chance()
+        planned: list[Outcome] = []
+        next_at = lease.message.expires_at
+        for outcome in outcomes:
+            recipient = attempts[outcome.address]
+            if outcome.fate is Fate.DEFERRED:
+                at = next_attempt_at(recipient.attempts + 1, now, lease.message.expires_at, chance)
+                if at is None:
+                    planned.append(_given_up(recipient, outcome))
+                    continue
+                next_at = min(next_at, at)
+            planned.append(outcome)
+        return planned, next_at
+
+    def _tell(self, lease: Lease, outcomes: Sequence[Outcome], now: datetime) -> None:
+        message = lease.message
+        transports = {recipient.address: recipient.transport for recipient in message.recipients}
+        for outcome in outcomes:
+            if outcome.fate is Fate.DELIVERED:
+                if transports[outcome.address] == "smtp":
+                    self._metrics.messages_sent.inc()
+                self._metrics.delivery_duration_seconds.observe(max((now - message.arrived_at).total_seconds(), 0.0))
+            elif outcome.fate is Fate.DEFERRED:
+                self._metrics.delivery_retries.inc()
+            else:
+                self._metrics.messages_bounced.inc()
+            self._mail_log.write(
+                MailEvent(
+                    verb=_VERBS[outcome.fate],
+                    direction="out",
+                    queue_id=message.queue_id,
+                    sender=message.envelope.sender,
+                    recipients=(outcome.address,),
+                    message_id=message.envelope.message_id,
+                    size_bytes=message.size_bytes,
+                    remote=outcome.host,
+                    tls=outcome.tls,
+                    code=outcome.code,
+                    text=outcome.text,
+                    reason="loop" if outcome.fate is Fate.LOOP else "",
+                    duration_seconds=outcome.duration_seconds,
+                )
+            )
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            await self._offload.run(self._backend.release, lease)
+        except MailboxError as error:  # it runs out by itself
+            self._log.warning("lease not released", queue_id=lease.message.queue_id, code=error.code)
+
+    async def _drain(self) -> None:
+        """Give running deliveries their time, then end them; each puts its own lease back."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_DRAIN_SECONDS)
+        rest = list(self._tasks)
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _patiently(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call off the loop until it does not fail for a temporary reason (disk full, database busy)."""
+        tries = 0
+        while True:
+            try:
+                return await self._offload.run(function, *args, **kwargs)
+            except MailboxError as error:
+                if not error.temporary:
+                    raise
+                self._log.error("queue not usable, waiting", code=error.code)
+                self._metrics.errors.inc()
+            await self._clock.sleep(_BACK_OFF_SECONDS[min(tries, len(_BACK_OFF_SECONDS) - 1)])
+            tries += 1
+
+
+def _deferred(recipient: QueuedRecipient, text: str) -> Outcome:
+    return Outcome(recipient.address, Fate.DEFERRED, recipient.last_code or 451, "4.3.0", text, recipient.last_host)
+
+
+def _given_up(recipient: QueuedRecipient, outcome: Outcome) -> Outcome:
+    """The last deferral as the failure it has become."""
+    last = f"; the last answer was: {outcome.text}" if outcome.text else ""
+    text = f"delivery was given up after {recipient.attempts + 1} tries{last}"
+    return replace(outcome, fate=Fate.FAILED, enhanced="4.4.7", text=text[:512])
+
+
+def _unreported(outcome: Outcome) -> Outcome:
+    """A failure that its sender could not be told about: it stays, where an operator sees it."""
+    if outcome.fate not in _FAILURES:
+        return outcome
+    return replace(outcome, fate=Fate.DEFERRED, text=f"failed, and the report could not be made: {outcome.text}"[:512])
