@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import cast
 
 from mailbox_app.clock import Clock
 from mailbox_app.events.bus import LocalBus
@@ -145,9 +146,8 @@ class _Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to send."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_BUFFER_BYTES)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._transport.set_write_buffer_limits(high=_BUFFER_BYTES)
         self._made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,13 +20,14 @@ _SELF_SIGNED_DAYS = 3650
 
 
 class TlsContexts:
-    """One process's contexts. `server_context` is cheap; ask for it at each handshake."""
+    """One process's contexts. The context stays the same object over reloads, so a listener may keep it."""
 
     def __init__(self, settings: Tls, data_dir: Path, hostname: str) -> None:
         self._settings = settings
         self._certs_dir = data_dir / "certs"
         self._hostname = hostname
-        self._context, self._certificate = self._load()
+        self._context = _new_context()
+        self._certificate = self._load()
 
     @property
     def self_signed(self) -> bool:
@@ -42,7 +43,7 @@ class TlsContexts:
         before = self._settings
         self._settings = settings or before
         try:
-            self._context, self._certificate = self._load()
+            self._certificate = self._load()
         except ConfigError:
             self._settings = before
             raise
@@ -54,20 +55,25 @@ class TlsContexts:
         certificate = x509.load_pem_x509_certificates(self._certificate)[0]
         return int((certificate.not_valid_after_utc.timestamp() - time.time()) // 86_400)
 
-    def _load(self) -> tuple[ssl.SSLContext, bytes]:
+    def _load(self) -> bytes:
         if self._settings.cert_file:
             cert, key = Path(self._settings.cert_file), Path(self._settings.key_file)
         else:
             cert, key = ensure_self_signed(self._certs_dir, self._hostname)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(_CIPHERS)
-        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
         try:
-            context.load_cert_chain(cert, key)
-            return context, cert.read_bytes()
+            _new_context().load_cert_chain(cert, key)  # tried on a spare one: a failure must not touch the one in use
+            self._context.load_cert_chain(cert, key)
+            return cert.read_bytes()
         except (OSError, ValueError) as error:
             raise ConfigError("tls.unusable", f"{cert} and {key} are not usable: {_reason(error)}") from error
+
+
+def _new_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    return context
 
 
 def ensure_self_signed(certs_dir: Path, hostname: str) -> tuple[Path, Path]:

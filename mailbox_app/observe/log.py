@@ -155,13 +155,20 @@ def _render_text(line: EventDict) -> bytes:
     for key, value in line.items():
         if key == "traceback":
             continue
-        text = _plain(value) if not isinstance(value, (list, tuple)) else ",".join(str(_plain(each)) for each in value)
-        shown = _UNSAFE.sub(_escape, str(text))
+        shown = _UNSAFE.sub(_escape, _flat(value))
         parts.append(f"{key}={shown if _BARE.match(shown) else _quoted(shown)}")
     lines = [" ".join(parts)]
     if "traceback" in line:
         lines.extend("    " + _UNSAFE.sub(_escape, each) for each in str(line["traceback"]).splitlines())
     return ("\n".join(lines) + "\n").encode()
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(_flat(each) for each in value.values())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_flat(each) for each in value)
+    return str(_plain(value))
 
 
 def _quoted(text: str) -> str:

@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from mailbox_app.observe.mail_log import MailEvent
+
 _DURATION_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86_400.0)
 """Seconds from acceptance to the last hop: from local (milliseconds) to a day of retries."""
 
@@ -73,6 +75,16 @@ class Metrics:
             "mailserver_uptime_seconds", "Since the daemon started.", registry=registry, multiprocess_mode="livemax"
         )
         self.errors = Counter("mailserver_errors", "Unexpected errors; each has a log line.", registry=registry)
+
+    def count_mail(self, event: MailEvent) -> None:
+        """A sink of the mail log: what came in, was refused, was taken into the queue."""
+        match event.verb:
+            case "accepted":
+                self.messages_received.inc()
+            case "rejected":
+                self.messages_rejected.labels(event.reason or "other").inc()
+            case "queued":
+                self.messages_queued.inc()
 
 
 def share(directory: Path, role: str) -> None:

@@ -6,7 +6,6 @@ Errors are `ConfigError`s with a remedy. Without root nothing is changed.
 from __future__ import annotations
 
 import ctypes
-import grp
 import os
 import pwd
 import signal
@@ -39,8 +38,8 @@ def make_folders(folders: Sequence[tuple[Path, int]], user: str) -> None:
             ) from error
 
 
-def drop(user: str) -> None:
-    """Become the user for good, when root; a user that does not exist is a warning and root stays."""
+def drop(user: str, owned: Sequence[Path] = ()) -> None:
+    """Become the user for good, when root, and give it these files; a user that does not exist is a warning and root stays."""
     os.umask(0o077)
     if os.geteuid() != 0:
         return
@@ -50,6 +49,8 @@ def drop(user: str) -> None:
             "running as root", user=user, remedy="make this user, or set server.user to one that exists"
         )
         return
+    for path in owned:
+        os.chown(path, owner.pw_uid, owner.pw_gid)
     os.initgroups(owner.pw_name, owner.pw_gid)
     os.setresgid(owner.pw_gid, owner.pw_gid, owner.pw_gid)
     os.setresuid(owner.pw_uid, owner.pw_uid, owner.pw_uid)
@@ -72,14 +73,6 @@ def _service_user(user: str) -> pwd.struct_passwd | None:
         return None
     try:
         return pwd.getpwnam(user)
-    except KeyError:
-        return None
-
-
-def group_id(name: str) -> int | None:
-    """The id of a group, or None."""
-    try:
-        return grp.getgrnam(name).gr_gid
     except KeyError:
         return None
 

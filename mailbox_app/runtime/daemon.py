@@ -1,0 +1,51 @@
+"""What all processes of one daemon have in common; made once, before the forks."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mailbox_app.config.paths import Paths
+from mailbox_app.config.schema import Config
+from mailbox_app.net.listeners import Listener
+from mailbox_app.runtime.board import Board
+
+FRONT_SERVICES = ("smtp", "submission", "submissions", "imap", "imaps")
+CORE_SERVICES = ("metrics",)
+IMPLICIT_TLS = frozenset({"submissions", "imaps"})
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The whole daemon as each of its processes sees it."""
+
+    config: Config
+    """As read at the start; a process that reloads keeps its own newer one."""
+    paths: Paths
+    listeners: Sequence[Listener]
+    hub_listener: socket.socket | None
+    """None with --single: there is nobody to join."""
+    board: Board
+    started_at: datetime
+    supervisor_pid: int
+
+    @property
+    def metrics_dir(self) -> Path | None:
+        """Where the processes share their metrics; None: there is one process."""
+        return self.paths.run_dir / "metrics" if self.hub_listener is not None else None
+
+    def sockets(self, services: Sequence[str], index: int) -> Sequence[tuple[str, socket.socket]]:
+        """(service, socket) of one process: front `index`, or the core with 0."""
+        return [(each.service, each.sockets[index]) for each in self.listeners if each.service in services]
+
+    def close_sockets_except(self, kept: Sequence[socket.socket]) -> None:
+        """In a fresh process: let go of what other processes serve."""
+        everything = [each for listener in self.listeners for each in listener.sockets]
+        if self.hub_listener is not None:
+            everything.append(self.hub_listener)
+        for each in everything:
+            if each not in kept:
+                each.close()

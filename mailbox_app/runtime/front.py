@@ -1,0 +1,85 @@
+"""A front: the sessions of one process, on its own sockets. Any front serves any account."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from socket import socket
+
+from mailbox_app.config.schema import Config
+from mailbox_app.events.hub import HubClient
+from mailbox_app.net.tls import TlsContexts
+from mailbox_app.runtime.daemon import IMPLICIT_TLS
+from mailbox_app.runtime.process import Spawn
+from mailbox_app.services.imap.server import ImapService
+from mailbox_app.services.smtp.server import SmtpService
+
+_HANDSHAKE_SECONDS = 20.0
+_TLS_SHUTDOWN_SECONDS = 5.0
+
+
+class Front:
+    """A `Part`. `hub` is None where one process is everything."""
+
+    def __init__(
+        self,
+        smtp: SmtpService,
+        imap: ImapService,
+        tls: TlsContexts,
+        hub: HubClient | None,
+        sockets: Sequence[tuple[str, socket]],
+        close_stores: Callable[[], None],
+    ) -> None:
+        self._smtp = smtp
+        self._imap = imap
+        self._tls = tls
+        self._hub = hub
+        self._sockets = sockets
+        self._close_stores = close_stores
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self, spawn: Spawn) -> None:
+        """Accept on every socket."""
+        if self._hub is not None:
+            spawn(self._hub.run())
+        for service, sock in self._sockets:
+            self._servers.append(await self._listen(service, sock))
+
+    def reload(self, config: Config) -> None:
+        """New limits and certificate for what comes from now on."""
+        self._tls.reload(config.tls)
+        self._smtp.reload(config)
+        self._imap.reload(config)
+
+    async def stop(self, seconds: float) -> None:
+        """Accept nothing more; 421 and BYE to the sessions."""
+        for server in self._servers:
+            server.close()
+        await asyncio.gather(self._smtp.drain(seconds), self._imap.drain(seconds))
+
+    def close(self) -> None:
+        """Wait for calls under way, close the databases."""
+        self._close_stores()
+
+    async def _listen(self, service: str, sock: socket) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        factory = self._factory(service)
+        if service not in IMPLICIT_TLS:
+            return await loop.create_server(factory, sock=sock)
+        context: ssl.SSLContext = self._tls.server_context()
+        return await loop.create_server(
+            factory,
+            sock=sock,
+            ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,
+        )
+
+    def _factory(self, service: str) -> Callable[[], asyncio.BaseProtocol]:
+        match service:
+            case "smtp" | "submission" | "submissions":
+                return self._smtp.factory(service)
+            case "imap" | "imaps":
+                return self._imap.factory(service)
+        raise AssertionError(service)

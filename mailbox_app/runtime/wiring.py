@@ -1,0 +1,283 @@
+"""The only place that builds objects: read it from top to bottom to see how the server hangs together.
+
+`Parts` are what every process has (directory, store, queue, journal, clock, hints); a front adds sessions, the core the queue
+runner and the control socket. Each process builds its own after the fork; nothing here is shared but files, sockets and
+the board. `initialise` makes the databases once before the first fork.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+
+from mailbox_app.accounts.directory import SqliteDirectory
+from mailbox_app.accounts.login import PasswordAuthenticator
+from mailbox_app.accounts.passwords import Hasher
+from mailbox_app.clock import Clock, SystemClock
+from mailbox_app.config.paths import Paths
+from mailbox_app.config.schema import Config
+from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInfo
+from mailbox_app.control.server import ControlServer
+from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.inbound import Inbound
+from mailbox_app.delivery.local import LocalTransport
+from mailbox_app.delivery.recipients import Recipients
+from mailbox_app.delivery.submission import Submission
+from mailbox_app.events.bus import LocalBus
+from mailbox_app.events.hub import HubClient, HubServer
+from mailbox_app.journal.audit import Audit
+from mailbox_app.journal.decisions import Decisions
+from mailbox_app.mailauth.checks import SenderChecks
+from mailbox_app.mailauth.dkim_sign import DkimSigner
+from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.runner import QueueRunner
+from mailbox_app.mailqueue.spool import Spool
+from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.net import unix_socket
+from mailbox_app.net.resolver import DnsResolver
+from mailbox_app.net.tls import TlsContexts
+from mailbox_app.observe.mail_log import MailLog
+from mailbox_app.observe.metrics import Metrics, exposition, total
+from mailbox_app.outbound.transport import SmtpTransport
+from mailbox_app.runtime.core import Core, Reloader, Upkeep
+from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
+from mailbox_app.runtime.front import Front
+from mailbox_app.runtime.process import Part
+from mailbox_app.services.imap.dependencies import ImapDependencies
+from mailbox_app.services.imap.server import ImapService
+from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
+from mailbox_app.services.web.health import HealthChecks, Probes
+from mailbox_app.services.web.server import WebService
+from mailbox_app.store.maildir.backend import MaildirStore
+
+
+def initialise(paths: Paths) -> None:
+    """Make what an empty data folder lacks, bring the databases to this version, and close them again."""
+    for name in ("mail", "queue", "keys", "certs", "tmp"):
+        (paths.data_dir / name).mkdir(mode=0o700, exist_ok=True)
+    SqliteDirectory(paths.data_dir / "directory.db").close()
+    SqliteQueue(paths.data_dir / "queue.db", Spool(paths.data_dir / "queue"), LocalBus()).close()
+    Audit(paths.data_dir / "journal.db", SystemClock()).close()
+
+
+def build_front(daemon: Daemon, index: int, loop: asyncio.AbstractEventLoop) -> Sequence[Part]:
+    """The process that serves the sockets with this index."""
+    parts = _Parts.build(daemon, loop)
+    hub = HubClient(parts.bus, lambda: unix_socket.connect_nonblocking(daemon.paths.hub_socket), parts.clock)
+    front = _front(daemon, index, parts, hub, parts.close)
+    daemon.close_sockets_except([sock for _, sock in daemon.sockets(FRONT_SERVICES, index)])
+    return [front]
+
+
+def build_core(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Part]:
+    """The process behind the fronts."""
+    assert daemon.hub_listener is not None
+    parts = _Parts.build(daemon, loop)
+    core = _core(daemon, parts, HubServer(parts.bus, daemon.hub_listener), parts.close)
+    daemon.close_sockets_except([daemon.hub_listener, *(sock for _, sock in daemon.sockets(CORE_SERVICES, 0))])
+    return [core]
+
+
+def build_single(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Part]:
+    """Everything in one process."""
+    parts = _Parts.build(daemon, loop)
+    return [_core(daemon, parts, None, parts.close), _front(daemon, 0, parts, None, lambda: None)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What every process has."""
+
+    config: Config
+    data_dir: Path
+    clock: Clock
+    offload: Offload
+    bus: LocalBus
+    metrics: Metrics
+    tls: TlsContexts
+    resolver: DnsResolver
+    directory: SqliteDirectory
+    store: MaildirStore
+    spool: Spool
+    queue: SqliteQueue
+    decisions: Decisions
+    mail_log: MailLog
+    recipients: Recipients
+    inbound: Inbound
+
+    @classmethod
+    def build(cls, daemon: Daemon, loop: asyncio.AbstractEventLoop) -> _Parts:
+        config, data_dir = daemon.config, daemon.paths.data_dir
+        hostname = config.server.hostname
+        clock = SystemClock()
+        offload = Offload()
+        bus = LocalBus()
+        bus.bind(loop)
+        metrics = Metrics()
+        directory = SqliteDirectory(data_dir / "directory.db", clock)
+        store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock)
+        spool = Spool(data_dir / "queue")
+        queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
+        decisions = Decisions(data_dir / "journal.db", clock)
+        return cls(
+            config=config,
+            data_dir=data_dir,
+            clock=clock,
+            offload=offload,
+            bus=bus,
+            metrics=metrics,
+            tls=TlsContexts(config.tls, data_dir, hostname),
+            resolver=DnsResolver(config.dns.servers, config.dns.timeout_seconds, clock),
+            directory=directory,
+            store=store,
+            spool=spool,
+            queue=queue,
+            decisions=decisions,
+            mail_log=MailLog([metrics.count_mail, decisions.record]),
+            recipients=Recipients(directory, store, offload, clock),
+            inbound=Inbound(store, queue, spool, offload, clock, metrics),
+        )
+
+    def close(self) -> None:
+        """Wait for calls under way, then close the files."""
+        self.offload.close()
+        self.store.close()
+        self.queue.close()
+        self.decisions.close()
+        self.directory.close()
+
+
+def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
+    config, hostname = parts.config, parts.config.server.hostname
+    authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics)
+    smtp = SmtpService(
+        SmtpDependencies(
+            config=config,
+            directory=parts.directory,
+            authenticator=authenticator,
+            recipients=parts.recipients,
+            inbound=parts.inbound,
+            submission=Submission(
+                parts.directory, parts.inbound, DkimSigner(), parts.offload, parts.clock, hostname=hostname
+            ),
+            sender_checks=SenderChecks(parts.resolver, parts.offload, hostname, check_private_clients=False),
+            tls=parts.tls,
+            offload=parts.offload,
+            clock=parts.clock,
+            metrics=parts.metrics,
+            mail_log=parts.mail_log,
+            tmp_dir=parts.data_dir / "tmp",
+        )
+    )
+    imap = ImapService(
+        ImapDependencies(
+            store=parts.store,
+            authenticator=authenticator,
+            tls=parts.tls,
+            offload=parts.offload,
+            bus=parts.bus,
+            clock=parts.clock,
+            config=config,
+            metrics=parts.metrics,
+            log=structlog.get_logger("imap"),
+        )
+    )
+    return Front(smtp, imap, parts.tls, hub, daemon.sockets(FRONT_SERVICES, index), close)
+
+
+def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:
+    config, hostname = parts.config, parts.config.server.hostname
+    bounces = Bounces(parts.queue, parts.spool, parts.directory.is_local_domain, hostname, parts.clock)
+    outbound = SmtpTransport(
+        parts.resolver, hostname=hostname, config=config.delivery, offload=parts.offload, clock=parts.clock
+    )
+    local = LocalTransport(parts.inbound, parts.recipients, parts.metrics)
+    runner = QueueRunner(
+        parts.queue,
+        {"smtp": outbound, "local": local},
+        bounces,
+        offload=parts.offload,
+        clock=parts.clock,
+        bus=parts.bus,
+        mail_log=parts.mail_log,
+        metrics=parts.metrics,
+    )
+    upkeep = Upkeep(parts.queue, parts.queue.recover, parts.metrics, parts.offload, parts.clock, daemon.started_at)
+    reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
+    audit = Audit(parts.data_dir / "journal.db", parts.clock)
+    context = ControlContext(
+        config=config,
+        config_path=daemon.paths.config_file,
+        data_dir=parts.data_dir,
+        directory=parts.directory,
+        hasher=Hasher(),
+        store=parts.store,
+        queue=parts.queue,
+        bounces=bounces,
+        audit=audit,
+        decisions=parts.decisions,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        offload=parts.offload,
+        bus=parts.bus,
+        version=version("mailbox"),
+        started_at=daemon.started_at,
+        listeners=lambda: [ListenerInfo(each.service, each.address, each.port) for each in daemon.listeners],
+        processes=lambda: _processes(daemon),
+        connections=lambda: _connections(daemon, parts.metrics),
+        certificate_days=lambda: None if parts.tls.self_signed else parts.tls.certificate_days(),
+        ready=lambda: all(row.ready for row in daemon.board.rows()),
+        reload=reloader.reload,
+    )
+
+    def apply(new: Config) -> None:
+        context.config = new
+
+    def close_all() -> None:
+        close()
+        audit.close()
+
+    return Core(
+        hub,
+        ControlServer(context, daemon.paths.control_socket),
+        runner,
+        _web(daemon, parts, upkeep),
+        upkeep,
+        reloader,
+        parts.tls,
+        daemon.sockets(CORE_SERVICES, 0),
+        apply,
+        close_all,
+    )
+
+
+def _web(daemon: Daemon, parts: _Parts, upkeep: Upkeep) -> WebService:
+    def metrics_text() -> bytes:
+        upkeep.note_uptime()
+        return exposition(parts.metrics, daemon.metrics_dir)
+
+    def down() -> Sequence[str]:
+        return [row.role for row in daemon.board.rows() if not row.ready]
+
+    probes = Probes(parts.directory, parts.queue, parts.data_dir, parts.tls.certificate_days, down)
+    return WebService(metrics_text, HealthChecks(probes, parts.offload, parts.clock))
+
+
+def _processes(daemon: Daemon) -> Sequence[ProcessInfo]:
+    supervisor = ProcessInfo("supervisor", daemon.supervisor_pid, daemon.started_at, 0)
+    roles = [
+        ProcessInfo(row.role, row.pid, datetime.fromtimestamp(row.started_at_seconds, UTC), row.restarts)
+        for row in daemon.board.rows()
+    ]
+    return roles if daemon.hub_listener is None else [supervisor, *roles]
+
+
+def _connections(daemon: Daemon, metrics: Metrics) -> Mapping[str, int]:
+    open_now = total(metrics, daemon.metrics_dir, "mailserver_active_connections")
+    return {protocol: int(count) for protocol, count in open_now.items()}
