@@ -1,0 +1,164 @@
+"""The key table: every action of the console, once. Footer, help, palette, the `:` line and the tests read it from here.
+
+An action has one id everywhere. Scopes say where its keys work; a view lists its scopes and the first match wins. Only
+the letters in `SCREEN_VERBS` may mean different things on different screens. Lower case never destroys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tui.format import display_key
+
+SCREEN_VERBS = frozenset("bcdfiwABCHKL")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing the console can do."""
+
+    id: str
+    keys: Sequence[str]
+    label: str
+    tooltip: str
+    scope: str
+    changes: bool = False
+    """It changes the server: refused while disconnected, stale or read-only."""
+    cli: str = ""
+    """The same on the command line; `{id}` stands for the selected ids."""
+    menu: bool = True
+    """Shown in help and palette."""
+
+    @property
+    def handler(self) -> str:
+        """The method that carries it out."""
+        return "do_" + self.id.replace(".", "_").replace("-", "_")
+
+    @property
+    def shown(self) -> str:
+        """Its first key as a person would write it."""
+        return display_key(self.keys[0]) if self.keys else ""
+
+
+ACTIONS: tuple[Action, ...] = (
+    # Moving, the same in every list and page.
+    Action("move.down", ("j", "down"), "down", "Next row", "move"),
+    Action("move.up", ("k", "up"), "up", "Row before", "move"),
+    Action("move.first", ("g", "home"), "first", "First row", "move"),
+    Action("move.last", ("G", "end"), "last", "Last row", "move"),
+    Action("move.page-down", ("pagedown", "ctrl+d"), "page down", "One page down", "move"),
+    Action("move.page-up", ("pageup", "ctrl+u"), "page up", "One page up", "move"),
+    Action("open", ("enter",), "open", "Open what is under the cursor", "open"),
+    # Lists.
+    Action("list.filter", ("/",), "filter", "Show only what matches; an empty filter shows all", "list"),
+    Action("list.mark", ("space",), "mark", "Mark the row; actions then work on all marked rows", "mark"),
+    Action("list.mark-range", ("V",), "range", "Mark from the last marked row to this one", "mark"),
+    Action("list.mark-all", ("*",), "mark all", "Mark all listed rows, also those not on the screen", "mark"),
+    Action("list.sort", ("s",), "sort", "Sort by the next column", "sort"),
+    Action("list.reverse", ("S",), "reverse", "Turn the order round", "sort"),
+    Action("list.problems", ("P",), "problems", "Only what has failed at least once, on and off", "sort"),
+    Action("list.show-new", (".",), "show new", "Show new and changed rows now", "list"),
+    Action("list.menu", ("m",), "menu", "All actions for this row, those not possible with the reason", "list"),
+    Action("export", ("o",), "export", "Write this view to a file as csv, json or text", "list"),
+    Action("copy.record", ("y",), "copy", "Copy the record to the terminal's clipboard", "copy"),
+    Action("copy.block", ("Y",), "copy all", "Copy the whole block on the screen", "copy"),
+    # Queue.
+    Action(
+        "queue.retry",
+        ("r",),
+        "retry",
+        "Try again now instead of at the planned time",
+        "queue",
+        changes=True,
+        cli="queue retry {id}",
+    ),
+    Action(
+        "queue.hold",
+        ("x",),
+        "hold",
+        "Hold so that nothing is tried, or release what is held",
+        "queue",
+        changes=True,
+        cli="queue hold {id}",
+    ),
+    Action(
+        "queue.bounce",
+        ("f",),
+        "bounce",
+        "Give up and tell the sender",
+        "queue",
+        changes=True,
+        cli="queue bounce {id}",
+    ),
+    Action(
+        "queue.drop",
+        ("D",),
+        "drop",
+        "Delete without telling anybody; asks first",
+        "queue",
+        changes=True,
+        cli="queue drop {id}",
+    ),
+    # Audit.
+    Action(
+        "audit.verify",
+        ("v",),
+        "verify",
+        "Check that no entry was changed or removed",
+        "audit",
+        cli="audit verify",
+    ),
+    # Everywhere.
+    Action("help", ("?", "f1"), "help", "What the keys do here; enter runs one", "any"),
+    Action("command", (":",), "command", "Type an action by its name or as on the command line", "any"),
+    Action("palette", ("ctrl+p",), "palette", "Find any action by typing a part of it", "any"),
+    Action("cli", ("!",), "as command", "Show the command line that does the same", "any"),
+    Action("pause", ("p",), "pause", "Stop and go on with live data", "any"),
+    Action(
+        "resync", ("R",), "reload", "Ask the daemon for everything on this screen again; when lost, connect now", "any"
+    ),
+    Action("back", ("-",), "back", "Back to the last screen", "any"),
+    Action("escape", ("escape",), "close", "Close, in this order: prompt, marks, filter, page, screen", "any"),
+    Action("suspend", ("ctrl+z",), "suspend", "Put the console to sleep; fg wakes it", "any"),
+    Action("quit", ("q", "ctrl+c"), "quit", "Back; at the top level leave the console", "any"),
+)
+
+
+def go_actions(screens: Iterable[tuple[str, str, str]]) -> tuple[Action, ...]:
+    """The digit keys of the screens that exist: (name, title, digit)."""
+    return tuple(Action(f"go.{name}", (digit,), title, f"Go to {title}", "any") for name, title, digit in screens)
+
+
+class KeyTable:
+    """Finds actions by key, by id, by words."""
+
+    def __init__(self, actions: Sequence[Action]) -> None:
+        self.actions = tuple(actions)
+        self._by_id = {action.id: action for action in self.actions}
+        self._by_key = {(action.scope, key): action for action in self.actions for key in action.keys}
+
+    def __getitem__(self, name: str) -> Action:
+        return self._by_id[name]
+
+    def find(self, key: str, scopes: Sequence[str]) -> Action | None:
+        """What a key does in these scopes, the first scope first."""
+        for scope in scopes:
+            if found := self._by_key.get((scope, key)):
+                return found
+        return None
+
+    def within(self, scopes: Sequence[str]) -> list[Action]:
+        """All actions of these scopes, in the scopes' order."""
+        return [action for scope in scopes for action in self.actions if action.scope == scope]
+
+    def spelled(self, typed: str) -> tuple[Action, Sequence[str]] | None:
+        """An action typed by id, by label or as on the command line, and the words after it."""
+        words = typed.removeprefix("mailbox ").split()
+        best: tuple[int, Action] | None = None
+        for action in self.actions:
+            for spelling in (action.id, action.label, action.cli.replace("{id}", "")):
+                wanted = spelling.split()
+                if wanted and words[: len(wanted)] == wanted and (best is None or len(wanted) > best[0]):
+                    best = (len(wanted), action)
+        return None if best is None else (best[1], words[best[0] :])

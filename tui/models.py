@@ -1,0 +1,386 @@
+"""The daemon's answers as typed rows. Every text is cleaned here, every number has a safe default.
+
+A thin client must not fall over an odd or newer row: unknown keys are ignored, missing ones become empty or zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tui.format import clean, clean_lines
+
+
+def text_of(row: Mapping[str, Any], key: str) -> str:
+    """A cleaned text; "" when absent."""
+    value = row.get(key)
+    return "" if value is None else clean(value if isinstance(value, str) else str(value))
+
+
+def int_of(row: Mapping[str, Any], key: str) -> int:
+    """A whole number; 0 when absent."""
+    value = row.get(key)
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def float_of(row: Mapping[str, Any], key: str) -> float:
+    """A number; 0 when absent."""
+    value = row.get(key)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def when_of(row: Mapping[str, Any], key: str) -> datetime | None:
+    """An aware time; None when absent or not a time."""
+    value = row.get(key)
+    if not isinstance(value, str):
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def rows_of(row: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """A list of objects; [] when absent."""
+    value = row.get(key)
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def block_of(value: object) -> list[str]:
+    """Any value as readable lines: objects as `key = value`, lists item by item, texts as they are."""
+    if value is None or value == "":
+        return []
+    if isinstance(value, str):
+        return clean_lines(value)
+    if isinstance(value, Mapping):
+        return [f"{clean(str(key))} = {' '.join(block_of(item)) or '-'}" for key, item in value.items()]
+    if isinstance(value, list):
+        return [" ".join(block_of(item)) for item in value]
+    return [clean(str(value))]
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One thing that needs the operator."""
+
+    state: str
+    text: str
+    screen: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One listener and its connections."""
+
+    state: str
+    service: str
+    port: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The answer line, the title row, and everything on Home that is not traffic."""
+
+    state: str = ""
+    answer: str = ""
+    queue: int = 0
+    late: int = 0
+    certificate_days: int | None = None
+    consoles: int = 1
+    todo: Sequence[Todo] = ()
+    services: Sequence[Service] = ()
+    used_bytes: int = 0
+    total_bytes: int = 0
+    mail_bytes: int = 0
+    memory_bytes: int = 0
+    load: float = 0.0
+    uptime_seconds: float = 0.0
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Health:
+        """From the topic `health`."""
+        storage = row.get("storage") if isinstance(row.get("storage"), Mapping) else {}
+        assert isinstance(storage, Mapping)
+        days = row.get("certificate_days")
+        return cls(
+            state=text_of(row, "state"),
+            answer=text_of(row, "answer"),
+            queue=int_of(row, "queue"),
+            late=int_of(row, "late"),
+            certificate_days=int(days) if isinstance(days, int | float) else None,
+            consoles=int_of(row, "consoles"),
+            todo=[
+                Todo(
+                    text_of(item, "state"),
+                    text_of(item, "text"),
+                    text_of(item, "screen").lower(),
+                    when_of(item, "since"),
+                )
+                for item in rows_of(row, "todo")
+            ],
+            services=[
+                Service(
+                    text_of(item, "state"), text_of(item, "service"), int_of(item, "port"), int_of(item, "connections")
+                )
+                for item in rows_of(row, "services")
+            ],
+            used_bytes=int_of(storage, "used_bytes"),
+            total_bytes=int_of(storage, "total_bytes"),
+            mail_bytes=int_of(storage, "mail_bytes"),
+            memory_bytes=int_of(row, "memory_bytes"),
+            load=float_of(row, "load"),
+            uptime_seconds=float_of(row, "uptime_seconds"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficRow:
+    """One counted direction: now, today, and the last hour minute by minute."""
+
+    name: str
+    now_per_hour: int
+    day: int
+    history: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class LastMail:
+    """One of the most recent messages."""
+
+    at: datetime | None
+    direction: str
+    sender: str
+    recipient: str
+    result: str
+    seconds: float | None
+    text: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The topic `traffic`."""
+
+    rows: Sequence[TrafficRow] = ()
+    last: Sequence[LastMail] = ()
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Traffic:
+        """From the topic `traffic`."""
+        return cls(
+            rows=[
+                TrafficRow(
+                    text_of(item, "name"),
+                    int_of(item, "now_per_hour"),
+                    int_of(item, "day"),
+                    [int(value) for value in item.get("history") or () if isinstance(value, int | float)],
+                )
+                for item in rows_of(row, "rows")
+            ],
+            last=[
+                LastMail(
+                    when_of(item, "at"),
+                    text_of(item, "direction"),
+                    text_of(item, "sender"),
+                    text_of(item, "recipient"),
+                    text_of(item, "result"),
+                    float_of(item, "seconds") if item.get("seconds") is not None else None,
+                    text_of(item, "text"),
+                    text_of(item, "id"),
+                )
+                for item in rows_of(row, "last")
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One waiting recipient."""
+
+    id: str
+    state: str
+    next_at: datetime | None
+    arrived_at: datetime | None
+    attempts: int
+    size_bytes: int
+    sender: str
+    recipient: str
+    code: int
+    last: str
+    host: str
+    gone: bool = False
+    """It left the queue while it stood on the screen."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the row while it moves."""
+        return (self.id, self.recipient)
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> QueueRow:
+        """From `queue.list` or `queue.show`."""
+        return cls(
+            id=text_of(row, "id"),
+            state=text_of(row, "state"),
+            next_at=when_of(row, "next_at"),
+            arrived_at=when_of(row, "arrived_at"),
+            attempts=int_of(row, "attempts"),
+            size_bytes=int_of(row, "size_bytes"),
+            sender=text_of(row, "from"),
+            recipient=text_of(row, "to"),
+            code=int_of(row, "code"),
+            last=text_of(row, "last"),
+            host=text_of(row, "host"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePage:
+    """A part of the queue with what is true of the whole."""
+
+    total: int = 0
+    summary: str = ""
+    rows: Sequence[QueueRow] = ()
+    by_destination: Sequence[tuple[str, int]] = ()
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> QueuePage:
+        """From `queue.list` or the topic `queue.window`."""
+        destinations = row.get("by_destination")
+        return cls(
+            total=int_of(row, "total"),
+            summary=text_of(row, "summary"),
+            rows=[QueueRow.read(item) for item in rows_of(row, "rows")],
+            by_destination=[
+                (clean(str(item[0])), int(item[1]))
+                for item in (destinations if isinstance(destinations, list) else ())
+                if isinstance(item, list | tuple) and len(item) == 2 and isinstance(item[1], int)
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One delivery attempt for one recipient."""
+
+    at: datetime | None
+    recipient: str
+    fate: str
+    code: int
+    text: str
+    host: str
+    tls: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One queued message with its recipients and history."""
+
+    id: str = ""
+    sender: str = ""
+    size_bytes: int = 0
+    arrived_at: datetime | None = None
+    expires_at: datetime | None = None
+    submitter: str = ""
+    message_id: str = ""
+    header: Sequence[str] = ()
+    recipients: Sequence[QueueRow] = ()
+    attempts: Sequence[Attempt] = ()
+    why: str = ""
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Message:
+        """From `queue.show`."""
+        return cls(
+            id=text_of(row, "id"),
+            sender=text_of(row, "from"),
+            size_bytes=int_of(row, "size_bytes"),
+            arrived_at=when_of(row, "arrived_at"),
+            expires_at=when_of(row, "expires_at"),
+            submitter=text_of(row, "submitter"),
+            message_id=text_of(row, "message_id"),
+            header=clean_lines(str(row.get("header") or "").rstrip()),
+            recipients=[QueueRow.read(item) for item in rows_of(row, "recipients")],
+            attempts=[
+                Attempt(
+                    when_of(item, "at"),
+                    text_of(item, "to"),
+                    text_of(item, "fate"),
+                    int_of(item, "code"),
+                    text_of(item, "text"),
+                    text_of(item, "host"),
+                    text_of(item, "tls"),
+                    float_of(item, "seconds"),
+                )
+                for item in rows_of(row, "attempts")
+            ],
+            why=text_of(row, "why"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit chain."""
+
+    no: int
+    at: datetime | None
+    who: str
+    uid: int | None
+    via: str
+    what: str
+    subject: str
+    detail: Sequence[str]
+    before: Sequence[str]
+    after: Sequence[str]
+    result: str
+
+    @property
+    def key(self) -> int:
+        """What identifies the row."""
+        return self.no
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> AuditEntry:
+        """From `audit.list` or `audit.show`."""
+        return cls(
+            no=int_of(row, "no"),
+            at=when_of(row, "at"),
+            who=text_of(row, "who"),
+            uid=int_of(row, "uid") if row.get("uid") is not None else None,
+            via=text_of(row, "via"),
+            what=text_of(row, "what"),
+            subject=text_of(row, "object"),
+            detail=block_of(row.get("detail")),
+            before=block_of(row.get("before")),
+            after=block_of(row.get("after")),
+            result=text_of(row, "result"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an action would do, with the hash that makes it binding."""
+
+    plan: str
+    count: int
+    messages: int
+    effect: str
+    sample: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Plan:
+        """From `queue.plan`."""
+        return cls(
+            # The hash goes back as it came; it is never drawn.
+            plan=str(row.get("plan") or ""),
+            count=int_of(row, "count"),
+            messages=int_of(row, "messages"),
+            effect=text_of(row, "effect"),
+            sample=[(text_of(item, "id"), text_of(item, "to")) for item in rows_of(row, "sample")],
+        )

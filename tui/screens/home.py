@@ -1,0 +1,336 @@
+"""Home: does mail flow, what needs the operator, what happened last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from tui.desk import Desk
+from tui.feeds import Want
+from tui.format import ago_words, bar, clock, count, fit, health_role, plural, size_words, spark
+from tui.keys import Action
+from tui.models import AuditEntry, LastMail, Service, Todo, Traffic, TrafficRow, rows_of
+from tui.screens.view import View, heading
+from tui.theme import Line
+from tui.widgets.lines import BLANK, LineView
+
+WIDE = 110
+BOTH = 80
+TODO_ROWS = 3
+RESULT_ROLES = {
+    "ok": "ok",
+    "delivered": "ok",
+    "accepted": "ok",
+    "deferred": "warn",
+    "rejected": "bad",
+    "failed": "bad",
+    "bounced": "bad",
+}
+
+
+class HomeScreen(View):
+    """Answer line, things to do, traffic, services, storage, last messages."""
+
+    NAME: ClassVar[str] = "home"
+    TITLE: ClassVar[str] = "Home"
+    DIGIT: ClassVar[str] = "1"
+    SCOPES: ClassVar[Sequence[str]] = ("home", "move", "open", "any")
+    HINTS: ClassVar[Sequence[str]] = ("help", "command", "palette", "open", "pause", "quit")
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._lines = LineView(desk.palette)
+        self._lines.styles.height = "1fr"
+        self._traffic = Traffic()
+        self._changes: Sequence[AuditEntry] = ()
+        self._last_no: int | None = None
+        self._cursor = 0
+
+    def compose(self):  # type: ignore[no-untyped-def]
+        """One widget of lines."""
+        yield self._lines
+
+    def wants(self) -> Sequence[Want]:
+        """Numbers once a second; the audit's end, to show new changes on a large screen."""
+        return (Want("traffic", self._on_traffic), Want("audit", self._on_audit))
+
+    def _on_traffic(self, state: dict[str, Any]) -> None:
+        self._traffic = Traffic.read(state)
+        self.redraw()
+
+    def _on_audit(self, state: dict[str, Any]) -> None:
+        last = state.get("last_no")
+        if last != self._last_no:
+            self._last_no = last if isinstance(last, int) else None
+            if self._roomy:
+                self.run_worker(self._load_changes(), group="changes", exclusive=True)
+
+    async def _load_changes(self) -> None:
+        answer = await self.desk.call("audit.list", offset=0, limit=8)
+        if answer is not None:
+            self._changes = [AuditEntry.read(row) for row in rows_of(answer, "entries")]
+            self.redraw()
+
+    @property
+    def _roomy(self) -> bool:
+        return self.size.height >= 32
+
+    def health_changed(self) -> None:
+        """Everything but traffic comes with `health`."""
+        self._cursor = min(self._cursor, max(0, len(self.desk.health.todo) - 1))
+        self.redraw()
+
+    def shown(self) -> None:
+        """Draw what is known."""
+        self.redraw()
+
+    def resync(self) -> None:
+        """Ask for the last changes again; the topics are opened anew by the frame."""
+        self._last_no = None
+
+    def tick(self, now: datetime) -> None:
+        """Times that turn from a clock into a date."""
+        self.redraw()
+
+    def set_stale(self, stale: bool) -> None:
+        """Grey the screen."""
+        self._lines.set_stale(stale)
+
+    def on_resize(self) -> None:
+        """The layout follows the size."""
+        if self._roomy and self._last_no is not None and not self._changes:
+            self.run_worker(self._load_changes(), group="changes", exclusive=True)
+        self.redraw()
+
+    # Actions
+
+    def do_move_down(self) -> None:
+        """Next thing to do."""
+        self._go(self._cursor + 1)
+
+    def do_move_up(self) -> None:
+        """Thing to do before."""
+        self._go(self._cursor - 1)
+
+    def do_move_first(self) -> None:
+        """First thing to do."""
+        self._go(0)
+
+    def do_move_last(self) -> None:
+        """Last thing to do."""
+        self._go(len(self.desk.health.todo) - 1)
+
+    def _go(self, index: int) -> None:
+        self._cursor = min(max(0, index), max(0, len(self.desk.health.todo) - 1))
+        self.redraw()
+
+    def do_open(self) -> None:
+        """Go to the screen where the thing can be done."""
+        todo = self._todo
+        if todo is None:
+            self.desk.prompt.say("There is nothing to open: nothing needs you.", "dim")
+        elif todo.screen in self.desk.screens:
+            self.desk.shell.perform(self.desk.keys[f"go.{todo.screen}"])
+        else:
+            self.desk.prompt.say(f"{todo.text} - no screen for this yet; see `mailbox status`.", "dim")
+
+    @property
+    def _todo(self) -> Todo | None:
+        todo = self.desk.health.todo
+        return todo[self._cursor] if self._cursor < len(todo) else None
+
+    def refuse(self, action: Action) -> str:
+        """Opening needs something to open."""
+        return "nothing needs you" if action.id == "open" and self._todo is None else ""
+
+    # Drawing
+
+    def redraw(self) -> None:
+        """All lines for the current size."""
+        if not self.is_mounted or self.size.width == 0:
+            return
+        width, height = self.size
+        lines = [
+            self._answer(),
+            *self._things(width),
+            BLANK,
+            *self._numbers(width),
+            BLANK,
+            *self._machine(width),
+            BLANK,
+        ]
+        rest = max(1, height - len(lines))
+        wanted = len(self._changes) + 2 if self._roomy and self._changes else 0
+        last_room = min(13, rest - wanted) if wanted else rest
+        lines += self._last(width, last_room)
+        if wanted:
+            lines += [BLANK, *self._recent_changes(width, height - len(lines) - 1)]
+        self._lines.set_lines(lines[:height])
+
+    def _answer(self) -> Line:
+        health = self.desk.health
+        if not health.state:
+            return ((" Waiting for the daemon's first report.", "dim"),)
+        role = "strong" if health.state == "ok" else health_role(health.state)
+        return ((f" {health.answer}", role),)
+
+    def _things(self, width: int) -> list[Line]:
+        todo = self.desk.health.todo
+        rows = TODO_ROWS if not self._roomy else 6
+        note = "" if not todo else "enter opens"
+        title = (" THINGS TO DO", "head")
+        lines: list[Line] = [BLANK, (title, (fit(note, width - 15, "right"), "faint"))]
+        if not todo:
+            lines.append((("   ", "text"), ("ok  ", "ok"), (" Nothing needs you.", "dim")))
+        first = min(max(0, self._cursor - rows + 1), max(0, len(todo) - rows))
+        for index, item in enumerate(todo[first : first + rows], first):
+            pointer = ">" if index == self._cursor else " "
+            where = item.screen.capitalize() if item.screen in self.desk.screens else ""
+            since = f"since {clock(item.since, self.desk.now())}" if item.since else ""
+            text = fit(item.text, width - 9 - 9 - 14)
+            lines.append(
+                (
+                    (f" {pointer} ", "key"),
+                    (fit(item.state, 4), health_role(item.state)),
+                    (f" {text} ", "text"),
+                    (fit(where, 9), "accent"),
+                    (fit(since, 13, "right"), "dim"),
+                )
+            )
+        if len(todo) > rows:
+            lines[1] = (
+                title,
+                (
+                    fit(
+                        f"{first + 1}-{min(len(todo), first + rows)} of {len(todo)}   enter opens", width - 15, "right"
+                    ),
+                    "faint",
+                ),
+            )
+        return lines
+
+    def _numbers(self, width: int) -> list[Line]:
+        graph = 60 if width >= 120 else 30 if width >= 90 else 20
+        left = 15 + graph + 7 + 7 + 2
+        head: Line = (
+            (fit(" TRAFFIC", 9), "head"),
+            (fit("  last 60 min", left - 25), "faint"),
+            (fit("now/h", 7, "right") + fit("day", 7, "right") + "  ", "faint"),
+            *(
+                ((" SERVICES", "head"), (fit("port", 13, "right") + fit("conn", 7, "right"), "faint"))
+                if width >= BOTH
+                else ()
+            ),
+        )
+        lines = [head]
+        services = self.desk.health.services if width >= BOTH else ()
+        rows = max(len(self._traffic.rows), 5)
+        for index in range(rows):
+            traffic = self._traffic.rows[index] if index < len(self._traffic.rows) else None
+            service = services[index] if index < len(services) else None
+            more = len(services) - rows if index == rows - 1 else 0
+            lines.append((*self._traffic_cells(traffic, graph, left), *self._service_cells(service, more)))
+        return lines
+
+    def _traffic_cells(self, row: TrafficRow | None, graph: int, left: int) -> Line:
+        if row is None:
+            return ((" " * left, "text"),)
+        bad = row.name in {"in rejected", "out deferred"}
+        return (
+            (fit(f" {row.name}", 15), "text"),
+            (
+                spark(row.history, graph, ascii_only=self.desk.ascii_only),
+                "warn" if bad and any(row.history) else "graph",
+            ),
+            (fit(count(row.now_per_hour), 7, "right"), "strong"),
+            (fit(count(row.day), 7, "right"), "dim"),
+            ("  ", "text"),
+        )
+
+    @staticmethod
+    def _service_cells(service: Service | None, more: int) -> Line:
+        if service is None:
+            return ()
+        if more > 0:
+            return ((f" +{more + 1} more services", "dim"),)
+        return (
+            (" " + fit(service.state, 4), health_role(service.state)),
+            (fit(f" {service.service}", 12), "text"),
+            (fit(str(service.port or "-"), 5, "right"), "dim"),
+            (fit(count(service.connections), 7, "right"), "text"),
+        )
+
+    def _machine(self, width: int) -> list[Line]:
+        health = self.desk.health
+        fraction = health.used_bytes / health.total_bytes if health.total_bytes else 0.0
+        full, rest = bar(fraction, 30 if width >= WIDE else 18, ascii_only=self.desk.ascii_only)
+        role = "bad" if fraction > 0.95 else "warn" if fraction > 0.85 else "graph"
+        hello = self.desk.client.hello or {}
+        storage: Line = (
+            (" STORAGE  ", "head"),
+            (full, role),
+            (rest, "faint"),
+            (f" {fraction * 100:.0f} %", "text"),
+            (f"  {size_words(health.used_bytes)} of {size_words(health.total_bytes)}", "dim"),
+            (f"   mail {size_words(health.mail_bytes)}", "dim"),
+        )
+        memory: Line = (
+            (" MEMORY   ", "head"),
+            (size_words(health.memory_bytes), "text"),
+            ("   load ", "dim"),
+            (f"{health.load:.2f}", "text"),
+            ("   up ", "dim"),
+            (ago_words(health.uptime_seconds), "text"),
+            ("   version ", "dim"),
+            (str(hello.get("version", "-")), "text"),
+        )
+        return [storage, memory]
+
+    def _last(self, width: int, rows: int) -> list[Line]:
+        if rows <= 0:
+            return []
+        last = self._traffic.last
+        if not last:
+            return [((" LAST     ", "head"), ("No message yet since the daemon started.", "dim"))]
+        if rows < 8:
+            return [self._mail(mail, width, first=index == 0) for index, mail in enumerate(last[:rows])]
+        title = heading("LAST MESSAGES")
+        return [title, *(self._mail(mail, width, first=False, indent=1) for mail in last[: rows - 1])]
+
+    def _mail(self, mail: LastMail, width: int, *, first: bool, indent: int = 10) -> Line:
+        lead = fit(" LAST" if first else "", indent)
+        room = width - indent - 6 - 4 - 10 - 8
+        sender = (room - 3) * 5 // 11
+        seconds = "" if mail.seconds is None else f"{mail.seconds:.1f} s"
+        shown = mail.result if mail.result in {"ok", "delivered", "accepted"} or not mail.text else mail.text
+        wide = width >= WIDE
+        if wide:
+            room -= 30
+            sender = (room - 3) // 2
+        return (
+            (lead, "head"),
+            (fit(clock(mail.at, self.desk.now()), 6), "dim"),
+            (fit(mail.direction, 4), "dim"),
+            (fit(mail.sender or "<>", sender), "text"),
+            (" > ", "faint"),
+            (fit(mail.recipient, room - 3 - sender), "text"),
+            (" " + fit(shown if wide else mail.result, 39 if wide else 9), RESULT_ROLES.get(mail.result, "text")),
+            (fit(seconds, 7, "right"), "dim"),
+        )
+
+    def _recent_changes(self, width: int, rows: int) -> list[Line]:
+        title = heading("LAST CHANGES", plural(self._last_no or 0, "entry", "entries") + " in the audit, 9 shows them")
+        lines: list[Line] = [title]
+        for entry in self._changes[: max(0, rows - 1)]:
+            lines.append(
+                (
+                    (" " + fit(clock(entry.at, self.desk.now()), 7), "dim"),
+                    (fit(entry.who, 14) + " ", "text"),
+                    (fit(entry.via, 8) + " ", "dim"),
+                    (fit(entry.what, 18) + " ", "accent"),
+                    (fit(entry.subject, max(10, width - 62)) + " ", "text"),
+                    (fit(entry.result, 9), "ok" if entry.result == "ok" else "warn"),
+                )
+            )
+        return lines

@@ -1,0 +1,210 @@
+"""One queued message: recipients, attempts, header, and why it still waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from tui.client import CallError
+from tui.desk import Desk
+from tui.format import age, ago_words, fit, plural, size, stamp, state_word, until
+from tui.keys import Action
+from tui.models import Attempt, Message, QueueRow
+from tui.screens.queue_actions import QueueActions, exact
+from tui.screens.view import PageView, facts, heading, wrapped
+from tui.terminal import copy_message, osc52
+from tui.theme import Line
+from tui.widgets.lines import BLANK
+
+FATE_ROLES = {"delivered": "ok", "deferred": "warn", "failed": "bad", "loop": "bad"}
+RELOAD_SECONDS = 5
+BRIEF_RECIPIENTS = 3
+BRIEF_ATTEMPTS = 3
+
+
+def recipient_line(row: QueueRow, now: datetime, width: int) -> Line:
+    """State, next try, tries, address, last answer."""
+    word, role = state_word(row.state, row.next_at, now)
+    when = "-" if row.state == "held" else "now" if row.state == "active" else until(row.next_at, now)
+    address = min(34, width // 3)
+    answer = row.last if not row.code or row.last.startswith(str(row.code)) else f"{row.code} {row.last}"
+    return (
+        ("   " + word, role),
+        (fit(when, 6, "right"), "text"),
+        (fit(str(row.attempts), 4, "right") + "  ", "dim"),
+        (fit(row.recipient, address) + " ", "text"),
+        (fit(answer or "not tried yet", max(0, width - address - 21)), "dim"),
+    )
+
+
+def attempt_line(attempt: Attempt, now: datetime, width: int) -> Line:
+    """When, how long, where, how it ended."""
+    wide = width >= 110
+    host = 28 if wide else 18
+    used = 3 + 16 + 7 + 2 + host + 1 + (30 if wide else 0) + 2
+    return (
+        ("   " + fit(stamp(attempt.at, now), 16), "dim"),
+        (fit(f"{attempt.seconds:.1f} s", 7, "right") + "  ", "dim"),
+        (fit(attempt.host or "no host", host) + " ", "text"),
+        *(((fit(attempt.tls or "in clear", 29) + " ", "dim"),) if wide else ()),
+        (
+            fit(f"{attempt.code or ''} {attempt.text}".strip(), max(0, width - used)),
+            FATE_ROLES.get(attempt.fate, "text"),
+        ),
+    )
+
+
+def message_lines(message: Message, now: datetime, width: int, *, brief: bool = False) -> list[Line]:
+    """A message as lines; `brief` is the pane below the list."""
+    lines: list[Line] = []
+    if brief:
+        lines.append(
+            (
+                (f" {message.id} ", "head"),
+                (f" {message.sender or '<>'}  {size(message.size_bytes)}B  {message.message_id}", "dim"),
+            )
+        )
+    lines += wrapped(message.why, width, "strong")[: 2 if brief else 6] if message.why else []
+    if not brief:
+        left = (
+            ""
+            if message.expires_at is None
+            else f", given up in {ago_words((message.expires_at - now).total_seconds())}"
+        )
+        lines += [
+            BLANK,
+            *facts(
+                (
+                    ("from", message.sender or "<> (a bounce)"),
+                    ("account", message.submitter),
+                    ("id", message.id),
+                    ("header id", message.message_id),
+                    ("size", f"{size(message.size_bytes)}B"),
+                    ("arrived", f"{stamp(message.arrived_at, now)}  ({age(message.arrived_at, now)} ago{left})"),
+                )
+            ),
+            BLANK,
+        ]
+    recipients = message.recipients[:BRIEF_RECIPIENTS] if brief else message.recipients
+    lines.append(heading("RECIPIENTS", plural(len(message.recipients), "recipient")))
+    lines += [recipient_line(row, now, width) for row in recipients]
+    attempts = list(message.attempts)[-BRIEF_ATTEMPTS:] if brief else list(message.attempts)
+    if not brief:
+        lines.append(BLANK)
+    lines.append(heading("ATTEMPTS", plural(len(message.attempts), "attempt") if message.attempts else "none yet"))
+    lines += [attempt_line(attempt, now, width) for attempt in reversed(attempts)]
+    if not brief:
+        lines += [BLANK, heading("HEADER"), *(((f"   {text}", "dim"),) for text in message.header)]
+    return lines
+
+
+class MessagePage(PageView):
+    """The page behind enter in the queue."""
+
+    NAME: ClassVar[str] = "message"
+    TITLE: ClassVar[str] = "message"
+    SCOPES: ClassVar[Sequence[str]] = ("queue", "copy", "move", "any")
+    HINTS: ClassVar[Sequence[str]] = (
+        "help",
+        "queue.retry",
+        "queue.hold",
+        "queue.bounce",
+        "queue.drop",
+        "copy.record",
+        "copy.block",
+        "escape",
+    )
+
+    def __init__(self, desk: Desk, name: str) -> None:
+        super().__init__(desk)
+        self._queue_id = name
+        self._message: Message | None = None
+        self._gone = ""
+        self._ticks = 0
+        self._actions = QueueActions(desk, self.resync)
+
+    def crumb(self) -> tuple[str, str]:
+        """The queue id."""
+        return self._queue_id, ""
+
+    def shown(self) -> None:
+        """Load at once."""
+        self.resync()
+
+    def resync(self) -> None:
+        """Ask again."""
+        self.run_worker(self._load(), group="message", exclusive=True)
+
+    def tick(self, now: datetime) -> None:
+        """Ages every second; a running attempt shows within a few."""
+        self._ticks += 1
+        if (
+            self._ticks % RELOAD_SECONDS == 0
+            and self.desk.client.connected
+            and not self.desk.feeds.paused
+            and not self._gone
+        ):
+            self.resync()
+        self.redraw()
+
+    async def _load(self) -> None:
+        try:
+            self._message = Message.read(await self.desk.client.call("queue.show", {"id": self._queue_id}))
+            self._gone = ""
+        except CallError as error:
+            self._gone = error.sentence()
+        self.redraw()
+
+    def content(self) -> Sequence[Line]:
+        """Everything known about it."""
+        if self._message is None:
+            return [((f" {self._gone}", "warn") if self._gone else (" Asking the daemon.", "dim"),)]
+        lines = message_lines(self._message, self.desk.now(), self.size.width)
+        return [((f" {self._gone}", "warn"),), *lines] if self._gone else lines
+
+    def refuse(self, action: Action) -> str:
+        """A message that left the queue cannot be changed."""
+        if action.scope == "queue" and (self._message is None or self._gone or not self._message.recipients):
+            return "it has left the queue"
+        return ""
+
+    def command_ids(self) -> str:
+        """Its queue id."""
+        return self._queue_id
+
+    def _change(self, action: str) -> None:
+        if self._message is not None:
+            target = exact(
+                [(self._message.id, row.recipient) for row in self._message.recipients], f"message {self._queue_id}"
+            )
+            self.run_worker(self._actions.run(action, target), group="apply")
+
+    def do_queue_retry(self) -> None:
+        """Try all recipients now."""
+        self._change("retry")
+
+    def do_queue_hold(self) -> None:
+        """Hold all recipients, or release them when all are held."""
+        held = self._message is not None and all(row.state == "held" for row in self._message.recipients)
+        self._change("release" if held else "hold")
+
+    def do_queue_bounce(self) -> None:
+        """Fail all recipients and tell the sender."""
+        self._change("bounce")
+
+    def do_queue_drop(self) -> None:
+        """Delete the message silently."""
+        self._change("drop")
+
+    def do_copy_record(self) -> None:
+        """The facts without the header."""
+        text = self.as_text().partition("\n HEADER")[0]
+        self.desk.prompt.say(copy_message(text))
+        self.desk.shell.write_terminal(osc52(text))
+
+    def do_copy_block(self) -> None:
+        """The whole page."""
+        text = self.as_text()
+        self.desk.prompt.say(copy_message(text))
+        self.desk.shell.write_terminal(osc52(text))
