@@ -1,0 +1,231 @@
+"""A whole SMTP service on real sockets, and a client that speaks in lines."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mailbox_app.accounts.directory import SqliteDirectory
+from mailbox_app.accounts.model import Account
+from mailbox_app.clock import Clock, SystemClock
+from mailbox_app.config.schema import Config, Limits, Server, Tls
+from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.inbound import Inbound
+from mailbox_app.delivery.local import LocalTransport
+from mailbox_app.delivery.recipients import Recipients
+from mailbox_app.delivery.submission import Submission
+from mailbox_app.events.bus import LocalBus
+from mailbox_app.mailauth.dkim_sign import DkimSigner
+from mailbox_app.mailqueue.model import QueueFilter, QueuedRecipient
+from mailbox_app.mailqueue.spool import Spool
+from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.net.tls import TlsContexts
+from mailbox_app.observe.mail_log import MailEvent, MailLog
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.proto.smtp.dot_stream import stuff
+from mailbox_app.services.smtp.limits import SmtpLimits
+from mailbox_app.services.smtp.receive import SenderCheck
+from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
+from tests.support.memory_store import MemoryStore
+
+HOSTNAME = "mail.example.org"
+PASSWORDS = {"alice@example.org": "wonder land", "bob@example.org": "builder"}
+
+
+class FixedAuthenticator:
+    """Knows `PASSWORDS`."""
+
+    def __init__(self, directory: SqliteDirectory) -> None:
+        self._directory = directory
+        self.attempts: list[tuple[str, str, str]] = []
+
+    async def login(self, address: str, password: str, *, protocol: str, remote_ip: str) -> Account | None:
+        self.attempts.append((address, protocol, remote_ip))
+        return self._directory.account(address) if PASSWORDS.get(address.lower()) == password else None
+
+
+class Client:
+    """One connection; replies come as (code, text) with the lines of a long reply joined by a line feed."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def reply(self) -> tuple[int, str]:
+        lines = []
+        while True:
+            line = await asyncio.wait_for(self.reader.readline(), 10)
+            if not line:
+                return 0, ""
+            assert line.endswith(b"\r\n"), line
+            lines.append(line[4:-2].decode())
+            if line[3:4] != b"-":
+                return int(line[:3]), "\n".join(lines)
+
+    async def say(self, line: str | bytes) -> tuple[int, str]:
+        await self.send((line.encode() if isinstance(line, str) else line) + b"\r\n")
+        return await self.reply()
+
+    async def expect(self, code: int, line: str | bytes) -> str:
+        answer = await self.say(line)
+        assert answer[0] == code, (line, answer)
+        return answer[1]
+
+    async def is_closed(self) -> bool:
+        return await asyncio.wait_for(self.reader.read(), 10) == b""
+
+    async def starttls(self) -> None:
+        await self.expect(220, "STARTTLS")
+        await self.writer.start_tls(insecure_context(), server_hostname=HOSTNAME)
+
+    async def login(self, address: str = "alice@example.org") -> None:
+        await self.expect(235, "AUTH PLAIN " + plain(address, PASSWORDS[address]))
+
+    async def begin(self, sender: str = "carol@remote.example", *recipients: str) -> None:
+        await self.expect(250, f"MAIL FROM:<{sender}>")
+        for recipient in recipients or ("alice@example.org",):
+            await self.expect(250, f"RCPT TO:<{recipient}>")
+
+    async def content(self, data: bytes) -> tuple[int, str]:
+        await self.expect(354, "DATA")
+        await self.send(stuff(data))
+        return await self.reply()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def plain(address: str, password: str, acts_for: str = "") -> str:
+    return base64.b64encode(f"{acts_for}\0{address}\0{password}".encode()).decode()
+
+
+def insecure_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@dataclass
+class SmtpWorld:
+    """The service with everything behind it; alice, bob (small quota) and sales -> outside live in example.org."""
+
+    service: SmtpService
+    directory: SqliteDirectory
+    store: Any
+    queue: SqliteQueue
+    spool: Spool
+    local: LocalTransport
+    authenticator: FixedAuthenticator
+    events: list[MailEvent]
+    metrics: Metrics
+    ports: Mapping[str, int]
+    inbound: Inbound
+    recipients: Recipients
+
+    async def connect(self, kind: str = "smtp", *, hello: str = "EHLO client.example") -> Client:
+        context = insecure_context() if kind == "submissions" else None
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.ports[kind], ssl=context))
+        code, text = await client.reply()
+        assert code == 220, text
+        if hello:
+            await client.expect(250, hello)
+        return client
+
+    async def logged_in(self, kind: str = "submissions", address: str = "alice@example.org") -> Client:
+        client = await self.connect(kind)
+        if kind == "submission":
+            await client.starttls()
+            await client.expect(250, "EHLO client.example")
+        await client.login(address)
+        return client
+
+    def inbox(self, address: str) -> list[bytes]:
+        return self.store.of(address).messages
+
+    def queued(self) -> list[QueuedRecipient]:
+        _, rows, _ = self.queue.window(QueueFilter(), "age", False, 0, 1_000)
+        return list(rows)
+
+    def queued_content(self) -> list[bytes]:
+        return [path.read_bytes() for path in sorted(self.spool.directory.iterdir()) if path.is_file()]
+
+
+@asynccontextmanager
+async def smtp_world(
+    path: Path,
+    *,
+    limits: SmtpLimits | None = None,
+    config_limits: Limits | None = None,
+    sender_checks: SenderCheck | None = None,
+    store: Any = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[SmtpWorld]:
+    clock = clock or SystemClock()
+    directory = SqliteDirectory(path / "directory.db")
+    directory.add_domain("example.org")
+    for name, quota in (("alice", 0), ("bob", 1_000_000), ("dave", 0)):
+        directory.add_account(f"{name}@example.org", "", quota)
+    directory.add_alias("sales@example.org", ["sales@outside.example"])
+    directory.add_alias("team@example.org", ["alice@example.org", "bob@example.org", "ext@outside.example"])
+    directory.add_alias("alice.alias@example.org", ["alice@example.org"])
+    config = Config(Server(HOSTNAME), tls=Tls(auto_tls=False), limits=config_limits or Limits())
+    offload, metrics, bus, events = Offload(8), Metrics(), LocalBus(), []
+    bus.bind(asyncio.get_running_loop())
+    spool = Spool(path / "queue")
+    queue = SqliteQueue(path / "queue.db", spool, bus)
+    store = store or MemoryStore()
+    recipients = Recipients(directory, store, offload, clock)
+    inbound = Inbound(store, queue, spool, offload, clock, metrics)
+    submission = Submission(directory, inbound, DkimSigner(), offload, clock, hostname=HOSTNAME)
+    authenticator = FixedAuthenticator(directory)
+    tls = TlsContexts(config.tls, path, HOSTNAME)
+    service = SmtpService(
+        SmtpDependencies(
+            config=config,
+            directory=directory,
+            authenticator=authenticator,
+            recipients=recipients,
+            inbound=inbound,
+            submission=submission,
+            sender_checks=sender_checks,
+            tls=tls,
+            offload=offload,
+            clock=clock,
+            metrics=metrics,
+            mail_log=MailLog([events.append]),
+            tmp_dir=path / "tmp",
+            limits=limits or SmtpLimits(login_delay_seconds=0),
+        )
+    )
+    loop = asyncio.get_running_loop()
+    servers = {
+        "smtp": await loop.create_server(service.factory("smtp"), "127.0.0.1", 0),
+        "submission": await loop.create_server(service.factory("submission"), "127.0.0.1", 0),
+        "submissions": await loop.create_server(
+            service.factory("submissions"), "127.0.0.1", 0, ssl=tls.server_context()
+        ),
+    }
+    ports = {kind: server.sockets[0].getsockname()[1] for kind, server in servers.items()}
+    try:
+        yield SmtpWorld(
+            service, directory, store, queue, spool, LocalTransport(inbound, recipients, metrics), authenticator,
+            events, metrics, ports, inbound, recipients,
+        )  # fmt: skip
+    finally:
+        for server in servers.values():
+            server.close()
+        await service.drain(1)
+        offload.close()
+        queue.close()
+        directory.close()
