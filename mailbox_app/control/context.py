@@ -47,8 +47,8 @@ class ProcessInfo:
 class BounceMaker(Protocol):
     """Writes delivery status notifications; `mailqueue.bounces.Bounces`."""
 
-    def failed(self, lease: Lease, outcomes: Sequence[Outcome]) -> object:
-        """Compose and enqueue the notification for failed recipients of a lease; durable on return. Synchronous."""
+    def report(self, lease: Lease, outcomes: Sequence[Outcome]) -> object:
+        """Tell the sender about the failed recipients of a lease; durable on return. Synchronous."""
         ...
 
 

@@ -33,7 +33,7 @@ _CLOSE_SECONDS = 5.0
 
 
 class ControlServer:
-    """Listens on `socket_path` between `start` and `close`."""
+    """Listens on `socket_path` between `start` and `stop`."""
 
     def __init__(self, context: ControlContext, socket_path: Path) -> None:
         self._context = context
@@ -56,7 +56,7 @@ class ControlServer:
         self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=MAX_FRAME_BYTES)
         self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Take no more clients, let running changes end for a few seconds, remove the socket."""
         if self._server is not None:
             self._server.close()

@@ -147,7 +147,7 @@ def _finish(context: ControlContext, where: QueueFilter, *, bounce: bool) -> int
         for lease in leases:
             outcomes = _outcomes(lease, bounce=bounce)
             if bounce:  # the notification is durable before the recipients leave: a crash in between repeats it
-                context.bounces.failed(lease, outcomes)
+                context.bounces.report(lease, outcomes)
             now = context.clock.now()
             context.queue.settle(lease, outcomes, now + timedelta(seconds=_LEASE_SECONDS), now)
             done += len(outcomes)

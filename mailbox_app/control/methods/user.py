@@ -10,9 +10,10 @@ from msgspec import Meta, Struct
 from mailbox_app.accounts import passwords
 from mailbox_app.accounts.addresses import check_account_address
 from mailbox_app.accounts.model import Account, AccountState
+from mailbox_app.control import trash
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Method, Params
-from mailbox_app.errors import AccountError, StoreError
+from mailbox_app.errors import AccountError, MailboxError
 from mailbox_app.events.hints import DIRECTORY_TOPIC
 
 Bytes = Annotated[int, Meta(ge=0)]
@@ -168,14 +169,14 @@ async def restore(context: ControlContext, call: Call, params: UserAddress) -> U
         if not removed:
             raise AccountError("account.not_removed", f"there is no {params.address} in the trash")
         newest = removed[0]
-        account = context.directory.restore_account(newest.account.account_id)
         if newest.place:
-            try:
-                context.store.restore_account(account.ref, newest.place)
-            except StoreError:
-                context.directory.remove_account(account.address)
-                context.directory.set_removed_place(account.account_id, newest.place)
-                raise
+            trash.put_back(context.data_dir, newest.account.ref, newest.place)
+        try:
+            account = context.directory.restore_account(newest.account.account_id)
+        except MailboxError:
+            if newest.place:  # its address was given away: the mail stays where it was
+                trash.take_again(context.data_dir, newest.account.ref, newest.place)
+            raise
         return _view(context, account)
 
     return _changed(context, call, await context.offload.run(run))

@@ -1,0 +1,19 @@
+"""The commands: name, module below this package, and the line that help shows, so that help imports none of them."""
+
+from __future__ import annotations
+
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("serve", "serve", "Run the server in the foreground."),
+    ("status", "status", "What runs, and how it is."),
+    ("domain", "domain", "Domains whose mail ends here."),
+    ("user", "user", "Accounts."),
+    ("alias", "alias", "Addresses that stand for others."),
+    ("dkim", "dkim", "Signing keys."),
+    ("queue", "queue", "Waiting mail."),
+    ("config", "config", "The configuration."),
+    ("audit", "audit", "Who changed what."),
+    ("rebuild-index", "rebuild_index", "Make an account's index anew from its files."),
+    ("check-store", "check_store", "Compare indexes and files."),
+    ("demo", "demo", "The whole server on loopback, with mail flowing."),
+    ("version", "version", "This program's version."),
+)

@@ -1,0 +1,132 @@
+"""`mailbox config`: check, show, get, set. Checking, showing and getting work without a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from mailbox_app.cli import connection
+from mailbox_app.cli.output import json_option, print_json
+from mailbox_app.config.paths import config_path
+from mailbox_app.errors import ControlError
+from mailbox_app.proto.plain_text import clean
+
+_EXIT_WAITS = 3
+
+
+@click.group("config")
+def command() -> None:
+    """The configuration."""
+
+
+@command.command("check")
+@json_option
+@click.pass_obj
+def check(config_file: str | None, as_json: bool) -> int:
+    """Whether the file is valid; its mistake with file, line and key."""
+    from mailbox_app.config.load import load
+    from mailbox_app.errors import ConfigError
+
+    file = config_path(config_file)
+    error = ""
+    try:
+        load(file)
+    except ConfigError as found:
+        error = found.public_text
+    if as_json:
+        print_json({"ok": not error, "error": error})
+    else:
+        click.echo(clean(error) if error else clean(f"{file}: ok"), err=bool(error))
+    return 1 if error else 0
+
+
+@command.command("show")
+@click.option("--changed", is_flag=True, help="Only what differs from the default.")
+@json_option
+@click.pass_obj
+def show(config_file: str | None, changed: bool, as_json: bool) -> None:
+    """Every setting with its value."""
+    found = _ask(config_file, "config.show") or _read(config_file)
+    if as_json:
+        print_json(found)
+        return
+    for section in found["sections"]:
+        settings = [each for each in section["settings"] if not changed or each["value"] != each["default"]]
+        if settings:
+            click.echo(f"[{section['name']}]")
+            for each in settings:
+                name = each["key"].partition(".")[2]
+                click.echo(clean(f"{name} = {toml(each['value'])}"))
+
+
+@command.command("get")
+@click.argument("key")
+@json_option
+@click.pass_obj
+def get(config_file: str | None, key: str, as_json: bool) -> None:
+    """One setting, like limits.max_recipients."""
+    setting = _ask(config_file, "config.get", key=key) or _find(_read(config_file), key)
+    if as_json:
+        print_json(setting)
+    else:
+        click.echo(clean(toml(setting["value"])))
+
+
+@command.command("set")
+@click.argument("key")
+@click.argument("value")
+@click.pass_obj
+def change(config_file: str | None, key: str, value: str) -> int:
+    """Change one setting in the file, keeping its comments, and apply it. Exit 3 when it waits for a restart."""
+    done = connection.call(config_file, "config.set", key=key, value=value)
+    click.echo(clean(f"{done['key']}: {toml(done['old'])} is now {toml(done['new'])}"))
+    if done["applied"] == "restart":
+        click.echo("It takes effect when the server is started again.")
+        return _EXIT_WAITS
+    return 0
+
+
+def toml(value: object) -> str:
+    """A plain value as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(toml(each) for each in value)}]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+def _ask(config_file: str | None, method: str, **params: object) -> dict[str, Any] | None:
+    """The running server's answer; None when there is none to ask."""
+    try:
+        return connection.call(config_file, method, **params)
+    except ControlError as error:
+        if error.code in {"control.unreachable", "control.not_permitted"}:
+            return None
+        raise
+
+
+def _read(config_file: str | None) -> dict[str, Any]:
+    """The same from the file."""
+    import msgspec
+
+    from mailbox_app.config import edit
+    from mailbox_app.config.load import load
+
+    described = edit.describe(load(config_path(config_file)))
+    found: dict[str, Any] = msgspec.to_builtins(
+        {"sections": [{"name": name, "doc": doc, "settings": list(rows)} for name, doc, rows in described]}
+    )
+    return found
+
+
+def _find(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+    for section in found["sections"]:
+        for each in section["settings"]:
+            if each["key"] == key:
+                setting: dict[str, Any] = each
+                return setting
+    raise ControlError("config.unknown_key", f"{key}: there is no such setting; config show lists all")

@@ -1,0 +1,126 @@
+"""`mailbox domain`: add, list, show, remove, dns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from mailbox_app.cli import connection
+from mailbox_app.cli.output import json_option, print_fields, print_json, print_table, time
+from mailbox_app.proto.plain_text import clean
+
+_TXT_BYTES = 255  # RFC 1035 3.3: one character-string
+
+
+@click.group("domain")
+def command() -> None:
+    """Domains whose mail ends here."""
+
+
+@command.command("add")
+@click.argument("name")
+@click.pass_obj
+def add(config_file: str | None, name: str) -> None:
+    """Take mail for a domain."""
+    domain = connection.call(config_file, "domain.add", name=name)
+    click.echo(f"Added {clean(domain['name'])}. Its DNS records: mailbox domain dns {clean(domain['name'])}")
+
+
+@command.command("list")
+@json_option
+@click.pass_obj
+def list_all(config_file: str | None, as_json: bool) -> None:
+    """All domains."""
+    found = connection.call(config_file, "domain.list")
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["DOMAIN", "ACCOUNTS", "ALIASES", "DKIM", "SINCE"],
+        [
+            (
+                each["name"],
+                each["accounts"],
+                each["aliases"],
+                " ".join(each["dkim_selectors"]),
+                time(each["created_at"]),
+            )
+            for each in found["domains"]
+        ],
+        "There is no domain yet: mailbox domain add example.org",
+    )
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def show(config_file: str | None, name: str, as_json: bool) -> None:
+    """One domain."""
+    _print(connection.call(config_file, "domain.show", name=name), as_json)
+
+
+@command.command("remove")
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Tell what would happen.")
+@click.pass_obj
+def remove(config_file: str | None, name: str, dry_run: bool) -> None:
+    """Take no more mail for a domain; it must have no accounts and no aliases. Its signing keys are destroyed."""
+    if dry_run:
+        domain = connection.call(config_file, "domain.show", name=name)
+        users, aliases, keys = domain["accounts"], domain["aliases"], len(domain["dkim_selectors"])
+        if users or aliases:
+            click.echo(f"Would be refused: it has {users} account(s) and {aliases} alias(es).")
+        else:
+            click.echo(f"Would remove {clean(domain['name'])} and destroy {keys} signing key(s).")
+        return
+    domain = connection.call(config_file, "domain.remove", name=name)
+    click.echo(f"Removed {clean(domain['name'])}.")
+
+
+@command.command("dns")
+@click.argument("name")
+@click.option("--zone", is_flag=True, help="As lines of a zone file.")
+@json_option
+@click.pass_obj
+def dns(config_file: str | None, name: str, zone: bool, as_json: bool) -> None:
+    """Every record the domain needs in the DNS."""
+    found = connection.call(config_file, "domain.dns", name=name)
+    print_records(found, zone=zone, as_json=as_json)
+
+
+def print_records(found: Mapping[str, Any], *, zone: bool, as_json: bool) -> None:
+    """Records as a list for people, as a zone file or as JSON."""
+    if as_json:
+        print_json(found)
+    elif zone:
+        for each in found["records"]:
+            click.echo(clean(f"{each['name']} 3600 IN {each['type']} {_zone_value(each)}"))
+    else:
+        for each in found["records"]:
+            click.echo(clean(f"{each['type']:4} {each['name']}"))
+            click.echo(clean(f"     {each['value']}"))
+            click.echo(clean(f"     ({each['purpose']})"))
+
+
+def _zone_value(record: Mapping[str, str]) -> str:
+    value = record["value"]
+    if record["type"] != "TXT":
+        return value
+    value = value.replace("\\", "\\\\").replace('"', '\\"')
+    return " ".join(f'"{value[start : start + _TXT_BYTES]}"' for start in range(0, len(value), _TXT_BYTES))
+
+
+def _print(domain: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(domain)
+        return
+    print_fields([
+        ("domain", domain["name"]),
+        ("accounts", domain["accounts"]),
+        ("aliases", domain["aliases"]),
+        ("dkim", " ".join(domain["dkim_selectors"])),
+        ("since", time(domain["created_at"])),
+    ])  # fmt: skip

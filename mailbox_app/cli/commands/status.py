@@ -1,0 +1,41 @@
+"""`mailbox status`."""
+
+from __future__ import annotations
+
+import click
+
+from mailbox_app.cli import connection
+from mailbox_app.cli.output import duration, json_option, print_fields, print_json, print_table, size
+
+
+@click.command("status")
+@json_option
+@click.pass_obj
+def command(config_file: str | None, as_json: bool) -> None:
+    """What runs, and how it is."""
+    status = connection.call(config_file, "status")
+    if as_json:
+        print_json(status)
+        return
+    queue = status["queue"]
+    print_fields([
+        ("server", f"{status['hostname']}, {'ready' if status['ready'] else 'starting'}"),
+        ("version", status["version"]),
+        ("up", duration(status["uptime_seconds"])),
+        ("memory", size(status["memory_bytes"])),
+        ("domains", status["domains"]),
+        ("accounts", status["accounts"]),
+        ("queue", f"{queue['recipients']} waiting ({queue['late']} late, {queue['held']} held)"),
+    ])  # fmt: skip
+    click.echo()
+    print_table(
+        ["SERVICE", "ADDRESS", "PORT"],
+        [(each["service"], each["address"], each["port"]) for each in status["listeners"]],
+        "No port is open.",
+    )
+    click.echo()
+    print_table(
+        ["PROCESS", "PID", "RESTARTS"],
+        [(each["role"], each["pid"], each["restarts"]) for each in status["processes"]],
+        "One process.",
+    )

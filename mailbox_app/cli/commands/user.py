@@ -1,0 +1,155 @@
+"""`mailbox user`: accounts. A password comes from a prompt or a file, never from the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailbox_app.cli import connection
+from mailbox_app.cli.output import Size, json_option, print_fields, print_json, print_table, size, time
+from mailbox_app.proto.plain_text import clean
+
+_password_file = click.option(
+    "--password-file", metavar="FILE", help="Read the password from a file's first line; - for standard input."
+)
+
+
+@click.group("user")
+def command() -> None:
+    """Accounts."""
+
+
+@command.command("add")
+@click.argument("address")
+@_password_file
+@click.option("--quota", type=Size(), default="0", help="The most its mail may take, like 2G.")
+@click.pass_obj
+def add(config_file: str | None, address: str, password_file: str | None, quota: int) -> None:
+    """A new account."""
+    password = _password(password_file)
+    user = connection.call(config_file, "user.add", address=address, password=password, quota_bytes=quota)
+    click.echo(f"Added {clean(user['address'])}.")
+
+
+@command.command("list")
+@click.argument("domain", required=False, default="")
+@json_option
+@click.pass_obj
+def list_all(config_file: str | None, domain: str, as_json: bool) -> None:
+    """All accounts, or those of one domain."""
+    found = connection.call(config_file, "user.list", domain=domain)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["ADDRESS", "STATE", "MESSAGES", "USED", "QUOTA", "LAST LOGIN"],
+        [
+            (each["address"], each["state"], each["messages"], size(each["used_bytes"]), _quota(each),
+             time(each["last_login_at"]))
+            for each in found["users"]
+        ],
+        "There is no account yet: mailbox user add alice@example.org",
+    )  # fmt: skip
+
+
+@command.command("show")
+@click.argument("address")
+@json_option
+@click.pass_obj
+def show(config_file: str | None, address: str, as_json: bool) -> None:
+    """One account."""
+    user = connection.call(config_file, "user.show", address=address)
+    if as_json:
+        print_json(user)
+        return
+    print_fields([
+        ("address", user["address"]),
+        ("state", user["state"]),
+        ("messages", user["messages"]),
+        ("used", size(user["used_bytes"])),
+        ("quota", _quota(user)),
+        ("since", time(user["created_at"])),
+        ("last login", time(user["last_login_at"])),
+    ])  # fmt: skip
+
+
+@command.command("password")
+@click.argument("address")
+@_password_file
+@click.pass_obj
+def password(config_file: str | None, address: str, password_file: str | None) -> None:
+    """A new password; the old one is void at once."""
+    user = connection.call(config_file, "user.password", address=address, password=_password(password_file))
+    click.echo(f"{clean(user['address'])} has a new password.")
+
+
+@command.command("quota")
+@click.argument("address")
+@click.argument("quota", type=Size())
+@click.pass_obj
+def quota(config_file: str | None, address: str, quota: int) -> None:
+    """The most an account's mail may take, like 2G; none for no limit."""
+    user = connection.call(config_file, "user.quota", address=address, quota_bytes=quota)
+    click.echo(f"{clean(user['address'])} may use {_quota(user)} and uses {size(user['used_bytes'])}.")
+
+
+@command.command("disable")
+@click.argument("address")
+@click.pass_obj
+def disable(config_file: str | None, address: str) -> None:
+    """No login; mail is still accepted and kept."""
+    user = connection.call(config_file, "user.disable", address=address)
+    click.echo(f"{clean(user['address'])} is disabled; its mail is still accepted.")
+
+
+@command.command("enable")
+@click.argument("address")
+@click.pass_obj
+def enable(config_file: str | None, address: str) -> None:
+    """Let a disabled account log in again."""
+    user = connection.call(config_file, "user.enable", address=address)
+    click.echo(f"{clean(user['address'])} is enabled.")
+
+
+@command.command("remove")
+@click.argument("address")
+@click.option("--dry-run", is_flag=True, help="Tell what would happen.")
+@click.pass_obj
+def remove(config_file: str | None, address: str, dry_run: bool) -> None:
+    """Into the trash with all its mail, for 30 days."""
+    if dry_run:
+        user = connection.call(config_file, "user.show", address=address)
+        count, used = user["messages"], size(user["used_bytes"])
+        click.echo(f"Would move {clean(user['address'])} with {count} messages ({used}) to the trash for 30 days.")
+        return
+    user = connection.call(config_file, "user.remove", address=address)
+    name = clean(user["address"])
+    click.echo(f"Removed {name}. For 30 days it can come back: mailbox user restore {name}")
+
+
+@command.command("restore")
+@click.argument("address")
+@click.pass_obj
+def restore(config_file: str | None, address: str) -> None:
+    """Out of the trash, with its mail."""
+    user = connection.call(config_file, "user.restore", address=address)
+    click.echo(f"Restored {clean(user['address'])} with {user['messages']} messages.")
+
+
+def _quota(user: Mapping[str, Any]) -> str:
+    return size(user["quota_bytes"]) if user["quota_bytes"] else "no limit"
+
+
+def _password(file: str | None) -> str:
+    if file == "-":
+        return sys.stdin.readline().rstrip("\r\n")
+    if file is not None:
+        return Path(file).read_text("utf-8").partition("\n")[0].rstrip("\r")
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask for the password on: use --password-file FILE (- = stdin)")
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt="The same again", err=True)
+    return answer

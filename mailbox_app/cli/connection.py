@@ -1,0 +1,51 @@
+"""Finds the configuration, the folders and the running server for a command."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mailbox_app.config.paths import Paths, config_path, resolve
+from mailbox_app.control.client import ControlClient
+from mailbox_app.errors import ConfigError
+
+
+def paths(config_file: str | None) -> Paths:
+    """Where things lie; also found when the file has a mistake elsewhere, so that a running server can be asked."""
+    from mailbox_app.config.load import load
+
+    file = config_path(config_file)
+    if not file.exists():
+        if config_file:
+            raise ConfigError("config.unreadable", f"{file}: there is no such file")
+        return resolve(None, file)
+    try:
+        return resolve(load(file), file)
+    except ConfigError as error:
+        if error.code == "config.unreadable":
+            raise
+        return _paths_despite(file, error)
+
+
+def connect(config_file: str | None) -> ControlClient:
+    """A connection to the running server."""
+    return ControlClient(paths(config_file).control_socket)
+
+
+def call(config_file: str | None, method: str, **params: object) -> dict[str, Any]:
+    """One question, one answer."""
+    with connect(config_file) as client:
+        return client.call(method, params)
+
+
+def _paths_despite(file: Path, error: ConfigError) -> Paths:
+    try:
+        server = tomllib.loads(file.read_text("utf-8")).get("server", {})
+        folders = {key: server[key] for key in ("data_dir", "run_dir") if isinstance(server.get(key), str)}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError):
+        raise error from None
+    plain = resolve(None, file)
+    data_dir = file.parent / folders["data_dir"] if folders.get("data_dir") else plain.data_dir
+    default_run = plain.run_dir if data_dir == plain.data_dir else data_dir / "run"
+    return Paths(file, data_dir, file.parent / folders["run_dir"] if folders.get("run_dir") else default_run)
