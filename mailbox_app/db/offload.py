@@ -64,7 +64,7 @@ class GroupCommit(Generic[Key, Item, T]):
             task.add_done_callback(self._tasks.discard)
         else:
             queue.append((item, done))
-        return await asyncio.shield(done)
+        return await done  # cancelling the waiter cancels its future only; the commit goes on
 
     async def _drain(self, key: Key) -> None:
         while queue := self._waiting[key]:
