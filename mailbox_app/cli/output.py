@@ -56,9 +56,9 @@ def size(count: int | None) -> str:
         return "-"
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
+        if value < 1024:
             return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
+        value /= 1024
     return f"{value:.1f} TB"
 
 

@@ -77,7 +77,7 @@ class ControlClient:
             if answer.progress is not None and progress is not None:
                 step = answer.progress
                 progress(int(str(step.get("done", 0))), int(str(step.get("total", 0))), str(step.get("text", "")))
-            if answer.result is not None:
+            if answer.result:
                 result: dict[str, Any] = msgspec.json.decode(answer.result)
                 return result
 

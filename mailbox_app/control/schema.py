@@ -1,14 +1,13 @@
 """What a control method is: a name, typed parameters and result, and whether it changes something.
 
-`describe` prints the whole set as JSON Schema (method `schema`), which is also what the contract test walks.
+The whole set is printed as JSON Schema by the method `schema`, which is also what the contract test walks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import msgspec
 from msgspec import Struct
 
 Progress = Callable[[int, int, str], Awaitable[None]]
@@ -50,17 +49,3 @@ class Method:
     doc: str
     changes: bool = False
     """True: one audit entry for each call, also for a failed one."""
-
-
-def describe(methods: Sequence[Method]) -> list[dict[str, object]]:
-    """Name, JSON Schema of parameters and result, whether it changes something, and one sentence, for each."""
-    return [
-        {
-            "name": method.name,
-            "params": msgspec.json.schema(method.params),
-            "result": msgspec.json.schema(method.result),
-            "changes": method.changes,
-            "doc": method.doc,
-        }
-        for method in methods
-    ]

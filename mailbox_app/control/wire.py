@@ -51,7 +51,7 @@ class Answer(Struct):
     """Any frame of the server, as the client reads it."""
 
     id: int | None = None
-    result: Raw | None = None
+    result: Raw = field(default_factory=Raw)
     error: ErrorObject | None = None
     progress: dict[str, object] | None = None
     hello: Hello | None = None

@@ -29,6 +29,7 @@ from mailbox_app.control.methods.queue_rows import (
     sort_of,
     stats_view,
     summary,
+    whole_seconds,
     why,
 )
 from mailbox_app.control.methods.queue_set import Chosen, choose
@@ -73,15 +74,15 @@ async def show(context: ControlContext, _call: Call, params: MessageId) -> Messa
         id=message.queue_id,
         sender=clean(message.envelope.sender),
         size_bytes=message.size_bytes,
-        arrived_at=message.arrived_at,
-        expires_at=message.expires_at,
+        arrived_at=whole_seconds(message.arrived_at),
+        expires_at=whole_seconds(message.expires_at),
         submitter=clean(message.envelope.submitter),
         message_id=clean(message.envelope.message_id),
         header=clean_lines(header.decode("utf-8", "replace")),
         recipients=[row_view(row, message) for row in message.recipients],
         attempts=[
             AttemptView(
-                each.at, clean(each.address), each.fate.value, each.code, clean(each.text), clean(each.host),
+                whole_seconds(each.at), clean(each.address), each.fate.value, each.code, clean(each.text), clean(each.host),
                 clean(each.tls), each.duration_seconds,
             )
             for each in attempts

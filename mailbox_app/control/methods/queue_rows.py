@@ -174,8 +174,8 @@ def row_view(row: QueuedRecipient, message: QueuedMessage | None) -> Row:
     return Row(
         id=row.queue_id,
         state=row.state.value,
-        next_at=row.next_at,
-        arrived_at=message.arrived_at if message else None,
+        next_at=whole_seconds(row.next_at),
+        arrived_at=whole_seconds(message.arrived_at) if message else None,
         attempts=row.attempts,
         size_bytes=message.size_bytes if message else None,
         sender=clean(message.envelope.sender) if message else "",
@@ -189,7 +189,8 @@ def row_view(row: QueuedRecipient, message: QueuedMessage | None) -> Row:
 def stats_view(stats: QueueStats) -> StatsView:
     """Counts as a client sees them."""
     return StatsView(
-        stats.recipients, stats.messages, stats.deferred, stats.active, stats.held, stats.late, stats.oldest_at,
+        stats.recipients, stats.messages, stats.deferred, stats.active, stats.held, stats.late,
+        None if stats.oldest_at is None else whole_seconds(stats.oldest_at),
         [(clean(domain), count) for domain, count in stats.by_destination],
     )  # fmt: skip
 
@@ -231,6 +232,11 @@ def why(message: QueuedMessage, now: datetime) -> str:
         return f"It has not been tried yet; the first try is {when}."
     host = f"{clean(first.last_host)} answered" if first.last_host else "the last answer was"
     return f"Tried {first.attempts} time(s); {host} {first.last_code} {clean(first.last_text, 200)}; next try {when}."
+
+
+def whole_seconds(at: datetime) -> datetime:
+    """As the wire wants times."""
+    return at.replace(microsecond=0)
 
 
 def duration(seconds: float) -> str:

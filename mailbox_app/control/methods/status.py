@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.machine import memory_bytes
-from mailbox_app.control.methods.queue_rows import StatsView, stats_view
-from mailbox_app.control.schema import Call, Method, NoParams, describe
+from mailbox_app.control.methods.queue_rows import StatsView, stats_view, whole_seconds
+from mailbox_app.control.schema import Call, Method, NoParams
 
 
 class ListenerView(Struct):
@@ -47,10 +49,20 @@ class Status(Struct):
     memory_bytes: int
 
 
+class MethodView(Struct):
+    """One method; `params` and `result` are JSON Schemas."""
+
+    name: str
+    params: dict[str, Any]
+    result: dict[str, Any]
+    changes: bool
+    doc: str
+
+
 class Schema(Struct):
     """All methods."""
 
-    methods: list[dict[str, object]]
+    methods: list[MethodView]
 
 
 async def status(context: ControlContext, _call: Call, _params: NoParams) -> Status:
@@ -67,7 +79,9 @@ async def status(context: ControlContext, _call: Call, _params: NoParams) -> Sta
         uptime_seconds=int((now - context.started_at).total_seconds()),
         ready=context.ready(),
         listeners=[ListenerView(each.service, each.address, each.port) for each in context.listeners()],
-        processes=[ProcessView(each.role, each.pid, each.started_at, each.restarts) for each in processes],
+        processes=[
+            ProcessView(each.role, each.pid, whole_seconds(each.started_at), each.restarts) for each in processes
+        ],
         queue=stats_view(queue),
         accounts=sum(domain.account_count for domain in domains),
         domains=len(domains),
@@ -79,11 +93,15 @@ def schema_method(methods: Sequence[Method]) -> Method:
     """The method `schema` over all others; the server adds it, for it must see them all."""
 
     async def schema(_context: ControlContext, _call: Call, _params: NoParams) -> Schema:
-        return Schema(described)
+        return Schema([_described(method) for method in (own, *methods)])
 
     own = Method("schema", NoParams, Schema, schema, "All methods as JSON Schema.")
-    described = describe([own, *methods])
     return own
+
+
+def _described(method: Method) -> MethodView:
+    params, result = msgspec.json.schema(method.params), msgspec.json.schema(method.result)
+    return MethodView(method.name, params, result, method.changes, method.doc)
 
 
 METHODS = (Method("status", NoParams, Status, status, "The daemon at a glance."),)

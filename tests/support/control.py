@@ -1,0 +1,122 @@
+"""A real control server on a real socket, with real databases in a temporary folder, for control and command-line tests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mailbox_app.accounts.directory import SqliteDirectory
+from mailbox_app.accounts.passwords import Hasher
+from mailbox_app.clock import SystemClock
+from mailbox_app.config.load import load
+from mailbox_app.config.schema import Config
+from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInfo
+from mailbox_app.control.server import ControlServer
+from mailbox_app.db.offload import Offload
+from mailbox_app.events.bus import LocalBus
+from mailbox_app.ids import QueueId
+from mailbox_app.journal.audit import Audit
+from mailbox_app.journal.decisions import Decisions
+from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.model import Envelope, NewRecipient
+from mailbox_app.mailqueue.spool import Spool
+from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.store.maildir.backend import MaildirStore
+
+HOSTNAME = "mail.example.org"
+
+
+@dataclass(slots=True)
+class Appliance:
+    """What stands behind the socket."""
+
+    context: ControlContext
+    server: ControlServer
+    socket_path: Path
+    config_path: Path
+    spool: Spool
+
+    def enqueue(self, sender: str, recipients: Sequence[str], body: bytes = b"Subject: hello\r\n\r\nhi\r\n") -> QueueId:
+        """A message in the queue, due at once."""
+        queue = self.context.queue
+        spooled = self.spool.write(b"", body)
+        envelope = Envelope(sender, message_id="<1@example.org>")
+        return queue.enqueue(envelope, [NewRecipient(each) for each in recipients], spooled, self.context.clock.now())
+
+
+def build(folder: Path) -> Appliance:
+    """All objects, not yet listening."""
+    data_dir, config_path = folder / "data", folder / "config.toml"
+    (data_dir / "run").mkdir(parents=True)
+    config_path.write_text(f'# ours\n[server]\nhostname = "{HOSTNAME}"\ndata_dir = "{data_dir}"\n')
+    clock, bus = SystemClock(), LocalBus()
+    spool = Spool(data_dir / "queue")
+    queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
+    directory = SqliteDirectory(data_dir / "directory.db", clock)
+
+    async def reload() -> Config:
+        return load(config_path)
+
+    context = ControlContext(
+        config=load(config_path),
+        config_path=config_path,
+        data_dir=data_dir,
+        directory=directory,
+        hasher=Hasher(),
+        store=MaildirStore(data_dir, bus, hostname=HOSTNAME, clock=clock),
+        queue=queue,
+        bounces=Bounces(queue, spool, directory.is_local_domain, HOSTNAME, clock),
+        audit=Audit(data_dir / "journal.db", clock),
+        decisions=Decisions(data_dir / "journal.db", clock),
+        metrics=Metrics(),
+        clock=clock,
+        offload=Offload(4),
+        bus=bus,
+        version="1.2.3",
+        started_at=datetime.now(UTC),
+        listeners=lambda: [ListenerInfo("imaps", "127.0.0.1", 40123)],
+        processes=lambda: [ProcessInfo("core", 1, datetime.now(UTC), 0)],
+        connections=lambda: {"imaps": 3},
+        certificate_days=lambda: 61,
+        ready=lambda: True,
+        reload=reload,
+    )
+    socket_path = data_dir / "run" / "control.sock"
+    return Appliance(context, ControlServer(context, socket_path), socket_path, config_path, spool)
+
+
+def close(appliance: Appliance) -> None:
+    """Close the files."""
+    context = appliance.context
+    context.offload.close()
+    context.decisions.close()
+    context.audit.close()
+    context.directory.close()
+    for each in (context.store, context.queue):
+        each.close()  # type: ignore[attr-defined]
+
+
+class Background:
+    """The server on a loop in its own thread, so that a test may be the blocking client."""
+
+    def __init__(self, folder: Path) -> None:
+        self.appliance = build(folder)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Appliance:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self.appliance.server.start(), self._loop).result(10)
+        return self.appliance
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self.appliance.server.stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+        close(self.appliance)
