@@ -87,30 +87,31 @@ class SmtpConnection:
 
     async def command(self, line: bytes) -> Reply:
         """One command, one reply."""
-        return (await self.commands([line]))[0]
+        replies, trouble = await self.commands([line])
+        if trouble is not None:
+            raise trouble
+        return replies[0]
 
-    async def commands(self, lines: Sequence[bytes]) -> list[Reply]:
-        """Commands in one go when the host takes PIPELINING, else one after the other; all replies.
+    async def commands(self, lines: Sequence[bytes]) -> tuple[list[Reply], HostTrouble | None]:
+        """Commands in one go when the host takes PIPELINING, else one after the other.
 
-        When the host leaves after it refused the first command, the replies that came; 421 is `HostTrouble`.
+        The replies, fewer than commands when the host broke off (421 included), and then how it did.
         """
         pipelining = "PIPELINING" in self.extensions
         if pipelining:
             self._wire.write(b"".join(line + b"\r\n" for line in lines))
         replies: list[Reply] = []
-        for line in lines:
-            if not pipelining:
-                self._wire.write(line + b"\r\n")
-            try:
+        try:
+            for line in lines:
+                if not pipelining:
+                    self._wire.write(line + b"\r\n")
                 reply = await self._wire.reply(COMMAND_SECONDS)
-            except HostTrouble:
-                if replies and not replies[0].positive:
-                    break
-                raise
-            if reply.code == 421:  # RFC 5321 3.8: it closes the connection
-                raise self._refused(reply, "broke off")
-            replies.append(reply)
-        return replies
+                if reply.code == 421:  # RFC 5321 3.8: it closes the connection
+                    return replies, self._refused(reply, "broke off")
+                replies.append(reply)
+        except HostTrouble as trouble:
+            return replies, trouble
+        return replies, None
 
     async def send(self, data: bytes) -> Reply | None:
         """A part of the message. A reply before its end means the host wants no more of it."""

@@ -117,23 +117,22 @@ class Transaction:
         self, waiting: Sequence[QueuedRecipient]
     ) -> tuple[Reply | None, list[tuple[QueuedRecipient, Reply]]]:
         """(the answer to DATA, None when it was not said; each recipient's answer). Refusals are judged."""
-        commands = [self._mail(), *(self._rcpt(recipient) for recipient in waiting)]
+        commands = [self._mail(), *(self._rcpt(recipient) for recipient in waiting), b"DATA"]
         pipelining = "PIPELINING" in self._connection.extensions
-        if pipelining:
-            commands.append(b"DATA")
-            replies = await self._connection.commands(commands)
-        else:
-            replies = await self._connection.commands(commands[:1])
-            if replies[0].positive:
-                replies += await self._connection.commands(commands[1:])
-        if not replies[0].positive:
-            self._judge(waiting, replies[0])
-            self.in_step = len(replies) == len(commands) or not pipelining
-            return None, []
+        replies, trouble = await self._connection.commands(commands if pipelining else commands[:1])
+        if not pipelining and trouble is None and replies[0].positive:
+            more, trouble = await self._connection.commands(commands[1:-1])
+            replies += more
         answers = list(zip(waiting, replies[1:], strict=False))
-        for recipient, reply in answers:
+        if replies and not replies[0].positive:
+            self._judge(waiting, replies[0])
+            self.in_step = trouble is None and (not pipelining or replies[-1].code != 354)
+            return None, []
+        for recipient, reply in answers:  # also when the host broke off later: what it said about them stands
             if not reply.positive:
                 self._judge([recipient], reply)
+        if trouble is not None:
+            raise trouble
         if pipelining:
             return replies[-1], answers
         if not any(reply.positive for _, reply in answers):

@@ -67,7 +67,7 @@ class SmtpTransport:
                 walk.note(Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text))
                 continue
             for address in addresses:
-                walk.host = f"{host.name} [{address}]"
+                walk.host = walk.tls = ""
                 try:
                     await self._try(walk, host, address)
                 except HostTrouble as trouble:
@@ -77,8 +77,8 @@ class SmtpTransport:
                     return
 
     async def _try(self, walk: _Walk, host: MailHost, address: str) -> None:
-        walk.tls = ""
         connection = await SmtpConnection.connect(host.name, address, host.port)
+        walk.host = f"{host.name} [{address}]"
         try:
             await connection.greet(self._hostname)
             if "STARTTLS" in connection.extensions:
@@ -105,6 +105,7 @@ class _Walk:
         self.host = ""
         self.tls = ""
         self.last: Verdict | None = None
+        """Why the recipients without a verdict have none."""
         self._started_seconds = started_seconds
         self._settled: dict[str, tuple[Verdict, str, str]] = {}
 

@@ -127,6 +127,8 @@ class _Session:
             await getattr(self, "_" + verb.lower(), self._unknown)(text)
 
     async def _at(self, place: str) -> None:
+        if not place:
+            return
         if self._script.close_at == place:
             raise _Closed
         if self._script.null_at == place:
