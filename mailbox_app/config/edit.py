@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Table
 
 from mailbox_app.config.load import load, parse
 from mailbox_app.config.manual import MANUAL
 from mailbox_app.config.schema import Config
 from mailbox_app.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tomlkit.items import Item
 
 Plain = str | int | bool | Sequence[str]
 """What a setting can be."""
@@ -77,6 +78,9 @@ def setting(config: Config, key: str) -> Setting:
 
 def set_key(path: Path, key: str, value: str) -> Change:
     """Set one dotted key to a TOML value; a bare word that is no TOML is taken as a string."""
+    import tomlkit  # the daemon holds this module, but few ever change a setting
+    from tomlkit.items import Table
+
     before = load(path)
     old = setting(before, key)
     document = tomlkit.parse(path.read_text("utf-8"))
@@ -93,12 +97,16 @@ def set_key(path: Path, key: str, value: str) -> Change:
     return Change(key, old.value, setting(after, key).value, after)
 
 
-def _toml_value(text: str, *, is_text: bool) -> tomlkit.items.Item:
+def _toml_value(text: str, *, is_text: bool) -> Item:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+    from tomlkit.items import String
+
     try:
         item = tomlkit.value(text)
     except (TOMLKitError, ValueError):
         return tomlkit.string(text)
-    if is_text and not isinstance(item, tomlkit.items.String):
+    if is_text and not isinstance(item, String):
         return tomlkit.string(text)
     return item
 

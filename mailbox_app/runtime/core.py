@@ -147,7 +147,7 @@ class Core:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running], timeout=seconds)
-        await self._control.close()
+        await self._control.stop()
         if self._hub is not None:
             self._hub.close()
 

@@ -1,0 +1,192 @@
+"""From a configuration file to a running daemon in the foreground.
+
+Order: read and check the file, make the folders, take the data folder's lock, bind the ports, drop root, make the
+databases, fork. Everything before the fork that fails is one sentence on standard error and an exit status; afterwards the log
+speaks. Every module the roles need is imported here, so that all processes share its pages.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from mailbox_app.config.load import load
+from mailbox_app.config.paths import Paths, config_path, resolve
+from mailbox_app.config.schema import Config
+from mailbox_app.errors import ConfigError, MailboxError
+from mailbox_app.net import unix_socket
+from mailbox_app.net.listeners import Listener, bind_all, close_all
+from mailbox_app.net.tls import TlsContexts
+from mailbox_app.observe import log
+from mailbox_app.observe.metrics import clear_shared
+from mailbox_app.runtime import data_lock, privileges, process, wiring
+from mailbox_app.runtime.board import Board
+from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
+from mailbox_app.runtime.notify import Notifier
+from mailbox_app.runtime.supervisor import Role, Supervisor
+
+_EXIT_FAILED = 1
+_EXIT_BUSY = 75
+_EXIT_NOT_PERMITTED = 77
+_NEEDS_RESTART = ("server", "listen", "dns", "delivery", "queue")
+_M_ARENA_MAX = -8
+
+
+def start(given_config: str | None, *, single: bool) -> int:
+    """Run the daemon until it is told to stop; the exit status."""
+    config_file = config_path(given_config)
+    try:
+        config = load(config_file)
+        paths = resolve(config, config_file)
+        log.configure(level=config.log.level, form=config.log.format, role="supervisor")
+        _make_folders(config, paths)
+        lock = data_lock.acquire(paths.data_dir)
+        if lock is None:
+            return _refuse(f"another daemon uses {paths.data_dir}; stop it first", _EXIT_BUSY)
+        daemon = _prepare(config, paths, single=single)
+    except ConfigError as error:
+        status = _EXIT_NOT_PERMITTED if error.code == "listen.not_permitted" else _EXIT_FAILED
+        return _refuse(error.public_text, status)
+    except MailboxError as error:
+        return _refuse(f"the data in {paths.data_dir} cannot be used: {error.public_text}", _EXIT_FAILED)
+    _tell_what_is_missing(config)
+    _lean_memory()
+    if single:
+        return _run_single(daemon)
+    return _run_processes(daemon)
+
+
+def _refuse(sentence: str, status: int) -> int:
+    sys.stderr.write(f"mailbox: {sentence}\n")
+    return status
+
+
+def _make_folders(config: Config, paths: Paths) -> None:
+    privileges.make_folders([(paths.data_dir, 0o750), (paths.run_dir, 0o755)], config.server.user)
+
+
+def _prepare(config: Config, paths: Paths, *, single: bool) -> Daemon:
+    """All that needs root or must exist before the first fork."""
+    fronts = 1 if single else config.server.fronts or min(4, len(os.sched_getaffinity(0)))
+    listeners = _bind(config, fronts)
+    try:
+        hub_listener = None if single else unix_socket.listen(paths.hub_socket)
+        privileges.drop(config.server.user, [paths.data_dir / ".lock", paths.hub_socket])
+        privileges.no_new_privileges()
+        TlsContexts(config.tls, paths.data_dir, config.server.hostname)  # a certificate that cannot be used is told now
+        wiring.initialise(paths)
+        _raise_file_limit()
+    except BaseException:
+        close_all(listeners)
+        raise
+    names = ["single"] if single else [*(f"front-{number}" for number in range(1, fronts + 1)), "core"]
+    daemon = Daemon(config, paths, listeners, hub_listener, Board(names), datetime.now(UTC), os.getpid())
+    if daemon.metrics_dir is not None:
+        daemon.metrics_dir.mkdir(mode=0o700, exist_ok=True)
+        clear_shared(daemon.metrics_dir)
+    return daemon
+
+
+def _bind(config: Config, fronts: int) -> Sequence[Listener]:
+    bound: list[Listener] = []
+    try:
+        for services, count in ((FRONT_SERVICES, fronts), (CORE_SERVICES, 1)):
+            for service in services:
+                bound.extend(bind_all(service, getattr(config.listen, service), count))
+    except BaseException:
+        close_all(bound)
+        raise
+    return bound
+
+
+def _run_single(daemon: Daemon) -> int:
+    notifier = Notifier()
+    signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+
+    def ready() -> None:
+        _announce(daemon)
+        notifier.ready("running")
+
+    daemon.board.started(0, os.getpid(), daemon.started_at.timestamp(), 0)
+    return process.run(daemon, 0, lambda loop: wiring.build_single(daemon, loop), ready)
+
+
+def _run_processes(daemon: Daemon) -> int:
+    notifier = Notifier()
+    roles = [Role(name, _main(daemon, index, name == "core")) for index, name in enumerate(daemon.board.roles)]
+
+    def ready() -> None:
+        _announce(daemon)
+        notifier.ready("running")
+
+    gc.collect()
+    gc.freeze()  # what is frozen is not touched by the collector, so its pages stay shared
+    supervisor = Supervisor(
+        roles,
+        daemon.board,
+        notifier,
+        on_ready=ready,
+        on_stop=lambda: close_all(daemon.listeners),
+        reload=lambda: _may_reload(daemon),
+    )
+    return supervisor.run()
+
+
+def _main(daemon: Daemon, index: int, is_core: bool) -> Callable[[], int]:
+    def tell_supervisor() -> None:
+        os.kill(daemon.supervisor_pid, signal.SIGUSR1)
+
+    if is_core:
+        return lambda: process.run(daemon, index, lambda loop: wiring.build_core(daemon, loop), tell_supervisor)
+    return lambda: process.run(daemon, index, lambda loop: wiring.build_front(daemon, index, loop), tell_supervisor)
+
+
+def _announce(daemon: Daemon) -> None:
+    listeners = [{"service": each.service, "address": each.address, "port": each.port} for each in daemon.listeners]
+    structlog.get_logger().info("ready", listeners=listeners, data_dir=str(daemon.paths.data_dir))
+
+
+def _may_reload(daemon: Daemon) -> bool:
+    """Whether the file as it is now may be passed on; the log says what it changes nothing about."""
+    logger = structlog.get_logger("supervisor")
+    try:
+        config = load(daemon.paths.config_file)
+        TlsContexts(config.tls, daemon.paths.data_dir, config.server.hostname)
+    except ConfigError as error:
+        logger.error("reload refused, nothing changed", reason=error.public_text)  # noqa: TRY400 - the reason says it all
+        return False
+    changed = [name for name in _NEEDS_RESTART if getattr(config, name) != getattr(daemon.config, name)]
+    if changed:
+        logger.warning("some changes need a restart", sections=changed)
+    log.configure(level=config.log.level, form=config.log.format, role="supervisor")
+    return True
+
+
+def _tell_what_is_missing(config: Config) -> None:
+    logger = structlog.get_logger("supervisor")
+    for service in config.listen.__struct_fields__:
+        if getattr(config.listen, service) and service not in {*FRONT_SERVICES, *CORE_SERVICES}:
+            logger.info("service is not part of this version, its ports stay closed", service=service)
+    if config.tls.auto_tls and not config.tls.cert_file:
+        logger.info("automatic certificates are not part of this version, a self-signed one is used")
+
+
+def _raise_file_limit() -> None:
+    """As many connections as the system lets us have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _lean_memory() -> None:
+    """Two malloc arenas instead of eight per core: with 16 threads that is tens of MiB of idle heap a process."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 2)
