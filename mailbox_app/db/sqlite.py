@@ -1,7 +1,7 @@
 """SQLite the way every database of this server opens it: WAL, explicit transactions, numbered migrations.
 
 A `Database` has one writing connection behind a lock and a few reading ones, all usable from any thread; open it
-after a fork, never before. Busy, full and I/O errors become temporary `StoreError`s (`store.busy`, `store.full`); a
+after a fork, never before, and never open its file by other means: closing that descriptor drops SQLite's locks. Busy, full and I/O errors become temporary `StoreError`s (`store.busy`, `store.full`); a
 damaged file is `store.damaged`. Migrations are SQL scripts; number n brings `user_version` from n to n + 1, each in
 its own transaction, so a killed migration starts again.
 """
@@ -116,10 +116,8 @@ class Database:
                 self._readers.pop().close()
 
     def _connect(self) -> sqlite3.Connection:
-        try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise StoreError("store.full", "storage is not writable now", temporary=True) from error
+        if not os.path.exists(self.path):
+            self._make_file()
         connection = sqlite3.connect(
             self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
@@ -132,6 +130,20 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _make_file(self) -> None:
+        """An empty 0600 file, which is an empty database.
+
+        Made under another name: a process that closes any descriptor of a database file loses all its locks on it.
+        """
+        temporary = f"{self.path}.{os.getpid()}.{threading.get_ident()}"
+        try:
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with suppress(FileExistsError):
+                os.link(temporary, self.path)
+            os.unlink(temporary)
+        except OSError as error:
+            raise StoreError("store.full", "storage is not writable now", temporary=True) from error
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
         """Switch to WAL; SQLite does not wait by itself when two processes do it to a new file at once."""

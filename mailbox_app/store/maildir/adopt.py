@@ -28,13 +28,13 @@ def adopt(work: Work, row: MailboxRow, directory: str, name: str, *, uid: int | 
     """Give the file a row and a name with a UID (`uid`, or the next one); False when it is no readable file."""
     path = os.path.join(directory, name)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False  # a link, a folder of another program, or gone again; `check` tells of it
-    with open(descriptor, "rb", buffering=0) as file:
-        facts = os.fstat(file.fileno())
+        facts = os.lstat(path)
         if not stat.S_ISREG(facts.st_mode):
             return False
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False  # unreadable, or gone again; `check` tells of it
+    with open(descriptor, "rb", buffering=0) as file:
         rendered, size_bytes, bare = _read(file)
         stem, flag_letters = filenames.split(name)
         if uid is None:
