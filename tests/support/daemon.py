@@ -156,7 +156,8 @@ class Daemon:
 
         def row() -> dict[str, Any] | None:
             with contextlib.suppress(OSError):
-                return next(each for each in self.call("status")["processes"] if each["role"] == role and each["pid"])
+                rows = self.call("status")["processes"]
+                return next((each for each in rows if each["role"] == role and each["pid"]), None)
             return None
 
         found: dict[str, Any] = eventually(f"{role} runs", row)
@@ -187,10 +188,10 @@ class Daemon:
         finally:
             client.shutdown()
 
-    def message_ids(self, address: str) -> list[str]:
-        """Message-IDs in the INBOX, each read from the stored message."""
+    def message_ids(self, address: str, mailbox: str = "INBOX") -> list[str]:
+        """Message-IDs in the mailbox, each read from the whole stored message."""
         with self.imap(address) as client:
-            client.select("INBOX", readonly=True)
+            client.select(mailbox, readonly=True)
             _, rows = client.uid("FETCH", "1:*", "(BODY.PEEK[])")
         found = []
         for row in rows:
