@@ -62,7 +62,7 @@ def parse_address_items(value: bytes, limit: int = 10_000) -> list[MailAddress]:
         if local is None:
             items.append(MailAddress(None, bare_local, bare_domain))
         else:
-            name = quoted if quoted is not None else b" ".join(phrase.split())
+            name = quoted.strip() if quoted is not None else b" ".join(phrase.split())
             items.append(MailAddress(name or None, local, domain))
         position = match.end()
     return items

@@ -187,7 +187,7 @@ class PartTable:
             types = data[_COUNT.size + count * _ROW.size :].split(b"\n")
         except StructError as error:
             raise ValueError("not a part table") from error
-        if len(types) != count:
+        if len(types) != count or len(data) < _COUNT.size + count * _ROW.size:
             raise ValueError("not a part table")
         return cls(data, count, types)
 
