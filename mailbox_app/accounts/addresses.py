@@ -21,10 +21,13 @@ _MAX_DOMAIN_BYTES = 253
 
 def canonical(address: str) -> tuple[str, str]:
     """(local part, domain) for looking up; the domain is empty when there is none. Never raises."""
+    plain = address.isascii()
+    if not plain:  # a lone surrogate is no text, and no database takes it
+        address = address.encode("utf-8", "replace").decode()
     localpart, at, domain = address.rpartition("@")
     if not at:
         localpart, domain = address, ""
-    if not address.isascii():
+    if not plain:
         localpart = unicodedata.normalize("NFC", localpart)
         domain = _a_labels(domain) or domain
     return localpart.lower(), domain.lower().rstrip(".")
@@ -33,6 +36,7 @@ def canonical(address: str) -> tuple[str, str]:
 def canonical_domain(domain: str) -> str:
     """A domain name in the form it is stored in. Never raises."""
     if not domain.isascii():
+        domain = domain.encode("utf-8", "replace").decode()
         domain = _a_labels(domain) or domain
     return domain.lower().rstrip(".")
 

@@ -34,29 +34,25 @@ class RememberedReads:
 
     def get(self, key: Hashable, read: Callable[[sqlite3.Connection], T]) -> T:
         """The remembered answer for the key while nothing was committed, else a fresh one."""
-        with self._lock:
-            try:
-                if self._connection.execute("PRAGMA data_version").fetchone()[0] == self._version:
-                    return cast("T", self._remembered[key])
-            except (KeyError, sqlite3.Error):
-                pass  # not remembered, or the file is in trouble: the read below says so in our own words
-            with translated():
-                self._refresh()
-                answer = read(self._connection)
+        with self._lock, translated():
+            version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._version:
+                self._refresh(version)
+            if key in self._remembered:
+                return cast("T", self._remembered[key])
+            answer = read(self._connection)
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = answer
             return answer
 
-    def _refresh(self) -> None:
-        # The version is read before the generation: a commit in between makes the next call look again, never less often.
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:
-            generation = tables.generation(self._connection)
-            if generation != self._generation:
-                self._remembered.clear()
-            self._generation = generation
-            self._version = version
+    def _refresh(self, version: int) -> None:
+        # The version was read before the generation: a commit in between makes the next call look again.
+        generation = tables.generation(self._connection)
+        if generation != self._generation:
+            self._remembered.clear()
+        self._generation = generation
+        self._version = version
 
     def has_domain(self, name: str) -> bool:
         """Whether mail for it ends here."""
