@@ -22,7 +22,7 @@ from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.mailauth.dkim_sign import DkimSigner
-from mailbox_app.mailqueue.model import QueueFilter, QueuedRecipient
+from mailbox_app.mailqueue.model import QueuedRecipient, QueueFilter
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.net.tls import TlsContexts

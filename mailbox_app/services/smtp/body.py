@@ -95,7 +95,7 @@ class IncomingBody:
         if self._file is None:
             # Unnamed where the file system can (O_TMPFILE): nothing is left behind whatever happens.
             self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115 - `close` closes it
-        view = memoryview(b"".join(chunks))
-        chunks.clear()
-        while view:
-            view = view[os.write(self._file.fileno(), view) :]
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(self._file.fileno(), view) :]

@@ -129,10 +129,7 @@ class SmtpSession(SMTP):
                 if service.draining and self.transaction.sender is None:
                     self.end(Reply(421, "4.3.2", "Shutting down, try again later"))
                     break
-                line = await self.next_line()
-                if line is None:
-                    break
-                await self._obey(line)
+                await self._obey()
             await self.flush()
         except (ConnectionError, ssl.SSLError, TimeoutError) as error:
             structlog.get_logger("smtp").debug("connection_lost", session_id=self.session_id, error=str(error))
@@ -224,9 +221,14 @@ class SmtpSession(SMTP):
 
     # commands
 
-    async def _obey(self, line: bytes) -> None:
+    async def _obey(self) -> None:
+        """One command, from its line to its reply."""
         reply: Reply | bytes | None
         try:
+            line = await self.next_line()
+            if line is None:
+                self.ending = True
+                return
             reply = await self._run(line)
         except MailboxError as error:
             reply = self._refused(error)

@@ -9,7 +9,9 @@ import pytest
 
 from tests.support.smtp import SmtpWorld, smtp_world
 
-MESSAGE = b"From: Carol <carol@remote.example>\r\nSubject: hello\r\nMessage-ID: <1@remote.example>\r\n\r\nHi.\r\n.. two\r\n"
+MESSAGE = (
+    b"From: Carol <carol@remote.example>\r\nSubject: hello\r\nMessage-ID: <1@remote.example>\r\n\r\nHi.\r\n.. two\r\n"
+)
 
 
 @pytest.fixture
@@ -55,7 +57,9 @@ async def test_refused_recipients_are_told_at_once_and_the_others_served(world: 
     assert [event.reason for event in world.events] == ["no_such_user", "relay_denied", ""]
 
 
-@pytest.mark.parametrize("address", ["postmaster", "Postmaster@example.org", "abuse@example.org", "alice+tag@example.org"])
+@pytest.mark.parametrize(
+    "address", ["postmaster", "Postmaster@example.org", "abuse@example.org", "alice+tag@example.org"]
+)
 async def test_special_addresses_are_taken(world: SmtpWorld, address: str) -> None:
     client = await world.connect()
     await client.begin("", address)
@@ -197,7 +201,9 @@ async def test_local_trouble_is_451_without_details_and_the_session_goes_on(worl
 
 async def test_half_closed_input_is_still_answered(world: SmtpWorld) -> None:
     client = await world.connect()
-    await client.send(b"MAIL FROM:<c@remote.example>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n" + MESSAGE + b".\r\nQUIT\r\n")
+    await client.send(
+        b"MAIL FROM:<c@remote.example>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n" + MESSAGE + b".\r\nQUIT\r\n"
+    )
     client.writer.write_eof()
     assert [(await client.reply())[0] for _ in range(5)] == [250, 250, 354, 250, 221]
     assert await client.is_closed()

@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.smtp import smtp_world
 
-SMUGGLED = b"MAIL FROM:<evil@remote.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nSubject: smuggled\r\n\r\nevil\r\n.\r\n"
+SMUGGLED = (
+    b"MAIL FROM:<evil@remote.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nSubject: smuggled\r\n\r\nevil\r\n.\r\n"
+)
 ENDS = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\r\n", b"\n\r\n", b"\0\r\n", b"\r\n\0"]
 VARIANTS = [
     (before, dot, after)
@@ -43,7 +45,8 @@ async def test_no_false_end_lets_a_second_message_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"NOOP\n", b"NOOP\rRSET\r\n", b"NOOP\0\r\n", b"\rNOOP\r\n", b"NOOP\r\r\n", b"MAIL FROM:<a@b.example>\nRCPT\r\n"]
+    "line",
+    [b"NOOP\n", b"NOOP\rRSET\r\n", b"NOOP\0\r\n", b"\rNOOP\r\n", b"NOOP\r\r\n", b"MAIL FROM:<a@b.example>\nRCPT\r\n"],
 )
 async def test_commands_with_other_line_ends_are_not_carried_out(tmp_path: Path, line: bytes) -> None:
     async with smtp_world(tmp_path) as world:
