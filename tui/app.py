@@ -7,6 +7,7 @@ Keys go through one table (`tui.keys`); Textual's own bindings and palette are o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.containers import Container
 from textual.filter import LineFilter
+from textual.widget import Widget
 
 from tui.client import Client
 from tui.desk import Desk
@@ -35,6 +37,14 @@ from tui.widgets.prompt_row import Entry, PromptRow, Question
 MIN_WIDTH = 60
 MIN_HEIGHT = 16
 NOT_PERMITTED = 77
+COVER_SECONDS = 0.06
+"""How long the first paint waits for the first data: one screen on the wire instead of four half-empty ones."""
+
+
+def set_display(widget: Widget, *, shown: bool) -> None:
+    """Show or hide; setting what is already so would lay out and repaint the whole screen."""
+    if widget.display != shown:
+        widget.display = shown
 
 
 def local_now() -> datetime:
@@ -90,13 +100,16 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._title = TitleRow(self.desk)
         self._tabs = Tabs(self.desk, SCREENS)
         self._hints = Hints(self.desk)
-        self._body = Container(id="body")
+        home = SCREENS[0](self.desk)
+        # Home stands in the first layout already: mounting it later would paint the screen once more.
+        self._body = Container(home, id="body")
         self._small = LineView(colours, id="small")
-        self._views: dict[str, View] = {}
+        self._views: dict[str, View] = {home.NAME: home}
         self._stack: list[View] = []
         self._previous = ""
         self._history: list[str] = []
         self._was_connected = False
+        self._cover = ExitStack()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """The terminal guard is the last filter."""
@@ -113,10 +126,17 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Home at once; the connection and the clock start beside it."""
+        self._cover.enter_context(self.batch_update())
+        self.set_timer(COVER_SECONDS, self._uncover)
         self.desk.feeds.always("health", self._on_health)
         self.run_worker(self.desk.client.run(), group="client", name="control client")
         self.set_interval(1.0, self._tick)
         self.go(SCREENS[0].NAME)
+
+    def _uncover(self) -> None:
+        """Paint what has come together so far."""
+        self._cover.close()
+        self.screen.check_idle()
 
     # Screens and pages
 
@@ -152,16 +172,15 @@ class ConsoleApp(App[int], inherit_bindings=False):
             if gone is view:
                 continue
             if gone in self._stack or gone in self._views.values():
-                gone.display = False
+                set_display(gone, shown=False)
             else:
                 gone.remove()
         self.desk.prompt.close()
         if view.is_attached:
-            view.display = True
-            self.call_after_refresh(self._settled, view)
+            set_display(view, shown=True)
         else:
             self._body.mount(view)
-            self.call_after_refresh(self._settled, view)
+        self.call_after_refresh(self._settled, view)
         self.redraw_frame()
 
     def _settled(self, view: View) -> None:
@@ -237,8 +256,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Find an action by typing."""
         below = self.view
         if not isinstance(below, MenuPage):
-            scopes = [*below.SCOPES]
-            self.open_page(MenuPage(self.desk, "palette", self.desk.keys.within(scopes), below, typing=True))
+            self.open_page(MenuPage(self.desk, "palette", self.desk.keys.within(below.SCOPES), below, typing=True))
 
     def do_command(self) -> None:
         """The command line."""
@@ -281,7 +299,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 dict.fromkeys(action.cli.split()[-2 if "{id}" in action.cli else -1] for action in actions)
             )
             text = f"mailbox {actions[0].cli.split()[0]} {text} {ids}".strip()
-        self.desk.prompt.ask(Question(f"{text}   y copies", {"y": lambda: self._copy(text)}, "text", ""))
+        self.desk.prompt.ask(Question(text, {"y": lambda: self._copy(text)}, "y copies", "text", ""))
 
     def _copy(self, text: str) -> None:
         self.desk.prompt.say(copy_message(text))
@@ -346,7 +364,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             return
         client = self.desk.client
         if client.error_code == "control.not_permitted":
-            self.complaint = f"mailbox: {client.error or 'not permitted'}. Run it as root or as a member of the group mailserver-admin."
+            reason = client.error or "not permitted"
+            self.complaint = f"mailbox: {reason}. Run it as root or as a member of the group mailserver-admin."
             self.exit(NOT_PERMITTED, return_code=NOT_PERMITTED)
             return
         if client.connected:
@@ -356,7 +375,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.view.set_stale(False)
             if not client.compatible:
                 self.desk.prompt.say(
-                    "The daemon speaks another protocol version: nothing can be changed. Restart the console.", "bad"
+                    "The daemon speaks another protocol version, nothing can be changed. Restart the console.", "bad"
                 )
             self.view.resync()
         elif not self._was_connected:
@@ -376,8 +395,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Below 60x16 there is one line instead of a broken screen."""
         small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
         for part in (self._title, self._tabs, self._body, self.desk.prompt, self._hints):
-            part.display = not small
-        self._small.display = small
+            set_display(part, shown=not small)
+        set_display(self._small, shown=small)
         if small:
             self._small.set_lines(
                 [((f"needs {MIN_WIDTH}x{MIN_HEIGHT}, have {event.size.width}x{event.size.height}", "warn"),)]

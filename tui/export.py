@@ -86,10 +86,7 @@ class Exporter:
         keys = {"c": chosen("csv"), "j": chosen("json"), "t": chosen("txt")}
         self._desk.prompt.ask(
             Question(
-                "Export this view as: c csv, j json lines, t text. Any other key cancels.",
-                keys,
-                "text",
-                "No file was written.",
+                "Export this view as", keys, "c csv, j json lines, t text, else cancels", "text", "No file was written."
             )
         )
 

@@ -53,7 +53,7 @@ class Feeds:
             else:
                 self._client.unsubscribe(subscription)
         known = [want for want, _ in kept]
-        for want in wants:
-            if want not in known:
-                kept.append((want, self._client.subscribe(want.topic, want.on_state, want.args, max_hz=want.max_hz)))
+        for want in (each for each in wants if each not in known):
+            subscription = self._client.subscribe(want.topic, want.on_state, want.args, max_hz=want.max_hz)
+            kept.append((want, subscription))
         self._open = kept

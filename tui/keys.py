@@ -27,8 +27,6 @@ class Action:
     """It changes the server: refused while disconnected, stale or read-only."""
     cli: str = ""
     """The same on the command line; `{id}` stands for the selected ids."""
-    menu: bool = True
-    """Shown in help and palette."""
 
     @property
     def handler(self) -> str:

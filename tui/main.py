@@ -98,7 +98,7 @@ def say(text: str) -> None:
 def terminal_missing() -> str:
     """Why the console cannot be drawn here; "" when it can."""
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        return "the console needs a terminal. Over SSH use `ssh -t`; without a terminal use `mailbox status` and `mailbox queue list`."
+        return "the console needs a terminal. Over SSH use `ssh -t`; without one use `mailbox status` and `mailbox queue list`."
     if os.environ.get("TERM", "dumb") in {"dumb", ""}:
         return "this terminal (TERM=dumb) cannot show the console; use `mailbox status` and `mailbox queue list`."
     return ""

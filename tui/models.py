@@ -5,6 +5,7 @@ A thin client must not fall over an odd or newer row: unknown keys are ignored, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,12 +55,23 @@ def block_of(value: object) -> list[str]:
     if value is None or value == "":
         return []
     if isinstance(value, str):
-        return clean_lines(value)
+        return block_of(parsed) if (parsed := json_object(value)) else clean_lines(value)
     if isinstance(value, Mapping):
         return [f"{clean(str(key))} = {' '.join(block_of(item)) or '-'}" for key, item in value.items()]
     if isinstance(value, list):
         return [" ".join(block_of(item)) for item in value]
     return [clean(str(value))]
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """The object a text holds, when it is one: the audit keeps values as JSON."""
+    if not text.startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

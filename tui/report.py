@@ -23,5 +23,7 @@ def write_report(error: BaseException | None) -> str:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     except OSError:
-        return f"mailbox: the console stopped because of an internal error ({type(error).__name__}); no report could be written."
-    return f"mailbox: the console stopped because of an internal error ({type(error).__name__}); a report without mail data is in {path}."
+        return f"mailbox: the console stopped, internal error {type(error).__name__}; no report could be written."
+    return (
+        f"mailbox: the console stopped, internal error {type(error).__name__}; a report without mail data is in {path}."
+    )

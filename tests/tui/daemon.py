@@ -67,7 +67,10 @@ class Data:
         }
         return {**row, **self.changed.get(index, {})}
 
-    def indices(self, params: dict[str, Any]) -> list[int] | range:
+    def indices(self, given: dict[str, Any]) -> list[int] | range:
+        unknown = set(given) - {"filter", "recipients", "sort", "reverse", "offset", "limit", "action", "plan"}
+        assert not unknown, unknown
+        params = {**given, **(given.get("filter") or {})}
         chosen: list[int] | range = range(self.size)
         if self.gone:
             chosen = [index for index in chosen if index not in self.gone]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+from textual.app import ComposeResult
+
 from tui.client import CallError
 from tui.desk import Desk
 from tui.export import Exporter
@@ -13,12 +15,12 @@ from tui.feeds import Want
 from tui.format import clock, count, plural, stamp
 from tui.keys import Action
 from tui.models import AuditEntry, int_of, rows_of
+from tui.screens.list_view import ListView
 from tui.screens.queue_filter import duration
-from tui.screens.view import PageView, View, facts, heading
+from tui.screens.view import PageView, facts, heading
 from tui.terminal import copy_message, osc52
 from tui.theme import Line
 from tui.widgets.lines import BLANK, LineView
-from tui.widgets.prompt_row import Entry
 from tui.widgets.window_list import Column, Page, WindowList
 
 EXPORT_FIELDS = ("no", "at", "who", "uid", "via", "what", "object", "detail", "before", "after", "result")
@@ -138,13 +140,14 @@ class EntryPage(PageView):
     do_copy_block = do_copy_record
 
 
-class AuditScreen(View):
+class AuditScreen(ListView[AuditEntry]):
     """The list of changes, newest first."""
 
     NAME: ClassVar[str] = "audit"
     TITLE: ClassVar[str] = "Audit"
     DIGIT: ClassVar[str] = "9"
     SCOPES: ClassVar[Sequence[str]] = ("audit", "list", "copy", "move", "open", "any")
+    PARSE = staticmethod(parse_filter)
     HINTS: ClassVar[Sequence[str]] = (
         "help",
         "list.filter",
@@ -159,14 +162,11 @@ class AuditScreen(View):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self._summary = LineView(desk.palette, height=2)
-        self._list: WindowList[AuditEntry] = WindowList(
+        self.rows = WindowList(
             desk.palette, columns=columns_for, fetch=self._fetch, now=desk.now, empty=self._empty, on_move=self._moved
         )
         self._detail = LineView(desk.palette, height=6)
         self._detail_rows = 6
-        self._filter_text = ""
-        self._filter: dict[str, Any] = {}
-        self._history: list[str] = []
         self._count: int | None = None
         self._last_no: int | None = None
         self._shown_no: int | None = None
@@ -175,10 +175,10 @@ class AuditScreen(View):
         self._verified_to: int | None = None
         self._exporter = Exporter(desk, "audit", EXPORT_FIELDS)
 
-    def compose(self):  # type: ignore[no-untyped-def]
+    def compose(self) -> ComposeResult:
         """Summary, list, the entry under the cursor."""
         yield self._summary
-        yield self._list
+        yield self.rows
         yield self._detail
 
     def on_resize(self) -> None:
@@ -190,12 +190,12 @@ class AuditScreen(View):
     # Data
 
     async def _fetch(self, offset: int, limit: int) -> Page[AuditEntry] | None:
-        answer = await self.desk.call("audit.list", **self._filter, offset=offset, limit=limit)
+        answer = await self.desk.call("audit.list", **self.filter, offset=offset, limit=limit)
         if answer is None:
             return None
         entries = [AuditEntry.read(row) for row in rows_of(answer, "entries")]
         if offset == 0:
-            self._shown_no = self._last_no if self._filter else entries[0].no if entries else 0
+            self._shown_no = self._last_no if self.filter else entries[0].no if entries else 0
         return Page(int_of(answer, "total"), entries)
 
     def wants(self) -> Sequence[Want]:
@@ -206,55 +206,51 @@ class AuditScreen(View):
         self._count, self._last_no = int_of(state, "count"), int_of(state, "last_no")
         verified = state.get("verified_to")
         self._verified_to = verified if isinstance(verified, int) else None
-        if self._shown_no is None and self._filter:
+        if self._shown_no is None and self.filter:
             self._shown_no = self._last_no
-        if self._list.total == 0 and self._count and not self._filter:
-            self._list.reload()
+        if self.rows.total == 0 and self._count and not self.filter:
+            self.rows.reload()
         self._draw()
 
     def shown(self) -> None:
         """First look, or back from somewhere."""
-        self._list.reload()
+        self.rows.reload()
         self._draw()
 
     def resync(self) -> None:
         """Fetch again, cursor kept."""
-        self._list.reload()
+        self.rows.reload()
 
     def _moved(self) -> None:
         self._draw()
 
-    def tick(self, now: datetime) -> None:
-        """Times that become dates."""
-        self._list.tick()
-
     def set_stale(self, stale: bool) -> None:
         """Grey the screen."""
-        for part in (self._summary, self._detail, self._list):
+        for part in (self._summary, self._detail, self.rows):
             part.set_stale(stale)
 
     # Drawing
 
     def crumb(self) -> tuple[str, str]:
         """The filter."""
-        return self._filter_text or "all", "newest first"
+        return self.filter_text or "all", "newest first"
 
     def _draw(self) -> None:
         if not self.is_mounted:
             return
         self._summary.set_lines([self._sentence(), self._news()])
-        row = self._list.row
-        if row is None or not self._list.total:
+        row = self.rows.row
+        if row is None or not self.rows.total:
             self._detail.set_lines([])
         else:
             self._detail.set_lines([BLANK, *entry_lines(row, self.desk.now(), rows=self._detail_rows - 1)])
 
     def _sentence(self) -> Line:
-        if self._list.total is None:
+        if self.rows.total is None:
             return ((" Asking the daemon.", "dim"),)
-        if self._filter:
+        if self.filter:
             return (
-                (f" {count(self._list.total)} of {count(self._count)} changes match. ", "strong"),
+                (f" {count(self.rows.total)} of {count(self._count)} changes match. ", "strong"),
                 ("esc shows all", "dim"),
             )
         verified = self._verified
@@ -265,7 +261,7 @@ class AuditScreen(View):
                 else "Chain not verified yet, v does it."
             )
         return (
-            (f" {plural(self._count or self._list.total, 'change')} on record. ", "strong"),
+            (f" {plural(self._count or self.rows.total, 'change')} on record. ", "strong"),
             (verified, self._verified_role),
         )
 
@@ -276,8 +272,8 @@ class AuditScreen(View):
         return ((f" +{count(new)} new,", "accent"), (" . to show", "dim"))
 
     def _empty(self) -> Sequence[Line]:
-        if self._filter:
-            return [((f"   0 of {count(self._count)} match {self._filter_text!r} - esc shows all", "dim"),)]
+        if self.filter:
+            return [((f"   0 of {count(self._count)} match {self.filter_text!r} - esc shows all", "dim"),)]
         return [
             (
                 ("   Nothing was changed yet. ", "strong"),
@@ -289,12 +285,12 @@ class AuditScreen(View):
 
     def refuse(self, action: Action) -> str:
         """Row actions need a row."""
-        return "there is no entry" if action.scope in {"copy", "open"} and self._list.row is None else ""
+        return "there is no entry" if action.scope in {"copy", "open"} and self.rows.row is None else ""
 
     def do_open(self) -> None:
         """The entry in full."""
-        if self._list.row is not None:
-            self.desk.shell.open_page(EntryPage(self.desk, self._list.row))
+        if self.rows.row is not None:
+            self.desk.shell.open_page(EntryPage(self.desk, self.rows.row))
 
     def do_audit_verify(self) -> None:
         """Recompute the chain."""
@@ -321,79 +317,40 @@ class AuditScreen(View):
                 )
         self._draw()
 
-    def do_list_filter(self) -> None:
-        """Type a filter."""
-        self.desk.prompt.read(Entry("filter", submit=self._set_filter, text=self._filter_text, history=self._history))
-
-    def _set_filter(self, text: str) -> None:
-        try:
-            self._filter = parse_filter(text)
-        except ValueError as error:
-            self.desk.prompt.say(str(error).replace("older:", "since:"), "bad")
-            return
-        self._filter_text = " ".join(text.split())
-        self._list.reload(keep=False)
-        self.desk.shell.redraw_frame()
+    def filter_changed(self) -> None:
+        """Fetch with the new filter."""
+        self.rows.reload(keep=False)
 
     def do_list_show_new(self) -> None:
         """Fetch again, from the newest entry."""
-        self._list.reload(keep=False)
+        self.rows.reload(keep=False)
 
     def escape(self) -> bool:
         """The filter."""
-        if self._filter:
-            self._set_filter("")
+        if self.filter:
+            self.set_filter("")
             return True
         return False
 
     def do_export(self) -> None:
         """Write the filtered view to a file."""
-        query = dict(self._filter)
+        query = dict(self.filter)
         self._exporter.ask(
             lambda offset, limit: self.desk.client.call("audit.list", {**query, "offset": offset, "limit": limit}),
             "entries",
         )
 
-    def do_copy_record(self) -> None:
+    def record_text(self) -> str:
         """The entry under the cursor."""
-        if self._list.row is not None:
-            text = "\n".join("".join(part for part, _ in line) for line in entry_lines(self._list.row, self.desk.now()))
-            self.desk.prompt.say(copy_message(text))
-            self.desk.shell.write_terminal(osc52(text))
+        if self.rows.row is None:
+            return ""
+        return "\n".join("".join(part for part, _ in line) for line in entry_lines(self.rows.row, self.desk.now()))
 
-    def do_copy_block(self) -> None:
+    def block_text(self) -> str:
         """The entries on the screen, one a line."""
         now = self.desk.now()
-        lines = [
-            f"{entry.no}\t{stamp(entry.at, now).strip()}\t{who_text(entry)}\t{entry.what}\t{entry.subject}\t{entry.result}"
-            for entry in self._list.rows_shown()
-        ]
-        text = "\n".join(lines)
-        self.desk.prompt.say(copy_message(text))
-        self.desk.shell.write_terminal(osc52(text))
-
-    # Moving
-
-    def do_move_down(self) -> None:
-        """Next entry."""
-        self._list.move(1)
-
-    def do_move_up(self) -> None:
-        """Entry before."""
-        self._list.move(-1)
-
-    def do_move_first(self) -> None:
-        """Newest entry."""
-        self._list.go(0)
-
-    def do_move_last(self) -> None:
-        """Oldest entry."""
-        self._list.go((self._list.total or 1) - 1)
-
-    def do_move_page_down(self) -> None:
-        """A screen down."""
-        self._list.page(1)
-
-    def do_move_page_up(self) -> None:
-        """A screen up."""
-        self._list.page(-1)
+        cells = (
+            (str(entry.no), stamp(entry.at, now).strip(), who_text(entry), entry.what, entry.subject, entry.result)
+            for entry in self.rows.rows_shown()
+        )
+        return "\n".join("\t".join(row) for row in cells)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+from textual.app import ComposeResult
+
 from tui.desk import Desk
 from tui.feeds import Want
 from tui.format import ago_words, bar, clock, count, fit, health_role, plural, size_words, spark
@@ -43,11 +45,12 @@ class HomeScreen(View):
         self._lines = LineView(desk.palette)
         self._lines.styles.height = "1fr"
         self._traffic = Traffic()
+        self._counted = False
         self._changes: Sequence[AuditEntry] = ()
         self._last_no: int | None = None
         self._cursor = 0
 
-    def compose(self):  # type: ignore[no-untyped-def]
+    def compose(self) -> ComposeResult:
         """One widget of lines."""
         yield self._lines
 
@@ -57,6 +60,7 @@ class HomeScreen(View):
 
     def _on_traffic(self, state: dict[str, Any]) -> None:
         self._traffic = Traffic.read(state)
+        self._counted = True
         self.redraw()
 
     def _on_audit(self, state: dict[str, Any]) -> None:
@@ -150,6 +154,9 @@ class HomeScreen(View):
         """All lines for the current size."""
         if not self.is_mounted or self.size.width == 0:
             return
+        if not self._counted or not self.desk.health.state:
+            self._lines.set_lines([((" Asking the daemon.", "dim"),)])
+            return
         width, height = self.size
         lines = [
             self._answer(),
@@ -170,8 +177,6 @@ class HomeScreen(View):
 
     def _answer(self) -> Line:
         health = self.desk.health
-        if not health.state:
-            return ((" Waiting for the daemon's first report.", "dim"),)
         role = "strong" if health.state == "ok" else health_role(health.state)
         return ((f" {health.answer}", role),)
 
@@ -321,16 +326,14 @@ class HomeScreen(View):
 
     def _recent_changes(self, width: int, rows: int) -> list[Line]:
         title = heading("LAST CHANGES", plural(self._last_no or 0, "entry", "entries") + " in the audit, 9 shows them")
-        lines: list[Line] = [title]
-        for entry in self._changes[: max(0, rows - 1)]:
-            lines.append(
-                (
-                    (" " + fit(clock(entry.at, self.desk.now()), 7), "dim"),
-                    (fit(entry.who, 14) + " ", "text"),
-                    (fit(entry.via, 8) + " ", "dim"),
-                    (fit(entry.what, 18) + " ", "accent"),
-                    (fit(entry.subject, max(10, width - 62)) + " ", "text"),
-                    (fit(entry.result, 9), "ok" if entry.result == "ok" else "warn"),
-                )
-            )
-        return lines
+        return [title, *(self._change(entry, width) for entry in self._changes[: max(0, rows - 1)])]
+
+    def _change(self, entry: AuditEntry, width: int) -> Line:
+        return (
+            (" " + fit(clock(entry.at, self.desk.now()), 7), "dim"),
+            (fit(entry.who, 14) + " ", "text"),
+            (fit(entry.via, 8) + " ", "dim"),
+            (fit(entry.what, 18) + " ", "accent"),
+            (fit(entry.subject, max(10, width - 62)) + " ", "text"),
+            (fit(entry.result, 9), "ok" if entry.result == "ok" else "warn"),
+        )

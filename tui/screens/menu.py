@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual.app import ComposeResult
+
 from tui.desk import Desk
 from tui.format import display_keys, fit
 from tui.keys import Action
@@ -52,7 +54,7 @@ class MenuPage(View):
         self._all = [
             action
             for action in actions
-            if action.menu and hasattr(below, action.handler) or hasattr(desk.shell, action.handler)
+            if action.id.startswith("go.") or hasattr(below, action.handler) or hasattr(desk.shell, action.handler)
         ]
         self._actions = list(self._all)
         self._below = below
@@ -61,7 +63,7 @@ class MenuPage(View):
         self._lines = LineView(desk.palette)
         self._lines.styles.height = "1fr"
 
-    def compose(self):  # type: ignore[no-untyped-def]
+    def compose(self) -> ComposeResult:
         """One widget of lines."""
         yield self._lines
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, ClassVar
+
+from textual.app import ComposeResult
 
 from tui.client import CallError
 from tui.desk import Desk
 from tui.export import Exporter
 from tui.feeds import Want
-from tui.format import age, clock, count, plural, size, state_word, until
+from tui.format import clock, count, plural
 from tui.keys import Action
 from tui.models import Message, QueuePage, QueueRow
+from tui.screens.list_view import ListView
 from tui.screens.menu import MenuPage
 from tui.screens.message import MessagePage, message_lines
 from tui.screens.queue_actions import QueueActions, Target, exact
+from tui.screens.queue_columns import answer_text, columns_for
 from tui.screens.queue_filter import parse_filter
-from tui.screens.view import View
-from tui.terminal import copy_message, osc52
 from tui.theme import Line
 from tui.widgets.lines import BLANK, LineView
-from tui.widgets.prompt_row import Entry
-from tui.widgets.window_list import Column, Page, WindowList
+from tui.widgets.window_list import Page, WindowList
 
 SORTS = ("next", "age", "size", "from", "to", "attempts")
 SORT_NAMES = {"next": "next try", "attempts": "tries"}
@@ -32,53 +32,14 @@ DETAIL_ROWS = 11
 EXPORT_FIELDS = ("id", "state", "next_at", "arrived_at", "attempts", "size_bytes", "from", "to", "code", "last", "host")
 
 
-def state_cell(row: QueueRow, now: datetime) -> tuple[str, str]:
-    """The state word; rows that left the queue say so until the list is shown anew."""
-    return ("gone", "faint") if row.gone else state_word(row.state, row.next_at, now)
-
-
-def answer_text(row: QueueRow) -> str:
-    """The last answer with its code, once."""
-    return row.last if not row.code or row.last.startswith(str(row.code)) else f"{row.code} {row.last}"
-
-
-def columns_for(width: int) -> Sequence[Column[QueueRow]]:
-    """Columns of the list; a wide terminal adds id and remote host."""
-    wide = width >= 110
-
-    def dim(row: QueueRow, role: str) -> str:
-        return "faint" if row.gone else role
-
-    columns: list[Column[QueueRow]] = [
-        Column("ST", 4, state_cell),
-        Column(
-            "NEXT",
-            4,
-            lambda row, now: (
-                "-" if row.gone or row.state == "held" else "now" if row.state == "active" else until(row.next_at, now),
-                dim(row, "text"),
-            ),
-            "right",
-        ),
-        Column("AGE", 4, lambda row, now: (age(row.arrived_at, now), dim(row, "dim")), "right"),
-        Column("TRY", 3, lambda row, now: (str(row.attempts), dim(row, "dim")), "right"),
-        Column("SIZE", 5, lambda row, now: (size(row.size_bytes) + " ", dim(row, "dim")), "right"),
-        Column("FROM", 22 if wide else 16, lambda row, now: (row.sender or "<>", dim(row, "text"))),
-        Column("TO", 24 if wide else 18, lambda row, now: (row.recipient, dim(row, "text"))),
-        Column("LAST ANSWER", 0, lambda row, now: (answer_text(row) or "not tried yet", dim(row, "dim"))),
-    ]
-    if wide:
-        columns.insert(0, Column("ID", 12, lambda row, now: (row.id, dim(row, "dim"))))
-    return columns
-
-
-class QueueScreen(View):
+class QueueScreen(ListView[QueueRow]):
     """The list of waiting recipients."""
 
     NAME: ClassVar[str] = "queue"
     TITLE: ClassVar[str] = "Queue"
     DIGIT: ClassVar[str] = "2"
     SCOPES: ClassVar[Sequence[str]] = ("queue", "list", "sort", "mark", "copy", "move", "open", "any")
+    PARSE = staticmethod(parse_filter)
     HINTS: ClassVar[Sequence[str]] = (
         "help",
         "list.filter",
@@ -98,14 +59,11 @@ class QueueScreen(View):
         super().__init__(desk)
         palette = desk.palette
         self._summary = LineView(palette, height=2)
-        self._list: WindowList[QueueRow] = WindowList(
+        self.rows = WindowList(
             palette, columns=columns_for, fetch=self._fetch, now=desk.now, empty=self._empty, on_move=self._moved
         )
         self._foot = LineView(palette, height=2)
         self._detail = LineView(palette, height=DETAIL_ROWS)
-        self._filter_text = ""
-        self._filter: dict[str, Any] = {}
-        self._history: list[str] = []
         self._sort = 0
         self._reverse = False
         self._problems = False
@@ -116,10 +74,10 @@ class QueueScreen(View):
         self._actions = QueueActions(desk, self.resync)
         self._exporter = Exporter(desk, "queue", EXPORT_FIELDS)
 
-    def compose(self):  # type: ignore[no-untyped-def]
+    def compose(self) -> ComposeResult:
         """Summary, list, destinations, and on tall terminals the message under the cursor."""
         yield self._summary
-        yield self._list
+        yield self.rows
         yield self._foot
         yield self._detail
 
@@ -138,10 +96,11 @@ class QueueScreen(View):
 
     @property
     def _query(self) -> dict[str, Any]:
-        query: dict[str, Any] = {**self._filter, "sort": SORTS[self._sort], "reverse": self._reverse}
-        if self._problems:
-            query.setdefault("state", "deferred")
-        return query
+        return {"filter": self._where, "sort": SORTS[self._sort], "reverse": self._reverse}
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        return {"state": "deferred", **self.filter} if self._problems else dict(self.filter)
 
     async def _fetch(self, offset: int, limit: int) -> Page[QueueRow] | None:
         answer = await self.desk.call("queue.list", **self._query, offset=offset, limit=limit)
@@ -160,7 +119,13 @@ class QueueScreen(View):
                 Want(
                     "queue.window",
                     self._on_rows,
-                    {"ids": list(self._watched), "sort": "next", "reverse": False, "offset": 0, "limit": 500},
+                    {
+                        "filter": {"ids": list(self._watched)},
+                        "sort": "next",
+                        "reverse": False,
+                        "offset": 0,
+                        "limit": 500,
+                    },
                 )
             )
         return wants
@@ -169,8 +134,8 @@ class QueueScreen(View):
         page = QueuePage.read(state)
         self._live_total = page.total
         self._page = replace(self._page, summary=page.summary, by_destination=page.by_destination)
-        if self._list.total == 0 and page.total:
-            self._list.reload()
+        if self.rows.total == 0 and page.total:
+            self.rows.reload()
         self._draw()
 
     def _on_rows(self, state: dict[str, Any]) -> None:
@@ -178,32 +143,32 @@ class QueueScreen(View):
         page = QueuePage.read(state)
         fresh = {row.key: row for row in page.rows}
         if page.total > len(page.rows):
-            self._list.update_rows(page.rows)
+            self.rows.update_rows(page.rows)
             return
         watched = set(self._watched)
-        rows = [fresh.get(row.key, replace(row, gone=True)) for row in self._list.rows_shown() if row.id in watched]
-        self._list.update_rows(rows)
+        rows = [fresh.get(row.key, replace(row, gone=True)) for row in self.rows.rows_shown() if row.id in watched]
+        self.rows.update_rows(rows)
 
     def shown(self) -> None:
         """First look, or back from somewhere."""
-        self._list.reload()
+        self.rows.reload()
         self._draw()
 
     def resync(self) -> None:
         """Fetch again, cursor kept."""
-        self._list.reload()
+        self.rows.reload()
         if self._roomy:
             self._load_detail()
 
     def _reopen(self, *, keep: bool) -> None:
         """Filter or order changed."""
-        self._list.reload(keep=keep)
+        self.rows.reload(keep=keep)
         self.desk.feeds.show(self.wants())
         self.desk.shell.redraw_frame()
 
     def _moved(self) -> None:
         """Cursor or window moved: watch what is visible, load the detail a moment later."""
-        ids = tuple(dict.fromkeys(row.id for row in self._list.rows_shown() if not row.gone))
+        ids = tuple(dict.fromkeys(row.id for row in self.rows.rows_shown() if not row.gone))
         if ids != self._watched:
             self._watched = ids
             self.set_timer(0.2, self._watch)
@@ -216,7 +181,7 @@ class QueueScreen(View):
             self.desk.feeds.show(self.wants())
 
     def _load_detail(self) -> None:
-        row = self._list.row
+        row = self.rows.row
         if row is not None and row.id != self._shown_message.id:
             self.run_worker(self._fetch_detail(row.id), group="detail", exclusive=True)
 
@@ -228,20 +193,16 @@ class QueueScreen(View):
             self._shown_message = Message()
         self._draw()
 
-    def tick(self, now: datetime) -> None:
-        """Ages."""
-        self._list.tick()
-
     def set_stale(self, stale: bool) -> None:
         """Grey the screen."""
-        for part in (self._summary, self._foot, self._detail, self._list):
+        for part in (self._summary, self._foot, self._detail, self.rows):
             part.set_stale(stale)
 
     # Drawing
 
     def crumb(self) -> tuple[str, str]:
         """Filter and order."""
-        shown = self._filter_text or ("problems" if self._problems else "all")
+        shown = self.filter_text or ("problems" if self._problems else "all")
         order = SORT_NAMES.get(SORTS[self._sort], SORTS[self._sort])
         return shown, f"sort: {order}{' reversed' if self._reverse else ''}"
 
@@ -257,9 +218,9 @@ class QueueScreen(View):
             self._detail.set_lines(lines[:DETAIL_ROWS])
 
     def _sentence(self) -> Line:
-        if self._list.total is None:
+        if self.rows.total is None:
             return ((" Asking the daemon.", "dim"),)
-        if self._filter or self._problems:
+        if self.filter or self._problems:
             return (
                 (f" {count(self._live_total)} of {count(self.desk.health.queue)} waiting match. ", "strong"),
                 ("esc shows all", "dim"),
@@ -269,12 +230,12 @@ class QueueScreen(View):
     def _news(self) -> Line:
         """Marks, and what changed since the list was fetched."""
         spans: list[tuple[str, str]] = []
-        if self._list.all_marked:
-            spans.append((f" All {count(self._list.total)} listed are marked.", "mark"))
-        elif self._list.marks:
-            spans.append((f" {count(len(self._list.marks))} marked.", "mark"))
-        shown, live = self._list.total, self._live_total
-        gone = sum(row.gone for row in self._list.rows_shown())
+        if self.rows.all_marked:
+            spans.append((f" All {count(self.rows.total)} listed are marked.", "mark"))
+        elif self.rows.marks:
+            spans.append((f" {count(len(self.rows.marks))} marked.", "mark"))
+        shown, live = self.rows.total, self._live_total
+        gone = sum(row.gone for row in self.rows.rows_shown())
         if shown is not None and live is not None:
             more = live - shown + gone
             if more > 0:
@@ -301,8 +262,8 @@ class QueueScreen(View):
         return tuple(spans)
 
     def _empty(self) -> Sequence[Line]:
-        if self._filter or self._problems:
-            what = self._filter_text or "problems"
+        if self.filter or self._problems:
+            what = self.filter_text or "problems"
             return [((f"   0 of {count(self.desk.health.queue)} match {what!r} - esc shows all", "dim"),)]
         return [
             (("   Nothing is waiting. ", "strong"), ("Every message was delivered, bounced or dropped.", "dim")),
@@ -313,28 +274,30 @@ class QueueScreen(View):
 
     def refuse(self, action: Action) -> str:
         """Row actions need a row."""
-        if action.scope in {"queue", "copy", "open"} and not self._list.all_marked and not self._list.chosen():
+        if action.scope in {"queue", "copy", "open"} and not self.rows.all_marked and not self.rows.chosen():
             return "there is no row"
-        if action.scope == "queue" and not self._list.all_marked and all(row.gone for row in self._list.chosen()):
+        if action.scope == "queue" and not self.rows.all_marked and all(row.gone for row in self.rows.chosen()):
             return "it has left the queue"
         return ""
 
     def command_ids(self) -> str:
         """Ids of the marked rows, or the filter as options."""
-        if self._list.all_marked:
+        if self.rows.all_marked:
             options = [
                 f"--{name.replace('_seconds', '').replace('_', '-')} {value}"
-                for name, value in self._filter.items()
+                for name, value in self.filter.items()
                 if name != "ids"
             ]
             return " ".join(options) or "--all"
-        return " ".join(dict.fromkeys(row.id for row in self._list.chosen()))
+        return " ".join(dict.fromkeys(row.id for row in self.rows.chosen()))
 
     def _target(self) -> Target:
-        rows = [row for row in self._list.chosen() if not row.gone]
-        if self._list.all_marked:
-            query = {name: value for name, value in self._query.items() if name not in {"sort", "reverse"}}
-            return Target(query, f"all that match {self._filter_text!r}" if self._filter_text else "the whole list")
+        rows = [row for row in self.rows.chosen() if not row.gone]
+        if self.rows.all_marked:
+            return Target(
+                {"filter": self._where},
+                f"all that match {self.filter_text!r}" if self.filter_text else "the whole list",
+            )
         return exact([(row.id, row.recipient) for row in rows], plural(len(rows), "row"))
 
     # Actions
@@ -348,8 +311,8 @@ class QueueScreen(View):
 
     def do_queue_hold(self) -> None:
         """Hold, or release when all chosen rows are held."""
-        chosen = self._list.chosen()
-        held = bool(chosen) and not self._list.all_marked and all(row.state == "held" for row in chosen)
+        chosen = self.rows.chosen()
+        held = bool(chosen) and not self.rows.all_marked and all(row.state == "held" for row in chosen)
         self._change("release" if held else "hold")
 
     def do_queue_bounce(self) -> None:
@@ -362,26 +325,17 @@ class QueueScreen(View):
 
     def do_open(self) -> None:
         """The message under the cursor."""
-        if self._list.row is not None:
-            self.desk.shell.open_page(MessagePage(self.desk, self._list.row.id))
+        if self.rows.row is not None:
+            self.desk.shell.open_page(MessagePage(self.desk, self.rows.row.id))
 
     def do_list_menu(self) -> None:
         """What can be done with the row."""
         self.desk.shell.open_page(
-            MenuPage(self.desk, "Actions", [a for a in self.desk.keys.within(("queue", "open", "copy"))], self)
+            MenuPage(self.desk, "Actions", self.desk.keys.within(("queue", "open", "copy")), self)
         )
 
-    def do_list_filter(self) -> None:
-        """Type a filter."""
-        self.desk.prompt.read(Entry("filter", submit=self._set_filter, text=self._filter_text, history=self._history))
-
-    def _set_filter(self, text: str) -> None:
-        try:
-            self._filter = parse_filter(text)
-        except ValueError as error:
-            self.desk.prompt.say(str(error), "bad")
-            return
-        self._filter_text = " ".join(text.split())
+    def filter_changed(self) -> None:
+        """Fetch with the new filter."""
         self._reopen(keep=False)
 
     def do_list_problems(self) -> None:
@@ -405,32 +359,32 @@ class QueueScreen(View):
 
     def do_list_mark(self) -> None:
         """Mark the row."""
-        self._list.toggle_mark()
+        self.rows.toggle_mark()
         self._draw()
 
     def do_list_mark_range(self) -> None:
         """Mark up to here."""
-        if not self._list.mark_range():
+        if not self.rows.mark_range():
             self.desk.prompt.say("Rows that are not loaded were not marked; * marks all listed.", "warn")
         self._draw()
 
     def do_list_mark_all(self) -> None:
         """Mark everything listed."""
-        if self._list.total:
-            self._list.mark_all()
+        if self.rows.total:
+            self.rows.mark_all()
             self.desk.prompt.say(
-                f"All {count(self._list.total)} listed are marked. Actions use the filter and are refused if it changes. esc unmarks."
+                f"All {count(self.rows.total)} listed are marked; what joins them later is not touched. esc unmarks."
             )
             self._draw()
 
     def escape(self) -> bool:
         """Marks first, then the filter."""
-        if self._list.marks or self._list.all_marked:
-            self._list.clear_marks()
+        if self.rows.marks or self.rows.all_marked:
+            self.rows.clear_marks()
             self._draw()
             return True
-        if self._filter or self._problems:
-            self._filter, self._filter_text, self._problems = {}, "", False
+        if self.filter or self._problems:
+            self.filter, self.filter_text, self._problems = {}, "", False
             self._reopen(keep=False)
             return True
         return False
@@ -443,47 +397,19 @@ class QueueScreen(View):
             "rows",
         )
 
-    def do_copy_record(self) -> None:
-        """The row under the cursor as text."""
-        row = self._list.row
-        if row is not None:
-            text = f"{row.id} {row.state} from <{row.sender}> to <{row.recipient}> tries {row.attempts} last: {answer_text(row)} {row.host}".strip()
-            self.desk.prompt.say(copy_message(text))
-            self.desk.shell.write_terminal(osc52(text))
+    def record_text(self) -> str:
+        """The row under the cursor as one line."""
+        row = self.rows.row
+        if row is None:
+            return ""
+        last = f"{answer_text(row)} {row.host}".strip()
+        return f"{row.id} {row.state} from <{row.sender}> to <{row.recipient}> tries {row.attempts} last: {last}"
 
-    def do_copy_block(self) -> None:
-        """The rows on the screen as text."""
+    def block_text(self) -> str:
+        """The rows on the screen, tabs between the cells."""
         now = self.desk.now()
-        lines = [
-            f"{row.id}\t{row.state}\t{clock(row.arrived_at, now)}\t{row.sender}\t{row.recipient}\t{answer_text(row)}"
-            for row in self._list.rows_shown()
-        ]
-        text = "\n".join(lines)
-        self.desk.prompt.say(copy_message(text))
-        self.desk.shell.write_terminal(osc52(text))
-
-    # Moving
-
-    def do_move_down(self) -> None:
-        """Next row."""
-        self._list.move(1)
-
-    def do_move_up(self) -> None:
-        """Row before."""
-        self._list.move(-1)
-
-    def do_move_first(self) -> None:
-        """First row."""
-        self._list.go(0)
-
-    def do_move_last(self) -> None:
-        """Last row."""
-        self._list.go((self._list.total or 1) - 1)
-
-    def do_move_page_down(self) -> None:
-        """A screen down."""
-        self._list.page(1)
-
-    def do_move_page_up(self) -> None:
-        """A screen up."""
-        self._list.page(-1)
+        cells = (
+            (row.id, row.state, clock(row.arrived_at, now), row.sender, row.recipient, answer_text(row))
+            for row in self.rows.rows_shown()
+        )
+        return "\n".join("\t".join(row) for row in cells)

@@ -1,7 +1,7 @@
 """Changing the queue: plan, question with the counted effect, apply with the plan's hash.
 
-Holding, releasing and one retry are reversible and ask nothing; a retry of many, a bounce and a drop ask in the prompt row; a drop of
-more than twenty messages wants the count typed. Nothing is applied to rows that were not in the plan: the daemon refuses.
+Holding, releasing and one retry are reversible and ask nothing; a retry of many, a bounce and a drop ask in the prompt row; a drop
+of more than twenty messages wants the count typed. Nothing is applied to rows that were not in the plan: the daemon refuses.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class QueueActions:
         what = (
             plan.effect or f"{VERBS[action]} {plural(plan.count, 'recipient')} of {plural(plan.messages, 'message')}."
         )
-        return f"{what.rstrip('.')}? y runs, else cancels"
+        return f"{what.rstrip('.')}?"
 
     def _go(self, action: str, target: Target, plan: Plan) -> None:
         self._desk.prompt.run_worker(self._apply(action, target, plan), group="apply")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.widget import Widget
 
 from tui.desk import Desk
@@ -79,7 +80,7 @@ class PageView(View):
         self._lines.styles.height = "1fr"
         self._top = 0
 
-    def compose(self):  # type: ignore[no-untyped-def]
+    def compose(self) -> ComposeResult:
         """One widget of lines."""
         yield self._lines
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tui.format import clean
+from rich.cells import cell_len
+
+from tui.format import clean, fit
 from tui.theme import Line, Palette
 from tui.widgets.lines import LineView
 
@@ -20,6 +22,8 @@ class Question:
 
     text: str
     keys: dict[str, Callable[[], None]]
+    suffix: str = "y runs, else cancels"
+    """What the keys do; never cut, whatever the length of the text."""
     role: str = "warn"
     cancelled: str = "Cancelled, nothing was changed."
 
@@ -159,7 +163,12 @@ class PromptRow(LineView):
 
     def _paint(self) -> None:
         if self._question is not None:
-            self.set_lines([((" " + clean(self._question.text), self._question.role),)])
+            question = self._question
+            room = max(10, self.size.width - len(question.suffix) - 4)
+            text = clean(question.text)
+            if cell_len(text) > room:
+                text = fit(text, room - 3).rstrip() + "..."
+            self.set_lines([((f" {text}  ", question.role), (question.suffix, "key"))])
         elif self._entry is not None:
             entry = self._entry
             room = max(8, self.size.width - len(entry.label) - 3)

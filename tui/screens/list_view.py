@@ -1,0 +1,101 @@
+"""A screen around one windowed list: moving, copying, exporting and filtering are the same everywhere."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from tui.desk import Desk
+from tui.screens.view import View
+from tui.terminal import copy_message, osc52
+from tui.widgets.prompt_row import Entry
+from tui.widgets.window_list import Keyed, WindowList
+
+RowT = TypeVar("RowT", bound=Keyed)
+
+
+class FilterParser(Protocol):
+    """Turns typed words into the daemon's filter; raises ValueError with a sentence."""
+
+    def __call__(self, text: str) -> dict[str, Any]:
+        """The filter."""
+
+
+class ListView(View, Generic[RowT]):
+    """Subclasses make `rows`, draw around it, and say what a record looks like as text."""
+
+    PARSE: ClassVar[FilterParser]
+
+    rows: WindowList[RowT]
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self.filter_text = ""
+        self.filter: dict[str, Any] = {}
+        self._filters: list[str] = []
+
+    def filter_changed(self) -> None:
+        """Fetch with the new filter."""
+
+    def record_text(self) -> str:
+        """The row under the cursor, for the clipboard."""
+        return ""
+
+    def block_text(self) -> str:
+        """The rows on the screen, for the clipboard."""
+        return ""
+
+    def tick(self, now: datetime) -> None:
+        """Ages."""
+        self.rows.tick()
+
+    def set_filter(self, text: str) -> None:
+        """Apply a typed filter, or say what is wrong with it."""
+        try:
+            self.filter = type(self).PARSE(text)
+        except ValueError as error:
+            self.desk.prompt.say(str(error), "bad")
+            return
+        self.filter_text = " ".join(text.split())
+        self.filter_changed()
+        self.desk.shell.redraw_frame()
+
+    def do_list_filter(self) -> None:
+        """Type a filter."""
+        self.desk.prompt.read(Entry("filter", submit=self.set_filter, text=self.filter_text, history=self._filters))
+
+    def do_copy_record(self) -> None:
+        """The row under the cursor as text."""
+        self._copy(self.record_text())
+
+    def do_copy_block(self) -> None:
+        """The rows on the screen as text."""
+        self._copy(self.block_text())
+
+    def _copy(self, text: str) -> None:
+        self.desk.prompt.say(copy_message(text))
+        self.desk.shell.write_terminal(osc52(text))
+
+    def do_move_down(self) -> None:
+        """Next row."""
+        self.rows.move(1)
+
+    def do_move_up(self) -> None:
+        """Row before."""
+        self.rows.move(-1)
+
+    def do_move_first(self) -> None:
+        """First row."""
+        self.rows.go(0)
+
+    def do_move_last(self) -> None:
+        """Last row."""
+        self.rows.go((self.rows.total or 1) - 1)
+
+    def do_move_page_down(self) -> None:
+        """A screen down."""
+        self.rows.page(1)
+
+    def do_move_page_up(self) -> None:
+        """A screen up."""
+        self.rows.page(-1)
