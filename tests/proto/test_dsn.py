@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import email
+import email.policy
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailbox_app.proto.dsn import DsnRecipient, DsnReport, compose_dsn
+from mailbox_app.proto.message import scan
+from mailbox_app.proto.mime import PartTable
+
+NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+FAILED = DsnRecipient(
+    "bob@example.net", "rfc822;bob@example.net", "failed", "5.1.1", "mx.example.net", "550 5.1.1 No such user"
+)
+REPORT = DsnReport(
+    reporting_mta="mail.example.org",
+    sender="alice@example.org",
+    arrived_at=NOW,
+    envid="QQ314159",
+    queue_id="abc123",
+    recipients=[FAILED],
+    original_header=b"From: alice@example.org\r\nSubject: Hi\r\n\r\n",
+    original_message=None,
+    message_id="<1@mail.example.org>",
+    now=NOW,
+    from_address="mailer-daemon@mail.example.org",
+)
+
+
+def parse(report: DsnReport):
+    data = compose_dsn(report)
+    assert data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r")
+    assert max(map(len, data.split(b"\r\n"))) <= 998
+    parsed = email.message_from_bytes(data, policy=email.policy.compat32)
+    assert parsed.get_content_type() == "multipart/report"
+    assert parsed.get_param("report-type") == "delivery-status"
+    assert not parsed.defects
+    assert len(parsed.get_payload()) == 3
+    return parsed
+
+
+def test_the_report_has_a_text_a_status_and_the_header():
+    parsed = parse(REPORT)
+    assert parsed["To"] == "<alice@example.org>"
+    assert parsed["From"] == "Mail Delivery System <mailer-daemon@mail.example.org>"
+    assert parsed["Auto-Submitted"] == "auto-replied"
+    assert parsed["Subject"] == "Your message could not be delivered"
+    text, status, original = parsed.get_payload()
+    assert text.get_content_type() == "text/plain"
+    assert status.get_content_type() == "message/delivery-status"
+    assert original.get_content_type() == "text/rfc822-headers"
+    assert "<bob@example.net>" in text.get_payload()
+    assert "mx.example.net said: 550 5.1.1 No such user" in text.get_payload()
+    assert original.get_payload().replace("\r\n", "\n") == "From: alice@example.org\nSubject: Hi\n"
+
+
+def test_the_status_fields():
+    _, status, _ = parse(REPORT).get_payload()
+    message, recipient = status.get_payload()
+    assert dict(message.items()) == {
+        "Original-Envelope-Id": "QQ314159",
+        "Reporting-MTA": "dns; mail.example.org",
+        "Arrival-Date": "Mon, 05 Jan 2026 10:00:00 +0000",
+    }
+    assert dict(recipient.items()) == {
+        "Original-Recipient": "rfc822; bob@example.net",
+        "Final-Recipient": "rfc822; bob@example.net",
+        "Action": "failed",
+        "Status": "5.1.1",
+        "Remote-MTA": "dns; mx.example.net",
+        "Diagnostic-Code": "smtp; 550 5.1.1 No such user",
+        "Last-Attempt-Date": "Mon, 05 Jan 2026 10:00:00 +0000",
+    }
+
+
+def test_trouble_of_our_own_is_no_smtp_diagnostic():
+    local = replace(FAILED, remote_mta=None, diagnostic="no route to example.net", orcpt=None)
+    _, status, _ = parse(replace(REPORT, recipients=[local])).get_payload()
+    recipient = status.get_payload()[1]
+    assert recipient["Diagnostic-Code"] == "x-local; no route to example.net"
+    assert recipient["Remote-MTA"] is None
+
+
+@pytest.mark.parametrize(
+    ("action", "subject"),
+    [
+        ("failed", "could not be delivered"),
+        ("delayed", "is delayed"),
+        ("delivered", "was delivered"),
+        ("relayed", "was passed on"),
+        ("expanded", "was sent to a list"),
+    ],
+)
+def test_every_action_has_its_words(action, subject):
+    parsed = parse(replace(REPORT, recipients=[replace(FAILED, action=action)]))
+    assert subject in parsed["Subject"]
+    assert parsed.get_payload()[1].get_payload()[1]["Action"] == action
+
+
+def test_a_delay_tells_how_long_it_will_be_tried():
+    delayed = replace(FAILED, action="delayed", status="4.4.1", will_retry_until=NOW)
+    parsed = parse(replace(REPORT, recipients=[delayed]))
+    assert parsed.get_payload()[1].get_payload()[1]["Will-Retry-Until"] == "Mon, 05 Jan 2026 10:00:00 +0000"
+    assert "It will be tried until" in parsed.get_payload()[0].get_payload()
+
+
+def test_the_whole_message_is_returned_when_asked_for():
+    original = b"From: a@b\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n\xe4\r\n--x--\r\n"
+    parsed = parse(replace(REPORT, original_header=original[:55], original_message=original))
+    assert parsed.get_payload()[2].get_content_type() == "message/rfc822"
+    data = compose_dsn(replace(REPORT, original_header=original[:55], original_message=original))
+    table = PartTable.decode(scan(data).parts)
+    part = table.find((3,))
+    assert data[part.body_start : part.body_end] == original
+    assert parsed["Content-Transfer-Encoding"] == "8bit"
+
+
+def test_other_letters_use_the_international_types():
+    recipient = replace(FAILED, address="jürgen@bücher.example", orcpt="utf-8;jürgen@bücher.example")
+    parsed = parse(replace(REPORT, recipients=[recipient], original_header="Subject: Grüße\r\n\r\n".encode()))
+    _, status, original = parsed.get_payload()
+    assert status.get_content_type() == "message/global-delivery-status"
+    assert original.get_content_type() == "message/global-headers"
+    assert "Final-Recipient: utf-8; jürgen@bücher.example".encode() in compose_dsn(
+        replace(REPORT, recipients=[recipient])
+    )
+
+
+def test_many_recipients_are_each_named():
+    recipients = [replace(FAILED, address=f"u{n}@example.net") for n in range(200)]
+    text, status, _ = parse(replace(REPORT, recipients=recipients)).get_payload()
+    assert len(status.get_payload()) == 201
+    assert all(f"<u{n}@example.net>" in text.get_payload() for n in range(200))
+
+
+hostile = st.lists(
+    st.sampled_from(["\r", "\n", "\0", "a", " ", "ä", "\u2028", "\ud800", "--", ":", "x" * 1_100, "."]), max_size=8
+).map("".join)
+
+
+@given(texts=st.lists(hostile, min_size=6, max_size=6), header=st.binary(max_size=200))
+def test_text_of_strangers_adds_no_line_and_no_part(texts, header):
+    address, orcpt, status, remote, diagnostic, envid = texts
+    recipient = DsnRecipient(address, orcpt, "failed", status, remote, diagnostic)
+    report = replace(REPORT, recipients=[recipient], envid=envid, original_header=header)
+    data = compose_dsn(report)
+    assert data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r")
+    assert max(map(len, data.split(b"\r\n"))) <= 998
+    table = PartTable.decode(scan(data).parts)
+    assert table.find(()).children == 3
+    part = table.find((2,))
+    fields = data[part.body_start : part.body_end]
+    assert fields.count(b"\r\nFinal-Recipient:") == 1
+    assert fields.count(b"\r\n\r\n") == 1
+
+
+def test_a_very_long_header_is_cut():
+    header = b"X-Long: " + b"y" * 200_000 + b"\r\n" + b"A: b\r\n" * 50_000
+    assert len(compose_dsn(replace(REPORT, original_header=header))) < 100_000
