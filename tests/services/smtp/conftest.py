@@ -1,0 +1,13 @@
+"""These conversations run on the loop the daemon uses."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import uvloop
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    return uvloop.EventLoopPolicy()
