@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 import dkim
 
+from mailbox_app.clock import SystemClock
 from mailbox_app.demo.dns_server import DnsServer
-from mailbox_app.demo.remote_server import Behaviour, RemoteServer
+from mailbox_app.demo.remote_server import RemoteServer, Script
 from mailbox_app.mailauth.dkim_keys import generate_key
 from mailbox_app.mailauth.dkim_sign import DkimSigner, SigningKey
 from mailbox_app.proto.dates import format_date
@@ -27,8 +28,8 @@ T = TypeVar("T")
 FRIEND_ADDRESS = "127.0.0.3"
 GREY_ADDRESS = "127.0.0.4"
 SLOW_ADDRESS = "127.0.0.5"
-GREY_SECONDS = 2.0
-SLOW_SECONDS = 1.5
+SLOW_SECONDS = 0.3
+"""Before each of its answers."""
 
 
 class Internet:
@@ -65,7 +66,8 @@ class Internet:
 
     def received(self, address: str) -> list[bytes]:
         """The messages that a remote server has taken for an address."""
-        return [message for server in self._servers for message in server.messages_for(address)]
+        messages = [message for server in self._servers for message in server.messages]
+        return [message.content for message in messages if address in message.recipients]
 
     def signed_greeting(self, recipient: str) -> bytes:
         """A message from bob@friend.example with his server's DKIM signature."""
@@ -99,17 +101,19 @@ class Internet:
 
     async def _start(self) -> None:
         await self._dns.start()
-        friend = RemoteServer(Behaviour(hostname="mx.friend.example", known={"bob@friend.example"}))
-        grey = RemoteServer(Behaviour(hostname="mx.grey.example", greylist_seconds=GREY_SECONDS))
-        slow = RemoteServer(Behaviour(hostname="mx.slow.example", delay_seconds=SLOW_SECONDS))
+        clock = SystemClock()
+        unknown = {"nobody@friend.example": b"550 5.1.1 <nobody@friend.example>: no such user"}
+        friend = RemoteServer(Script("mx.friend.example", b"220 mx.friend.example ready", rcpt=unknown), clock)
+        grey = RemoteServer(Script("mx.grey.example", b"220 mx.grey.example ready", greylist=True), clock)
+        slow = RemoteServer(Script("mx.slow.example", b"220 mx.slow.example, slowly", slow_seconds=SLOW_SECONDS), clock)
         self._servers = [friend, grey, slow]
-        self.port = await friend.start(FRIEND_ADDRESS, 0)
-        await grey.start(GREY_ADDRESS, self.port)
-        await slow.start(SLOW_ADDRESS, self.port)
+        for server, address in zip(self._servers, (FRIEND_ADDRESS, GREY_ADDRESS, SLOW_ADDRESS), strict=True):
+            await server.start(self.port, (address,))
+            self.port = server.port
 
     async def _stop(self) -> None:
         for server in self._servers:
-            await server.stop()
+            await server.close()
         self._dns.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
