@@ -1,6 +1,8 @@
 """The frozen program's first line of Python."""
 
+import sys
+
 from mailbox_app.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -94,6 +94,13 @@ enabled = false
             raise DemoError(f"the daemon ended with {code}:\n{self.log_tail()}")
         return time.monotonic() - started
 
+    def abandon(self) -> None:
+        """End what still runs, without a word: the story has failed already, or is over."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
     def command(self, *words: str, stdin: str | None = None) -> str:
         """Run one command of the product; what it printed."""
         done = subprocess.run(
@@ -131,7 +138,7 @@ enabled = false
 
     def _command(self, *words: str) -> list[str]:
         frozen = getattr(sys, "frozen", False)
-        program = [sys.executable] if frozen else [sys.executable, "-m", "mailbox_app.cli.main"]
+        program = [sys.executable] if frozen else [sys.executable, "-m", "mailbox_app"]
         return [*program, "--config", str(self.config), *words]
 
 

@@ -36,7 +36,7 @@ def run(*, once: bool) -> int:
             print(f"FAILED  {error}", flush=True)
             return 1
         finally:
-            appliance.stop()
+            appliance.abandon()
 
 
 def _tell(story: Story) -> int:

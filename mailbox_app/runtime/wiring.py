@@ -166,7 +166,12 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
             submission=Submission(
                 parts.directory, parts.inbound, DkimSigner(), parts.offload, parts.clock, hostname=hostname
             ),
-            sender_checks=SenderChecks(parts.resolver, parts.offload, hostname, check_private_clients=False),
+            sender_checks=SenderChecks(
+                parts.resolver,
+                parts.offload,
+                hostname,
+                check_private_clients=config.delivery.allow_private_addresses,
+            ),
             tls=parts.tls,
             offload=parts.offload,
             clock=parts.clock,
@@ -195,7 +200,12 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
     config, hostname = parts.config, parts.config.server.hostname
     bounces = Bounces(parts.queue, parts.spool, parts.directory.is_local_domain, hostname, parts.clock)
     outbound = SmtpTransport(
-        parts.resolver, hostname=hostname, config=config.delivery, offload=parts.offload, clock=parts.clock
+        parts.resolver,
+        hostname=hostname,
+        config=config.delivery,
+        offload=parts.offload,
+        clock=parts.clock,
+        port=config.delivery.port,
     )
     local = LocalTransport(parts.inbound, parts.recipients, parts.metrics)
     runner = QueueRunner(
