@@ -22,8 +22,8 @@ SORTS = {
     "next": "r.next_at",
     "age": "r.queue_id",  # ids sort in order of arrival
     "size": "m.size_bytes",
-    "sender": "m.sender",
-    "recipient": "r.address",
+    "sender": "lower(m.sender)",
+    "recipient": "lower(r.address)",
     "attempts": "r.attempts",
 }
 RECIPIENT = (
@@ -66,10 +66,8 @@ def filter_condition(where: QueueFilter, now: datetime) -> tuple[str, list[objec
         add("r.state = ?", where.state.value)
     if where.text:
         pattern = f"%{_escaped(where.text)}%"
-        add(
-            "(m.sender LIKE ? ESCAPE '\\' OR r.address LIKE ? ESCAPE '\\' OR r.last_text LIKE ? ESCAPE '\\')",
-            *[pattern] * 3,
-        )
+        # one comparison instead of three: it is made for every row of the queue
+        add("m.sender || ' ' || r.address || ' ' || r.last_text LIKE ? ESCAPE '\\'", pattern)
     return " AND ".join(parts) or "1 = 1", values
 
 

@@ -20,7 +20,7 @@ CREATE TABLE message (
     expires_at REAL NOT NULL,
     spool_name TEXT NOT NULL UNIQUE
 );
-CREATE INDEX message_sender ON message (sender);
+CREATE INDEX message_sender ON message (lower(sender));
 CREATE INDEX message_size ON message (size_bytes);
 CREATE INDEX message_arrived ON message (arrived_at);
 
@@ -44,7 +44,7 @@ CREATE TABLE recipient (
 );
 CREATE INDEX recipient_due ON recipient (state, next_at, destination);
 CREATE INDEX recipient_next ON recipient (next_at);
-CREATE INDEX recipient_address ON recipient (address);
+CREATE INDEX recipient_address ON recipient (lower(address));
 CREATE INDEX recipient_destination ON recipient (destination);
 CREATE INDEX recipient_attempts ON recipient (attempts);
 

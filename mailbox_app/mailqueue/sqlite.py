@@ -153,8 +153,9 @@ class SqliteQueue:
                     break
                 share[first[2]] = share.get(first[2], 0) + 1
                 rows = connection.execute(
-                    f"SELECT {RECIPIENT} FROM recipient r WHERE queue_id = ? AND transport = ? AND destination = ?"
-                    f" AND state = 'deferred' AND next_at <= ? LIMIT {_RECIPIENTS_PER_LEASE}",
+                    # the expressions keep the planner from walking all due rows instead of those of one message
+                    f"SELECT {RECIPIENT} FROM recipient r WHERE queue_id = ? AND transport = ? AND destination || '' = ?"
+                    f" AND state || '' = 'deferred' AND next_at + 0 <= ? LIMIT {_RECIPIENTS_PER_LEASE}",
                     (*first, now.timestamp()),
                 ).fetchall()
                 leases.append(self._lease(connection, rows, until))
@@ -306,7 +307,7 @@ class SqliteQueue:
 
     def retry(self, where: QueueFilter, now: datetime) -> int:
         """Make matching deferred recipients due now."""
-        return self._change("next_at = ?", (now.timestamp(),), "r.state = 'deferred'", where)
+        return self._change("next_at = ?", (now.timestamp(),), "r.state || '' = 'deferred'", where)
 
     def hold(self, where: QueueFilter) -> int:
         """Matching recipients wait for an operator; one that is being delivered does so if this attempt defers it."""
@@ -345,14 +346,15 @@ class SqliteQueue:
     def _change(self, change: str, new: tuple[object, ...], state: str, where: QueueFilter) -> int:
         condition, values = filter_condition(where, self._clock.now())
         with self._transaction() as connection:
-            changed = connection.execute(
-                f"UPDATE recipient SET {change} WHERE (queue_id, address) IN"
-                f" (SELECT r.queue_id, r.address FROM {JOINED} WHERE {state} AND {condition})",
-                (*new, *values),
-            ).rowcount
-        if changed:
+            found = connection.execute(
+                f"SELECT r.queue_id, r.address FROM {JOINED} WHERE {state} AND {condition}", values
+            ).fetchall()
+            connection.executemany(
+                f"UPDATE recipient SET {change} WHERE queue_id = ? AND address = ?", [(*new, *key) for key in found]
+            )
+        if found:
             self._bus.publish(QUEUE_TOPIC)
-        return changed
+        return len(found)
 
     def _lease(self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]], until: datetime) -> Lease:
         token = new_token()

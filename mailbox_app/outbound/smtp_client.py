@@ -36,7 +36,7 @@ class HostTrouble(MailboxError):
 
 
 class SmtpConnection:
-    """An open connection. Make it with `connect`, then `greet`, then perhaps `start_tls`; `close` it in the end."""
+    """An open connection. Make it with `connect`, then `greet`, then perhaps `start_tls`; `leave` or `close` it."""
 
     def __init__(self, host: str, wire: _Wire) -> None:
         self.host = host
@@ -44,6 +44,8 @@ class SmtpConnection:
         """Protocol version and cipher; "" in clear."""
         self.extensions: dict[str, str] = {}
         """EHLO keywords in upper case and their parameters; empty after HELO."""
+        self.messages = 0
+        """Transactions over this connection so far."""
         self._wire = wire
 
     @classmethod
@@ -124,12 +126,9 @@ class SmtpConnection:
         """The answer to the whole message."""
         return await self._wire.reply(DATA_END_SECONDS)
 
-    async def quit(self) -> None:
-        """Say goodbye and close; the host's answer does not matter any more."""
-        with contextlib.suppress(HostTrouble):
-            self._wire.write(b"QUIT\r\n")
-            await self._wire.reply(_QUIT_SECONDS)
-        self.close()
+    def leave(self) -> None:
+        """Say goodbye; nobody waits for the answer, and after a few seconds the connection is dropped."""
+        self._wire.leave()
 
     def close(self) -> None:
         """Drop the connection."""
@@ -160,6 +159,7 @@ class _Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._trouble: HostTrouble | None = None
         self._arrived: asyncio.Future[None] | None = None
+        self._leaving: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -183,6 +183,8 @@ class _Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(HostTrouble(451, "4.4.2", "the server closed the connection"))
+        if self._leaving is not None:
+            self._leaving.cancel()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -243,6 +245,10 @@ class _Wire(asyncio.Protocol):
         shaken: ssl.SSLObject = transport.get_extra_info("ssl_object")
         cipher = shaken.cipher()
         return f"{shaken.version()} {cipher[0] if cipher else ''}".strip()
+
+    def leave(self) -> None:
+        self.write(b"QUIT\r\n")
+        self._leaving = asyncio.get_running_loop().call_later(_QUIT_SECONDS, self.abort)
 
     def abort(self) -> None:
         if self._transport is not None:

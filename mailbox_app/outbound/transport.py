@@ -19,6 +19,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.outbound.next_hop import MailHost, NextHops, Unroutable
+from mailbox_app.outbound.pool import Pool
 from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
 from mailbox_app.outbound.transaction import Transaction, Verdict
 
@@ -39,6 +40,7 @@ class SmtpTransport:
         self._hostname = hostname
         self._require_tls = config.require_tls
         self._tls = _client_context(config)
+        self._pool = Pool()
         self._offload = offload
         self._clock = clock
         self._log = structlog.get_logger("outbound")
@@ -57,6 +59,10 @@ class SmtpTransport:
             self._log.error("spool file unreadable", queue_id=lease.message.queue_id, error=str(error))
             walk.last = Verdict(Fate.DEFERRED, 451, "4.3.0", "the message's file cannot be read now")
         return walk.outcomes(self._clock.monotonic_seconds())
+
+    def close(self) -> None:
+        """Leave the hosts that still have a connection."""
+        self._pool.close()
 
     async def _walk(self, walk: _Walk) -> None:
         """Host after host, address after address, until every recipient has its verdict."""
@@ -77,24 +83,40 @@ class SmtpTransport:
                     return
 
     async def _try(self, walk: _Walk, host: MailHost, address: str) -> None:
+        """What one address makes of the recipients that have no verdict yet."""
+        place = (host.name, address, host.port)
+        connection = await self._pool.take(place) or await self._open(walk, host, address)
+        walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
+        transaction = Transaction(connection, walk.lease, self._offload)
+        try:
+            await transaction.run(walk.waiting())
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            walk.take(transaction.verdicts)
+        if transaction.in_step:
+            self._pool.keep(place, connection)
+        else:
+            connection.close()
+
+    async def _open(self, walk: _Walk, host: MailHost, address: str) -> SmtpConnection:
+        """A fresh connection, greeted and as encrypted as it must be."""
         connection = await SmtpConnection.connect(host.name, address, host.port)
         walk.host = f"{host.name} [{address}]"
         try:
-            await connection.greet(self._hostname)
-            if "STARTTLS" in connection.extensions:
-                await connection.start_tls(self._tls, self._hostname)
-                walk.tls = connection.tls
-            elif self._require_tls:
-                raise HostTrouble(451, "4.7.10", f"{host.name} offers no encryption, which is required here")
-            transaction = Transaction(connection, walk.lease, self._offload)
-            try:
-                await transaction.run(walk.waiting())
-            finally:
-                walk.take(transaction.verdicts)
-            if transaction.in_step:
-                await connection.quit()
-        finally:
+            await self._greet(connection)
+        except BaseException:
             connection.close()
+            raise
+        return connection
+
+    async def _greet(self, connection: SmtpConnection) -> None:
+        await connection.greet(self._hostname)
+        if "STARTTLS" in connection.extensions:
+            await connection.start_tls(self._tls, self._hostname)
+        elif self._require_tls:
+            raise HostTrouble(451, "4.7.10", f"{connection.host} offers no encryption, which is required here")
 
 
 class _Walk:

@@ -121,8 +121,8 @@ async def test_recipients_of_one_domain_share_a_transaction_and_domains_do_not(s
     assert sorted(message.recipients) == ["bob@there.example", "carol@there.example"]
     assert message.content == MESSAGE
     assert site.far.messages[0].recipients == ["dan@far.example"]
-    assert list(site.spool.directory.iterdir()) == []
     await site.until(lambda: len(site.events) == 3)
+    assert list(site.spool.directory.iterdir()) == []
     assert {event.verb for event in site.events} == {"delivered"}
     assert {event.remote for event in site.events} == {"mx.there.example [127.0.0.1]", "mx.far.example [127.0.0.2]"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.mailqueue.model import Envelope, Fate, Outcome
-from mailbox_app.outbound import smtp_client, transport
+from mailbox_app.outbound import pool, smtp_client, transport
 from tests.outbound.conftest import MakeLease, MakeTransport
 from tests.support.dns import FakeResolver
 from tests.support.queue import MESSAGE
@@ -32,7 +32,50 @@ async def test_a_message_arrives_byte_for_byte(
     assert (message.sender, message.recipients, message.content) == (
         "alice@here.example", ["bob@there.example"], MESSAGE,
     )  # fmt: skip
-    assert remote.commands[-1] == "QUIT"
+
+
+async def test_a_connection_is_used_again_for_the_next_message(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, server_tls: ssl.SSLContext
+) -> None:
+    remote.script.tls = server_tls
+    remote.script.rcpt = {"no@there.example": b"550 5.1.1 who?"}
+    made = make_transport()
+    for addresses in (["a@there.example"], ["no@there.example"], ["b@there.example"]):
+        [outcome] = await made.deliver(make_lease(*addresses))
+        assert outcome.tls
+    assert (remote.connections, len(remote.messages)) == (1, 2)
+    made.close()
+
+
+async def test_a_kept_connection_that_is_gone_is_replaced(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+) -> None:
+    made = make_transport()
+    await made.deliver(make_lease())
+    remote.script.close_at = "RSET"
+    [outcome] = await made.deliver(make_lease())
+    assert outcome.fate is Fate.DELIVERED
+    assert remote.connections == 2
+    made.close()
+
+
+async def test_a_kept_connection_is_left_politely(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+) -> None:
+    made = make_transport()
+    await made.deliver(make_lease())
+    made.close()
+    while remote.commands[-1] != "QUIT":  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+
+
+async def test_kept_connections_are_given_up_soon(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_IDLE_SECONDS", 0.0)
+    await make_transport().deliver(make_lease())
+    while remote.commands[-1] != "QUIT":  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
