@@ -47,3 +47,5 @@ class Delivered:
     """Addresses of the accounts that have it."""
     queued: Sequence[tuple[QueueId, Sequence[str]]]
     """Queue ids with their addresses."""
+    message_id: str = ""
+    """The Message-ID, when delivery added one."""

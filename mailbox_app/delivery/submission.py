@@ -68,9 +68,8 @@ class Submission:
         prefix = signatures + mail.prefix + added + cut
         size_bytes = mail.size_bytes - len(block) - len(mail.prefix) + len(prefix)
         envelope = replace(mail.envelope, submitter=account.address, message_id=message_id_of(header, added))
-        return await self._inbound.deliver(
-            replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
-        )
+        mail = replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
+        return replace(await self._inbound.deliver(mail), message_id=envelope.message_id)
 
     def _check_author(self, account: Account, header: Header) -> bytes:
         """The first author's domain, after a look at every address in From and Sender."""

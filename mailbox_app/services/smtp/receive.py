@@ -198,7 +198,7 @@ class Receiver:
                     queue_id=queue_id,
                     sender=message.sender,
                     recipients=tuple(addresses),
-                    message_id=message.message_id,
+                    message_id=delivered.message_id or message.message_id,
                     size_bytes=message.size_bytes,
                 )
             )
@@ -210,7 +210,7 @@ class Receiver:
                 queue_id=delivered.queued[0][0] if delivered.queued else trace_id,
                 sender=message.sender,
                 recipients=tuple(recipient.address for recipient in session.transaction.recipients),
-                message_id=message.message_id,
+                message_id=delivered.message_id or message.message_id,
                 size_bytes=message.size_bytes,
                 remote=session.remote_ip,
                 tls=" ".join(session.tls) if session.tls else "",

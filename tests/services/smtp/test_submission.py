@@ -178,6 +178,7 @@ async def test_missing_date_and_message_id_are_added(world: SmtpWorld) -> None:
     message_id = world.queue.message(world.queued()[0].queue_id).envelope.message_id
     assert message_id.endswith("@example.org>")
     assert b"\r\nMessage-ID: " + message_id.encode() + b"\r\n" in content
+    assert {event.message_id for event in world.events} == {message_id}
 
 
 async def test_bcc_is_cut_out_and_nothing_else_changes(world: SmtpWorld) -> None:
