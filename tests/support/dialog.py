@@ -76,6 +76,7 @@ class Dialog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lines = path.read_text("utf-8").splitlines()
+        self.requires_tls = "# require_tls" in self._lines
         self._values: dict[str, str] = {}
 
     async def run(self, port: int, hooks: Mapping[str, Hook] | None = None) -> None:

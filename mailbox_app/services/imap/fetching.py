@@ -45,10 +45,10 @@ Column = Sequence[object]
 class FetchPlan:
     """How one FETCH is answered. `missing_count` tells afterwards how many messages were gone."""
 
-    def __init__(self, view: Selected, request: FetchRequest, *, uid: bool) -> None:
+    def __init__(self, view: Selected, request: FetchRequest, also: Sequence[str] = (), *, uid: bool) -> None:
         self._view = view
         self.missing_count = 0
-        items = list(request.items)
+        items = [item for item in also if item not in request.items] + list(request.items)
         if uid and "UID" not in items:
             items.insert(0, "UID")
         if request.changed_since is not None and "MODSEQ" not in items:

@@ -70,7 +70,8 @@ class MessageText:
             if not piece:
                 break
             position += len(piece)
-            text = tail + charset.decode(undo(piece), position >= part.body_end).casefold()
+            final = position >= part.body_end
+            text = tail + charset.decode(undo(piece, final), final).casefold()
             yield text.replace("\r\n", "\n") if "\r" in text else text
             tail = text[-overlap:] if overlap else ""
 
@@ -93,12 +94,16 @@ def _charset_decoder(charset: str) -> codecs.IncrementalDecoder:
     return decoder if isinstance(decoder.decode(b""), str) else codecs.getincrementaldecoder("utf-8")("replace")
 
 
-def _transfer_decoder(encoding: bytes) -> Callable[[bytes], bytes]:
+def _transfer_decoder(encoding: bytes) -> Callable[[bytes, bool], bytes]:
     if encoding == b"base64":
         return _Base64()
     if encoding == b"quoted-printable":
         return _QuotedPrintable()
-    return bytes
+    return _identity
+
+
+def _identity(piece: bytes, final: bool) -> bytes:
+    return piece
 
 
 class _Base64:
@@ -107,8 +112,10 @@ class _Base64:
     def __init__(self) -> None:
         self._rest = b""
 
-    def __call__(self, piece: bytes) -> bytes:
+    def __call__(self, piece: bytes, final: bool) -> bytes:
         data = self._rest + piece.translate(None, _BASE64_NOISE)
+        if final:
+            data += b"=" * (-len(data) % 4)
         whole = len(data) - len(data) % 4
         self._rest = data[whole:]
         try:
@@ -123,10 +130,10 @@ class _QuotedPrintable:
     def __init__(self) -> None:
         self._rest = b""
 
-    def __call__(self, piece: bytes) -> bytes:
+    def __call__(self, piece: bytes, final: bool) -> bytes:
         data = self._rest + piece
         end = data.rfind(b"\n") + 1
-        if not end and len(data) > _READ_BYTES:
+        if final or (not end and len(data) > _READ_BYTES):
             end = len(data)
         data, self._rest = data[:end], data[end:]
         return quopri.decodestring(data)

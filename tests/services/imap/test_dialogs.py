@@ -12,5 +12,6 @@ DIALOGS = sorted((Path(__file__).parents[2] / "dialogs").glob("imap_*.dialog"))
 
 @pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
 async def test_dialog(path: Path, tmp_path: Path) -> None:
-    async with imap_server(tmp_path, require_tls="# require_tls" in path.read_text()) as server:
-        await Dialog(path).run(server.port)
+    dialog = Dialog(path)
+    async with imap_server(tmp_path, require_tls=dialog.requires_tls) as server:
+        await dialog.run(server.port)

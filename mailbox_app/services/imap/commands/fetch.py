@@ -47,9 +47,11 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
         indexes = [index for index in indexes if modseqs[index] > since]
     if not indexes:
         return
-    if asked.sets_seen and not view.read_only:
-        await _mark_seen(session, indexes, uid=request.uid)
-    plan = FetchPlan(view, asked, uid=request.uid)
+    also: tuple[str, ...] = ()
+    if asked.sets_seen and not view.read_only and await _mark_seen(session, indexes):
+        # In the same answer as the body: some clients take the first FETCH for the one they asked for.
+        also = ("FLAGS", "MODSEQ") if session.condstore else ("FLAGS",)
+    plan = FetchPlan(view, asked, also, uid=request.uid)
     if plan.from_arrays:
         for piece in plan.array_lines(indexes):
             session.write(piece)
@@ -65,16 +67,16 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
         raise Refusal("Some messages no longer exist", "EXPUNGEISSUED")
 
 
-async def _mark_seen(session: Session, indexes: Sequence[int], *, uid: bool) -> None:
+async def _mark_seen(session: Session, indexes: Sequence[int]) -> bool:
+    """Whether a message was not seen before."""
     view = session.view
     unseen = [Uid(view.uids[index]) for index in indexes if not view.flags[index] & SystemFlag.SEEN]
     if not unseen:
-        return
+        return False
     result = await session.offload(
         lambda: session.mail().store_flags(view.mailbox_id, unseen, FlagMode.ADD, SystemFlag.SEEN)
     )
-    lines = view.fetch_lines(view.set_flags(result.changed), uid=uid, modseq=session.condstore)
-    session.write("".join(lines).encode("ascii"))
+    return bool(view.set_flags(result.changed))
 
 
 FETCH = Command(

@@ -107,7 +107,8 @@ def _list_lines(infos: Mapping[str, MailboxInfo], listing: Listing) -> Sequence[
     wanted = Matcher(listing.reference + listing.pattern)
     with_children = parents(infos)
     lines = []
-    for name in [*infos, *sorted(with_children - infos.keys())]:
+    ordered = sorted(with_children | infos.keys(), key=lambda name: (name != "INBOX", name))
+    for name in ordered:
         if not wanted.matches(name):
             continue
         info = infos.get(name)
