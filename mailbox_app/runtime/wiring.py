@@ -205,7 +205,6 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
         config=config.delivery,
         offload=parts.offload,
         clock=parts.clock,
-        port=config.delivery.port,
     )
     local = LocalTransport(parts.inbound, parts.recipients, parts.metrics)
     runner = QueueRunner(
