@@ -53,14 +53,9 @@ class BodyHash:
         else:
             self._held = b""
         content = data.rstrip(b"\r\n")
-        ends = data[len(content) :]
-        count = len(ends) // 2
-        if ends != b"\r\n" * count:
-            count = 0
-            while ends.endswith(b"\r\n"):  # a bare CR or LF is content
-                ends = ends[:-2]
-                count += 1
-            content = data[: len(data) - 2 * count]
+        ends = data[len(content) :].replace(b"\r\n", b"\0")
+        count = len(ends) - len(ends.rstrip(b"\0"))  # a bare CR or LF is content
+        content = data[: len(data) - 2 * count]
         if content:
             self._flush_line_ends()
             self._add(content)
