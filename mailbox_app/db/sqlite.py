@@ -1,9 +1,10 @@
 """SQLite the way every database of this server opens it: WAL, explicit transactions, numbered migrations.
 
-A `Database` has one writing connection behind a lock and a few reading ones, all usable from any thread; open it
-after a fork, never before, and never open its file by other means: closing that descriptor drops SQLite's locks. Busy, full and I/O errors become temporary `StoreError`s (`store.busy`, `store.full`); a
-damaged file is `store.damaged`. Migrations are SQL scripts; number n brings `user_version` from n to n + 1, each in
-its own transaction, so a killed migration starts again.
+A `Database` has one writing connection behind a lock and a few reading ones, all usable from any thread. Open it after
+a fork, never before, and never open its file by other means: closing that descriptor drops SQLite's locks. Busy, full
+and I/O errors become temporary `StoreError`s (`store.busy`, `store.full`); a damaged file is `store.damaged`.
+Migrations are SQL scripts; number n brings `user_version` from n to n + 1, each in its own transaction, so a killed
+migration starts again.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Database:
         `durable=False` commits without waiting for the disk: for what can be found out again after a power cut.
         """
         with self._lock, translated():
+            self._refuse_closed()
             if not durable:
                 self._writer.execute("PRAGMA synchronous=NORMAL")
             try:
@@ -80,6 +82,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection for SELECTs; one consistent view only inside an explicit BEGIN."""
+        self._refuse_closed()
         try:
             connection = self._readers.pop()
         except IndexError:
@@ -114,6 +117,10 @@ class Database:
                 self._version_reader.close()
             while self._readers:
                 self._readers.pop().close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreError("store.closed", "the server is stopping", temporary=True)
 
     def _connect(self) -> sqlite3.Connection:
         if not os.path.exists(self.path):
@@ -180,12 +187,15 @@ class Database:
 def _statements(script: str) -> Iterator[str]:
     """Single statements of a script (executescript would commit the open transaction)."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
+    for piece in script.split(";"):
+        statement += piece
+        if sqlite3.complete_statement(statement + ";"):
+            if statement.strip():
+                yield statement
             statement = ""
-    if statement.strip():
+        else:
+            statement += ";"  # inside a string or a trigger
+    if statement.strip(" \t\r\n;"):
         yield statement
 
 
@@ -202,6 +212,6 @@ def translated() -> Iterator[None]:
             raise StoreError("store.busy", "storage is busy", temporary=True) from error
         raise StoreError("store.failed", "storage failed", temporary=True) from error
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.IntegrityError):
+        if type(error) is not sqlite3.DatabaseError:  # a broken constraint or our own mistake, not a broken file
             raise
         raise StoreError("store.damaged", "an index is damaged", temporary=True) from error

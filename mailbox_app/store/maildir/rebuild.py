@@ -1,8 +1,9 @@
 """Making the tree of a new account, and making an index from nothing but the tree.
 
 A new account is an empty tree whose index is then rebuilt, so there is one way to an index. The new one is filled beside
-the old and takes its place by rename; the old one's log is removed before, because SQLite would apply it to the new file.
-A process killed in between leaves no index, which is rebuilt at the next opening. The caller holds the account's lock.
+the old and takes its place by rename; the old one's log is removed before, because SQLite would apply it to the new
+file (a process that still has the old file open sees that it was moved and leaves the log's name alone). A process
+killed in between leaves no index, which is rebuilt at the next opening. The caller holds the account's lock.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def rebuild(make_opened: Callable[[str], OpenAccount], root: str, progress: Call
         count = _fill(opened, modseq, progress)
     finally:
         opened.close()  # the last connection copies the log into the file
+    if os.path.exists(f"{path}-wal"):
+        raise StoreError("store.failed", "an index could not be rebuilt", temporary=True)
     final = os.path.join(root, "index.db")
     with suppress(FileNotFoundError):
         os.rename(final, final + ".old")
