@@ -1,18 +1,32 @@
 """`mailbox serve`: the daemon's entry for the command line; light to import.
 
-`start` and with it the whole server are imported when they are called for.
+`load_server` imports the whole server when it is called for.
 """
 
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 
 def serve(given_config: str | None = None, *, single: bool = False) -> int:
     """Run the daemon in the foreground until it is told to stop; the exit status."""
-    # structlog takes rich along when it finds it (the console's toolkit brings it): 5 MB and 40 ms the daemon has no
-    # use for. An entry of None makes the import fail, which structlog is prepared for.
-    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+    load_server()
     from mailbox_app.runtime.start import start
 
     return start(given_config, single=single)
+
+
+def load_server() -> None:
+    """Import everything the daemon needs, and not what it has no use for."""
+    # structlog takes rich along when it finds it (the console's toolkit brings it): 5 MB and 40 ms. An entry of None
+    # makes that import fail, which structlog is prepared for.
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
+    hidden = "rich" not in modules
+    if hidden:
+        modules["rich"] = None
+    try:
+        import mailbox_app.runtime.start  # noqa: F401
+    finally:
+        if hidden:
+            del modules["rich"]

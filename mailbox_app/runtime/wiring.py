@@ -200,11 +200,7 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
     config, hostname = parts.config, parts.config.server.hostname
     bounces = Bounces(parts.queue, parts.spool, parts.directory.is_local_domain, hostname, parts.clock)
     outbound = SmtpTransport(
-        parts.resolver,
-        hostname=hostname,
-        config=config.delivery,
-        offload=parts.offload,
-        clock=parts.clock,
+        parts.resolver, hostname=hostname, config=config.delivery, offload=parts.offload, clock=parts.clock
     )
     local = LocalTransport(parts.inbound, parts.recipients, parts.metrics)
     runner = QueueRunner(
@@ -220,8 +216,34 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
     upkeep = Upkeep(parts.queue, parts.queue.recover, parts.metrics, parts.offload, parts.clock, daemon.started_at)
     reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
     audit = Audit(parts.data_dir / "journal.db", parts.clock)
-    context = ControlContext(
-        config=config,
+    context = _control_context(daemon, parts, bounces, audit, reloader)
+
+    def apply(new: Config) -> None:
+        context.config = new
+
+    def close_all() -> None:
+        close()
+        audit.close()
+
+    return Core(
+        hub,
+        ControlServer(context, daemon.paths.control_socket),
+        runner,
+        _web(daemon, parts, upkeep),
+        upkeep,
+        reloader,
+        parts.tls,
+        daemon.sockets(CORE_SERVICES, 0),
+        apply,
+        close_all,
+    )
+
+
+def _control_context(
+    daemon: Daemon, parts: _Parts, bounces: Bounces, audit: Audit, reloader: Reloader
+) -> ControlContext:
+    return ControlContext(
+        config=parts.config,
         config_path=daemon.paths.config_file,
         data_dir=parts.data_dir,
         directory=parts.directory,
@@ -243,26 +265,6 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
         certificate_days=lambda: None if parts.tls.self_signed else parts.tls.certificate_days(),
         ready=lambda: all(row.ready for row in daemon.board.rows()),
         reload=reloader.reload,
-    )
-
-    def apply(new: Config) -> None:
-        context.config = new
-
-    def close_all() -> None:
-        close()
-        audit.close()
-
-    return Core(
-        hub,
-        ControlServer(context, daemon.paths.control_socket),
-        runner,
-        _web(daemon, parts, upkeep),
-        upkeep,
-        reloader,
-        parts.tls,
-        daemon.sockets(CORE_SERVICES, 0),
-        apply,
-        close_all,
     )
 
 
