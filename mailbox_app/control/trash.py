@@ -32,17 +32,21 @@ def take_again(data_dir: Path, ref: AccountRef, place: str) -> None:
 
 def empty(context: ControlContext) -> int:
     """Forget accounts whose thirty days are over, with their mail; how many."""
-    expired = context.directory.expired_removals()
-    for entry in expired:
-        if entry.place:
-            place = _inside(context.data_dir, entry.place)
-            if place.exists():
+    log = structlog.get_logger("control")
+    forgotten = 0
+    for entry in context.directory.expired_removals():
+        try:
+            if entry.place and (place := _inside(context.data_dir, entry.place)).exists():
                 shutil.rmtree(place)
+        except (StoreError, OSError) as error:
+            log.error("trash_not_emptied", account=entry.account.address, reason=str(error))
+            continue  # tried again in an hour; the others are not kept waiting
         context.directory.forget_account(entry.account.account_id)
-        structlog.get_logger("control").info("trash_emptied", account=entry.account.address)
+        forgotten += 1
+        log.info("trash_emptied", account=entry.account.address)
     context.decisions.prune(context.clock.now() - timedelta(days=_DECISION_DAYS))
     context.directory.flush_logins()
-    return len(expired)
+    return forgotten
 
 
 def _move(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.passwords import Hasher
-from mailbox_app.clock import SystemClock
+from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.load import load
 from mailbox_app.config.schema import Config
 from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInfo
@@ -49,12 +49,12 @@ class Appliance:
         return queue.enqueue(envelope, [NewRecipient(each) for each in recipients], spooled, self.context.clock.now())
 
 
-def build(folder: Path) -> Appliance:
+def build(folder: Path, clock: Clock | None = None) -> Appliance:
     """All objects, not yet listening."""
     data_dir, config_path = folder / "data", folder / "config.toml"
     (data_dir / "run").mkdir(parents=True)
     config_path.write_text(f'# ours\n[server]\nhostname = "{HOSTNAME}"\ndata_dir = "{data_dir}"\n')
-    clock, bus = SystemClock(), LocalBus()
+    clock, bus = clock or SystemClock(), LocalBus()
     spool = Spool(data_dir / "queue")
     queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
     directory = SqliteDirectory(data_dir / "directory.db", clock)
@@ -78,7 +78,7 @@ def build(folder: Path) -> Appliance:
         offload=Offload(4),
         bus=bus,
         version="1.2.3",
-        started_at=datetime.now(UTC),
+        started_at=clock.now(),
         listeners=lambda: [ListenerInfo("imaps", "127.0.0.1", 40123)],
         processes=lambda: [ProcessInfo("core", 1, datetime.now(UTC), 0)],
         connections=lambda: {"imaps": 3},

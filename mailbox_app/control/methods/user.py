@@ -153,7 +153,11 @@ async def remove(context: ControlContext, call: Call, params: UserAddress) -> Us
         call.before = _view(context, context.directory.existing(params.address))
         # First the directory: from then on nothing is delivered into a folder that is about to move.
         account = context.directory.remove_account(params.address)
-        place = context.store.remove_account(account.ref)
+        try:
+            place = context.store.remove_account(account.ref)
+        except MailboxError:
+            context.directory.restore_account(account.account_id)  # or its mail would stay behind for ever (D22)
+            raise
         context.directory.set_removed_place(account.account_id, place)
         return _removed_view(account)
 

@@ -1,0 +1,247 @@
+"""The contract of all methods: each is printable, each change is audited once, and no secret is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailbox_app.control.client import ControlClient
+from mailbox_app.control.methods import METHODS
+from mailbox_app.errors import ControlError, StoreError
+from mailbox_app.mailqueue.model import Fate, Outcome, QueueFilter
+from tests.support.control import Appliance, Background
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Iterator[Appliance]:
+    with Background(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def client(appliance: Appliance) -> Iterator[ControlClient]:
+    with ControlClient(appliance.socket_path, via="test") as made:
+        made.call("domain.add", {"name": "example.org"})
+        made.call("user.add", {"address": "alice@example.org", "password": PASSWORD})
+        yield made
+
+
+def refused(client: ControlClient, method: str, **params: object) -> str:
+    with pytest.raises(ControlError) as error:
+        client.call(method, params)
+    return error.value.code
+
+
+def newest(client: ControlClient) -> dict[str, Any]:
+    entry: dict[str, Any] = client.call("audit.list")["entries"][0]
+    return entry
+
+
+def test_the_schema_prints_every_method(client: ControlClient) -> None:
+    methods = client.call("schema")["methods"]
+    assert {each["name"] for each in methods} == {method.name for method in METHODS} | {"schema"}
+    for each in methods:
+        assert each["doc"]
+        assert "$ref" in each["params"] or each["params"]["type"] == "object"
+
+
+def test_the_schema_has_every_method_of_the_documentation(client: ControlClient) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "control-protocol.md").read_text()
+    missing = [
+        method.name
+        for method in METHODS
+        if f"`{method.name}`" not in page and f"`.{method.name.split('.')[-1]}`" not in page
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("method", [method.name for method in METHODS if method.changes])
+def test_every_change_writes_exactly_one_entry_also_when_it_is_refused(client: ControlClient, method: str) -> None:
+    before = client.call("audit.verify")["count"]
+    assert refused(client, method, nonsense=True) == "control.bad_params"
+    assert client.call("audit.verify") == {"ok": True, "count": before + 1, "broken_at": None}
+    assert newest(client)["what"] == method
+
+
+@pytest.mark.parametrize("method", [method.name for method in METHODS if not method.changes])
+def test_looking_writes_no_entry(client: ControlClient, method: str) -> None:
+    before = client.call("audit.verify")["count"]
+    try:
+        client.call(method, {})
+    except ControlError as error:
+        assert error.code == "control.bad_params"  # noqa: PT017
+    assert client.call("audit.verify")["count"] == before
+
+
+def test_no_password_and_no_private_key_is_ever_written_down(appliance: Appliance, client: ControlClient) -> None:
+    client.call("user.password", {"address": "alice@example.org", "password": "another good one"})
+    client.call("dkim.generate", {"domain": "example.org", "algorithm": "ed25519"})
+    refused(client, "user.add", address="alice@example.org", password=PASSWORD)
+    text = json.dumps(client.call("audit.list")) + json.dumps(client.call("dkim.list", {"domain": "example.org"}))
+    for secret in (PASSWORD, "another good one", "PRIVATE", "argon2"):
+        assert secret not in text
+    journal = b"".join(path.read_bytes() for path in appliance.context.data_dir.glob("journal.db*"))
+    assert PASSWORD.encode() not in journal
+
+
+def test_an_account_walks_through_its_life(appliance: Appliance, client: ControlClient) -> None:
+    user = client.call("user.quota", {"address": "Alice@example.org", "quota_bytes": 1000})
+    assert (user["quota_bytes"], user["state"], user["messages"]) == (1000, "active", 0)
+    assert json.loads(newest(client)["before"]) == {"quota_bytes": 0}
+    assert client.call("user.disable", {"address": "alice@example.org"})["state"] == "disabled"
+    assert client.call("user.enable", {"address": "alice@example.org"})["state"] == "active"
+    mail = appliance.context.data_dir / "mail" / "example.org" / "alice"
+    assert mail.is_dir()
+    assert client.call("user.remove", {"address": "alice@example.org"})["state"] == "removed"
+    assert not mail.exists(), "D22: the mail leaves with its account"
+    assert len(list((appliance.context.data_dir / "trash").iterdir())) == 1
+    assert [each["state"] for each in client.call("user.list")["users"]] == ["removed"]
+    assert client.call("user.restore", {"address": "alice@example.org"})["state"] == "active"
+    assert mail.is_dir()
+    assert refused(client, "user.restore", address="alice@example.org") == "account.not_removed"
+    assert refused(client, "user.show", address="ghost@example.org") == "account.no_such_address"
+
+
+def test_an_account_whose_mail_cannot_be_moved_is_not_removed(
+    appliance: Appliance, client: ControlClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> str:
+        raise StoreError("store.full", "storage is not writable now", temporary=True)
+
+    monkeypatch.setattr(appliance.context.store, "remove_account", full)
+    assert refused(client, "user.remove", address="alice@example.org") == "store.full"
+    assert client.call("user.show", {"address": "alice@example.org"})["state"] == "active"
+
+
+def test_mail_in_the_trash_stays_there_when_the_address_was_given_away(
+    appliance: Appliance, client: ControlClient
+) -> None:
+    client.call("user.remove", {"address": "alice@example.org"})
+    client.call("user.add", {"address": "alice@example.org", "password": PASSWORD})
+    assert refused(client, "user.restore", address="alice@example.org") == "store.exists"
+    assert len(list((appliance.context.data_dir / "trash").iterdir())) == 1
+    assert client.call("user.show", {"address": "alice@example.org"})["state"] == "active"
+
+
+def test_an_alias_shows_what_it_was_before(client: ControlClient) -> None:
+    client.call("alias.add", {"address": "info@example.org", "targets": ["alice@example.org"]})
+    client.call("alias.add", {"address": "info@example.org", "targets": ["x@elsewhere.net"]})
+    assert json.loads(newest(client)["before"])["targets"] == ["alice@example.org"]
+    assert json.loads(newest(client)["after"])["targets"] == ["x@elsewhere.net"]
+    client.call("alias.remove", {"address": "info@example.org"})
+    assert client.call("alias.list", {"domain": "example.org"}) == {"aliases": []}
+
+
+def test_dns_records_hold_the_active_keys_only(client: ControlClient) -> None:
+    key = client.call("dkim.generate", {"domain": "example.org", "selector": "one"})
+    records = client.call("domain.dns", {"name": "example.org"})["records"]
+    assert {"type": "TXT", "name": "one._domainkey.example.org.", "value": key["record_value"],
+            "purpose": "DKIM public key (rsa)"} in records  # fmt: skip
+    client.call("dkim.retire", {"domain": "example.org", "selector": "one"})
+    assert client.call("dkim.dns", {"domain": "example.org"}) == {"records": []}
+    assert refused(client, "dkim.generate", domain="example.org", selector="one") == "account.selector_exists"
+
+
+def test_a_plan_is_refused_when_the_queue_changed_and_nothing_is_touched(
+    appliance: Appliance, client: ControlClient
+) -> None:
+    appliance.enqueue("a@example.org", ["x@one.example"])
+    where = {"filter": {"domain": "one.example"}, "action": "drop"}
+    plan = client.call("queue.plan", where)
+    assert (plan["count"], plan["messages"]) == (1, 1)
+    appliance.enqueue("a@example.org", ["y@one.example"])
+    assert refused(client, "queue.apply", **where, plan=plan["plan"]) == "queue.changed"
+    assert client.call("queue.stats")["recipients"] == 2
+    plan = client.call("queue.plan", where)
+    assert client.call("queue.apply", {**where, "plan": plan["plan"]})["done"] == 2
+    assert client.call("queue.stats")["recipients"] == 0
+
+
+def test_a_plan_is_good_for_its_own_action_only(appliance: Appliance, client: ControlClient) -> None:
+    appliance.enqueue("a@example.org", ["x@one.example"])
+    plan = client.call("queue.plan", {"action": "hold", "filter": {}})["plan"]
+    assert refused(client, "queue.apply", action="drop", filter={}, plan=plan) == "queue.changed"
+
+
+def apply(client: ControlClient, action: str, **which: object) -> dict[str, Any]:
+    plan = client.call("queue.plan", {"action": action, **which})["plan"]
+    return client.call("queue.apply", {"action": action, **which, "plan": plan})
+
+
+def test_hold_release_and_retry_change_the_state(appliance: Appliance, client: ControlClient) -> None:
+    queue_id = appliance.enqueue("a@example.org", ["x@one.example", "y@two.example"])
+    assert apply(client, "hold", recipients=[[queue_id, "x@one.example"]])["done"] == 1
+    states = {row["to"]: row["state"] for row in client.call("queue.list")["rows"]}
+    assert states == {"x@one.example": "held", "y@two.example": "deferred"}
+    assert apply(client, "hold", filter={"ids": [queue_id]})["done"] == 1
+    assert client.call("queue.show", {"id": queue_id})["why"] == "It is held until somebody releases it."
+    assert apply(client, "release", filter={"state": "held"})["done"] == 2
+    assert apply(client, "retry", filter={"from": "@example.org"})["done"] == 2
+
+
+def test_bounce_tells_the_sender_and_drop_tells_nobody(appliance: Appliance, client: ControlClient) -> None:
+    queue_id = appliance.enqueue("alice@example.org", ["x@one.example", "y@one.example"])
+    assert apply(client, "drop", recipients=[[queue_id, "x@one.example"]])["done"] == 1
+    assert client.call("queue.stats")["messages"] == 1
+    assert apply(client, "bounce", filter={"ids": [queue_id]})["done"] == 1
+    (row,) = client.call("queue.list")["rows"]
+    assert (row["from"], row["to"]) == ("", "alice@example.org")
+    header = client.call("queue.show", {"id": row["id"]})["header"]
+    assert "Auto-Submitted" in header
+    assert newest(client)["detail"].startswith("bounce: 1 recipient")
+
+
+def test_what_is_being_delivered_is_neither_returned_nor_dropped(appliance: Appliance, client: ControlClient) -> None:
+    appliance.enqueue("a@example.org", ["x@one.example"])
+    context = appliance.context
+    (lease,) = context.queue.claim(context.clock.now(), limit=1, lease_seconds=60)
+    assert client.call("queue.plan", {"action": "drop", "filter": {}})["count"] == 0
+    outcome = Outcome("x@one.example", Fate.DEFERRED, 451, "4.0.0", "come back\x1b[2J later", "mx.one.example")
+    context.queue.settle(lease, [outcome], context.clock.now(), context.clock.now())
+    message = client.call("queue.show", {"id": lease.message.queue_id})
+    assert message["attempts"][0]["text"] == "come back\ufffd[2J later"
+    assert "mx.one.example answered 451" in message["why"]
+    assert context.queue.stats(context.clock.now()).recipients == 1
+    assert QueueFilter().ids == ()
+
+
+def test_an_action_without_a_filter_is_refused(client: ControlClient) -> None:
+    assert refused(client, "queue.plan", action="drop") == "queue.no_filter"
+
+
+def test_settings_are_changed_in_the_file_and_applied(appliance: Appliance, client: ControlClient) -> None:
+    done = client.call("config.set", {"key": "limits.max_recipients", "value": "7"})
+    assert (done["old"], done["new"], done["applied"]) == (100, 7, "now")
+    assert client.call("config.get", {"key": "limits.max_recipients"})["value"] == 7
+    assert client.call("config.set", {"key": "listen.smtp", "value": '["*:2525"]'})["applied"] == "restart"
+    assert refused(client, "config.set", key="limits.max_recipients", value="-1") == "config.invalid"
+    assert client.call("config.check") == {"ok": True, "error": ""}
+    appliance.config_path.write_text(appliance.config_path.read_text() + "nonsense = 1\n")
+    assert "nonsense" in client.call("config.check")["error"]
+    assert refused(client, "config.reload") == "config.invalid"
+
+
+def test_status_names_every_open_port(client: ControlClient) -> None:
+    status = client.call("status")
+    assert status["listeners"] == [{"service": "imaps", "address": "127.0.0.1", "port": 40123}]
+    assert (status["accounts"], status["domains"], status["ready"]) == (1, 1, True)
+
+
+def test_the_store_is_checked_and_rebuilt_with_progress(client: ControlClient) -> None:
+    steps: list[tuple[int, int, str]] = []
+    found = client.call("store.check", {}, lambda *step: steps.append(step))
+    assert found == {"accounts": 1, "problems": []}
+    assert steps == [(0, 1, "alice@example.org")]
+    assert client.call("store.rebuild_index", {"address": "alice@example.org"}) == {"messages": 0}
+
+
+def test_a_client_without_a_server_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ControlError) as error:
+        ControlClient(tmp_path / "nothing.sock")
+    assert (error.value.code, error.value.temporary) == ("control.unreachable", True)
