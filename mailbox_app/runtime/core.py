@@ -19,14 +19,12 @@ from mailbox_app.control.server import ControlServer
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.events.hub import HubServer
-from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.runtime.process import Spawn
 from mailbox_app.services.web.server import WebService
 
-_GAUGE_SECONDS = 5.0
 _RECOVER_SECONDS = 3600.0
 _RELOAD_SECONDS = 5.0
 
@@ -55,18 +53,16 @@ class Reloader:
 
 
 class Upkeep:
-    """What is done at intervals: gauges of the queue, leases and files nobody owns."""
+    """What is done at intervals: the uptime gauge, leases and spool files nobody owns."""
 
     def __init__(
         self,
-        queue: QueueBackend,
         recover: Callable[[datetime], int],
         metrics: Metrics,
         offload: Offload,
         clock: Clock,
         started_at: datetime,
     ) -> None:
-        self._queue = queue
         self._recover = recover
         self._metrics = metrics
         self._offload = offload
@@ -75,23 +71,17 @@ class Upkeep:
         self._log = structlog.get_logger("upkeep")
 
     def note_uptime(self) -> None:
-        """Set the gauge to now."""
+        """Set the gauge to now; at each scrape."""
         self._metrics.uptime_seconds.set((self._clock.now() - self._started_at).total_seconds())
 
     async def run(self) -> None:
-        """Until cancelled; a failure is logged and tried again."""
-        recovered_at = self._clock.monotonic_seconds()  # the queue runner has just done it
+        """Until cancelled; a failure is logged and tried again. The queue runner has just recovered at our start."""
         while True:
-            self.note_uptime()
+            await self._clock.sleep(_RECOVER_SECONDS)
             try:
-                stats = await self._offload.run(self._queue.stats, self._clock.now())
-                self._metrics.queue_depth.set(stats.recipients)
-                if self._clock.monotonic_seconds() - recovered_at >= _RECOVER_SECONDS:
-                    recovered_at = self._clock.monotonic_seconds()
-                    await self._offload.run(self._recover, self._clock.now())
+                await self._offload.run(self._recover, self._clock.now())
             except (MailboxError, OSError) as error:
                 self._log.warning("upkeep failed, tried again later", reason=str(error))
-            await self._clock.sleep(_GAUGE_SECONDS)
 
 
 class Core:

@@ -213,7 +213,7 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
         mail_log=parts.mail_log,
         metrics=parts.metrics,
     )
-    upkeep = Upkeep(parts.queue, parts.queue.recover, parts.metrics, parts.offload, parts.clock, daemon.started_at)
+    upkeep = Upkeep(parts.queue.recover, parts.metrics, parts.offload, parts.clock, daemon.started_at)
     reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
     audit = Audit(parts.data_dir / "journal.db", parts.clock)
     context = _control_context(daemon, parts, bounces, audit, reloader)
