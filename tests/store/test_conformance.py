@@ -11,7 +11,7 @@ from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountId, AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.store.interface import Content, NewMessage
 from mailbox_app.store.model import Appended, FlagMode, SpecialUse, SystemFlag
-from tests.store.conftest import MESSAGE, TRACE, Place
+from tests.support.store_place import MESSAGE, TRACE, Place
 
 SEEN, DELETED = int(SystemFlag.SEEN), int(SystemFlag.DELETED)
 

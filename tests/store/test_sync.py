@@ -14,7 +14,7 @@ from mailbox_app.store.interface import NewMessage
 from mailbox_app.store.maildir import sync
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Appended, FlagMode, SystemFlag
-from tests.store.conftest import MESSAGE, TRACE, Place, RecordingBus
+from tests.support.store_place import MESSAGE, TRACE, Place, RecordingBus
 
 SEEN, DELETED, FLAGGED = int(SystemFlag.SEEN), int(SystemFlag.DELETED), int(SystemFlag.FLAGGED)
 
