@@ -17,6 +17,8 @@ from mailbox_app.proto.mime import CONTENT_FIELDS, NO_PARENT, Content, Row, enco
 
 # A delimiter line is at most "--", a boundary, "--" and white space; a longer line is none.
 _MAX_DELIMITER = 2_000
+# Less than this waits for more: a sender of single bytes must not make us copy a long header for each.
+_BATCH_BYTES = 16_384
 # Headers of inner parts that are read, each and together: bounds what many small headers can grow into.
 _PART_HEADER_BYTES = 65_536
 _ALL_PART_HEADERS_BYTES = 1_048_576
@@ -76,6 +78,8 @@ class MessageScanner:
         self._inner_header_bytes = _ALL_PART_HEADERS_BYTES
         self._address_budget = [_MAX_ADDRESSES]
 
+        self._waiting: list[bytes] = []  # what is not in the buffer yet
+        self._waiting_bytes = 0
         self._buffer = b""
         self._base = 0  # offset of the buffer in the message
         self._size = 0
@@ -102,12 +106,22 @@ class MessageScanner:
         if self._only_counting:
             self._lines += data.count(b"\n")
             return
-        self._buffer = self._buffer + data if self._buffer else bytes(data)
-        self._advance(final=False)
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes >= _BATCH_BYTES:
+            self._take_waiting()
+            self._advance(final=False)
+
+    def _take_waiting(self) -> None:
+        pieces = [self._buffer, *self._waiting] if self._buffer else self._waiting
+        self._buffer = b"".join(pieces)  # one bytes object alone is not copied
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
     def finish(self) -> Rendered:
         """The message has ended."""
         if not self._only_counting:
+            self._take_waiting()
             self._advance(final=True)
         self._count_lines(len(self._buffer))
         self._close_down_to(0, self._size)
