@@ -317,6 +317,10 @@ class FixtureDaemon:
         if self.live:
             self._ticker = asyncio.create_task(self._tick())
 
+    @property
+    def listening(self) -> bool:
+        return self._server is not None and self._server.is_serving()
+
     async def stop(self) -> None:
         if self._ticker:
             self._ticker.cancel()
@@ -386,7 +390,7 @@ class FixtureDaemon:
             while line := await reader.readline():
                 self._answer(json.loads(line), writer)
                 await writer.drain()
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             self._writers.discard(writer)

@@ -19,6 +19,18 @@ import pyte
 RGB = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
 
 
+CRASH = """
+import sys
+from tui.main import main
+from tui.screens.home import HomeScreen
+def broken(self, now):
+    password = "hunter2"
+    raise KeyError(password)
+HomeScreen.tick = broken
+sys.exit(main())
+"""
+
+
 class Rig:
     """One console process on its own pty."""
 
@@ -30,6 +42,7 @@ class Rig:
         rows: int = 24,
         env: dict[str, str] | None = None,
         ignore_hup: bool = False,
+        crash: bool = False,
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
@@ -44,7 +57,10 @@ class Rig:
                 for name, value in os.environ.items()
                 if name not in {"TMUX", "NO_COLOR", "LC_ALL", "LC_CTYPE"}
             }
-            os.execve(sys.executable, [sys.executable, "-m", "tui", "--socket", socket], {**base, **(env or RGB)})
+            command = [sys.executable, "-m", "tui", "--socket", socket]
+            if crash:
+                command = [sys.executable, "-c", CRASH, "--socket", socket]
+            os.execve(sys.executable, command, {**base, **(env or RGB)})
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         # A child forked later must not inherit the master: it would hide the hang-up.
         os.set_inheritable(self.fd, False)

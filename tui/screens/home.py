@@ -125,6 +125,9 @@ class HomeScreen(View):
         """Last thing to do."""
         self._go(len(self.desk.health.todo) - 1)
 
+    do_move_page_down = do_move_last
+    do_move_page_up = do_move_first
+
     def _go(self, index: int) -> None:
         self._cursor = min(max(0, index), max(0, len(self.desk.health.todo) - 1))
         self.redraw()

@@ -48,6 +48,11 @@ async def probe(*command: str) -> list[str]:
     return clean_lines(output.decode("utf-8", "replace").strip()) if output.strip() else []
 
 
+def tail(text: str, width: int) -> str:
+    """The end of a text that is too long: of a path that is the telling part."""
+    return text if len(text) <= width else "..." + text[len(text) - width + 3 :]
+
+
 class OfflinePage(PageView):
     """Stands in the body until the first connection."""
 
@@ -86,7 +91,7 @@ class OfflinePage(PageView):
             BLANK,
             *facts(
                 (
-                    ("tried", client.path),
+                    ("tried", tail(client.path, width - 12)),
                     ("found", client.error),
                     ("tries", f"{plural(client.attempts, 'time')}, next {'now' if wait == 0 else f'in {wait} s'}"),
                     ("unit", f"{UNIT}: {self._unit[0]}" if self._unit else ""),

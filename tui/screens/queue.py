@@ -148,6 +148,7 @@ class QueueScreen(ListView[QueueRow]):
         watched = set(self._watched)
         rows = [fresh.get(row.key, replace(row, gone=True)) for row in self.rows.rows_shown() if row.id in watched]
         self.rows.update_rows(rows)
+        self._draw()
 
     def shown(self) -> None:
         """First look, or back from somewhere."""
@@ -266,8 +267,8 @@ class QueueScreen(ListView[QueueRow]):
             what = self.filter_text or "problems"
             return [((f"   0 of {count(self.desk.health.queue)} match {what!r} - esc shows all", "dim"),)]
         return [
-            (("   Nothing is waiting. ", "strong"), ("Every message was delivered, bounced or dropped.", "dim")),
-            (("   New rows appear here by themselves. 1 shows the last messages.", "dim"),),
+            (("   Every message was delivered, bounced or dropped.", "dim"),),
+            (("   New ones appear here by themselves. 1 shows the last messages.", "dim"),),
         ]
 
     # Selection

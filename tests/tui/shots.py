@@ -1,0 +1,111 @@
+"""Text dumps of every screen at 80x24 and 120x40: golden files that can be read and diffed.
+
+`python -m tests.tui.shots` writes them anew; look at them before committing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.tui.console import SHOTS, Console, console
+from tests.tui.daemon import Data
+
+SIZES = ((80, 24), (120, 40))
+
+
+async def home(screen: Console) -> None:
+    await screen.shows("LAST")
+    if screen.app.size.height > 30:
+        await screen.shows("LAST CHANGES")
+
+
+async def queue(screen: Console) -> None:
+    await screen.press("2")
+    await screen.shows("LAST ANSWER")
+    await screen.shows("joe@example.net")
+    await screen.press("j", "space")
+    if screen.app.size.height > 30:
+        await screen.shows("4XK000002  carl")
+
+
+async def message(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("enter")
+    await screen.shows("ATTEMPTS")
+
+
+async def drop(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("D")
+    await screen.shows("Drop 1 recipient")
+
+
+async def confirm(screen: Console) -> None:
+    screen.daemon.data.size = 312
+    await queue(screen)
+    await screen.press("*", "D")
+    await screen.shows("Type 312")
+
+
+async def audit(screen: Console) -> None:
+    await screen.press("9")
+    await screen.shows("limits.max")
+    await screen.press("j", "j")
+    await screen.shows("+ value = 200")
+
+
+async def help_page(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("?")
+    await screen.shows("THIS LIST")
+
+
+async def palette(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("ctrl+p")
+    await screen.type("reload")
+    await screen.shows("find reload")
+
+
+async def empty(screen: Console) -> None:
+    await screen.press("2")
+    await screen.shows("Nothing is waiting")
+
+
+SCENES: dict[str, tuple[Callable[[Console], Awaitable[None]], Callable[[], Data]]] = {
+    "home": (home, Data),
+    "queue": (queue, Data),
+    "message": (message, Data),
+    "drop": (drop, Data),
+    "confirm": (confirm, Data),
+    "audit": (audit, Data),
+    "help": (help_page, Data),
+    "palette": (palette, Data),
+    "empty": (empty, lambda: Data(0)),
+}
+
+
+def name_of(scene: str, size: tuple[int, int]) -> Path:
+    return SHOTS / f"{scene}-{size[0]}x{size[1]}.txt"
+
+
+async def take(scene: str, size: tuple[int, int], folder: Path) -> str:
+    act, data = SCENES[scene]
+    async with console(folder, data(), size=size) as screen:
+        await act(screen)
+        await screen.pilot.pause(0.05)
+        return screen.text()
+
+
+async def write_all() -> None:
+    for scene in SCENES:
+        for size in SIZES:
+            with tempfile.TemporaryDirectory() as folder:
+                name_of(scene, size).write_text(await take(scene, size, Path(folder)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    asyncio.run(write_all())
