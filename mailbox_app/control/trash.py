@@ -38,8 +38,8 @@ def empty(context: ControlContext) -> int:
         try:
             if entry.place and (place := _inside(context.data_dir, entry.place)).exists():
                 shutil.rmtree(place)
-        except (StoreError, OSError) as error:
-            log.error("trash_not_emptied", account=entry.account.address, reason=str(error))
+        except (StoreError, OSError):
+            log.exception("trash_not_emptied", account=entry.account.address)
             continue  # tried again in an hour; the others are not kept waiting
         context.directory.forget_account(entry.account.account_id)
         forgotten += 1

@@ -1,0 +1,216 @@
+"""Dialogs with the command line against a real server: what is typed, what is printed, the exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailbox_app.cli.main import main
+from tests.support.control import Appliance, Background
+
+Run = Callable[..., tuple[int, str, str]]
+PASSWORD = "correct horse battery\n"
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Iterator[Appliance]:
+    with Background(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def run(appliance: Appliance, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def command(*words: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        code = main(["--config", str(appliance.config_path), *words])
+        out, err = capsys.readouterr()
+        return code, re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME", out), err
+
+    return command
+
+
+@pytest.fixture
+def filled(run: Run) -> Run:
+    run("domain", "add", "example.org")
+    run("user", "add", "alice@example.org", "--password-file", "-", stdin=PASSWORD)
+    return run
+
+
+def test_a_domain_and_an_account_from_nothing(run: Run, tmp_path: Path) -> None:
+    assert run("domain", "list") == (0, "There is no domain yet: mailbox domain add example.org\n", "")
+    assert run("domain", "add", "Example.org") == (
+        0, "Added example.org. Its DNS records: mailbox domain dns example.org\n", "",
+    )  # fmt: skip
+    assert run("user", "add", "alice@example.org", "--password-file", "-", stdin=PASSWORD) == (
+        0, "Added alice@example.org.\n", "",
+    )  # fmt: skip
+    (tmp_path / "password").write_text("another good one\n")
+    assert run("user", "add", "bob@example.org", "--quota", "2G", "--password-file", str(tmp_path / "password"))[0] == 0
+    assert run("user", "list")[1] == (
+        "ADDRESS            STATE   MESSAGES  USED  QUOTA     LAST LOGIN\n"
+        "alice@example.org  active         0  0 B   no limit           -\n"
+        "bob@example.org    active         0  0 B   2.0 GB             -\n"
+    )
+    assert run("domain", "list")[1] == (
+        "DOMAIN       ACCOUNTS  ALIASES  DKIM  SINCE\n"
+        "example.org         2        0     -  TIME\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("domain", "add", "example.org"), "mailbox: example.org is one of our domains already.\n"),
+        (("domain", "add", "a b"), "mailbox: 'a b' is not a domain name.\n"),
+        (
+            ("user", "add", "bob@nope.org", "--password-file", "-"),
+            "mailbox: nope.org is not one of our domains. Add it first: mailbox domain add nope.org\n",
+        ),
+        (("user", "show", "ghost@example.org"), "mailbox: there is no account ghost@example.org.\n"),
+        (("alias", "remove", "ghost@example.org"), "mailbox: there is no alias ghost@example.org.\n"),
+        (("audit", "show", "999"), "mailbox: there is no audit entry 999.\n"),
+        (("config", "get", "nope"), "mailbox: nope: there is no such setting; config show lists all.\n"),
+        (("domain", "remove", "example.org"),
+         "mailbox: example.org still has 1 account(s) and 0 alias(es). Remove them first.\n"),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_one_sentence_and_exit_1(filled: Run, words: tuple[str, ...], sentence: str) -> None:
+    assert filled(*words, stdin=PASSWORD) == (1, "", sentence)
+
+
+def test_a_password_never_comes_from_the_command_line(filled: Run) -> None:
+    code, _, err = filled("user", "password", "alice@example.org")
+    assert code == 2
+    assert "--password-file" in err
+    assert filled("user", "password", "alice@example.org", "--password", "x")[0] == 2
+    code, _, err = filled("user", "password", "alice@example.org", "--password-file", "-", stdin="short\n")
+    assert (code, err) == (
+        1, "mailbox: the password has 5 bytes and needs at least 8. Choose one of 12 characters or more.\n",
+    )  # fmt: skip
+    assert filled("user", "password", "alice@example.org", "--password-file", "/nope")[2] == (
+        "mailbox: /nope: No such file or directory.\n"
+    )
+
+
+def test_an_account_is_changed_removed_and_brought_back(filled: Run) -> None:
+    assert filled("user", "quota", "alice@example.org", "500M")[1] == "alice@example.org may use 500 MB and uses 0 B.\n"
+    assert filled("user", "disable", "alice@example.org")[1] == (
+        "alice@example.org is disabled; its mail is still accepted.\n"
+    )
+    assert filled("user", "enable", "alice@example.org")[1] == "alice@example.org is enabled.\n"
+    assert filled("user", "remove", "alice@example.org", "--dry-run")[1] == (
+        "Would move alice@example.org with 0 messages (0 B) to the trash for 30 days.\n"
+    )
+    assert "For 30 days" in filled("user", "remove", "alice@example.org")[1]
+    assert "removed" in filled("user", "list", "example.org")[1]
+    assert filled("user", "restore", "alice@example.org")[1] == "Restored alice@example.org with 0 messages.\n"
+
+
+def test_aliases(filled: Run) -> None:
+    assert filled("alias", "add", "info@example.org", "alice@example.org", "Bob@Elsewhere.net")[1] == (
+        "info@example.org leads to alice@example.org, Bob@elsewhere.net.\n"
+    )
+    assert filled("alias", "list")[1] == (
+        "ALIAS             LEADS TO                              SINCE\n"
+        "info@example.org  alice@example.org, Bob@elsewhere.net  TIME\n"
+    )
+    assert filled("alias", "remove", "info@example.org")[0] == 0
+    assert filled("alias", "list")[1].startswith("There is no alias")
+
+
+def test_signing_keys_and_zone_lines(filled: Run) -> None:
+    code, out, _ = filled("dkim", "generate", "example.org", "--algorithm", "both", "--json")
+    keys = json.loads(out)["keys"]
+    assert (code, [key["algorithm"] for key in keys]) == (0, ["rsa", "ed25519"])
+    zone = filled("domain", "dns", "example.org", "--zone")[1]
+    rsa = next(line for line in zone.splitlines() if "k=rsa" in line)
+    strings = re.findall(r'"([^"]*)"', rsa)
+    assert "".join(strings) == keys[0]["record_value"]
+    assert all(len(string) <= 255 for string in strings)
+    assert 'TXT "v=spf1 mx -all"' in zone
+    assert filled("dkim", "retire", "example.org", keys[0]["selector"])[0] == 0
+    assert "retired" in filled("dkim", "list", "example.org")[1]
+    assert "k=rsa" not in filled("dkim", "dns", "example.org", "--zone")[1]
+
+
+def test_the_queue_by_id_and_by_filter(appliance: Appliance, filled: Run) -> None:
+    assert filled("queue", "list") == (0, "Nothing is waiting.\n", "")
+    queue_id = appliance.enqueue("alice@example.org", ["x@a.example", "y\x1b[2J@b.example"])
+    assert filled("queue", "list")[1] == (
+        "2 waiting, oldest 0 s.\n\n"
+        "ID             STATE     NEXT              TRIES  SIZE  FROM               TO               LAST ANSWER\n"
+        f"{queue_id}  deferred  TIME      0  22 B  alice@example.org  x@a.example                -\n"
+        f"{queue_id}  deferred  TIME      0  22 B  alice@example.org  y\ufffd[2J@b.example            -\n"
+    )
+    assert filled("queue", "hold", queue_id, "--dry-run")[1].startswith("Would be: 2 recipients of 1 message held")
+    assert filled("queue", "hold", "--to", "x@a.example")[1] == "Done: 1 recipient of 1 message held until released.\n"
+    assert filled("queue", "release", "--all")[1] == "Done: 1 recipient of 1 message released and tried now.\n"
+    assert filled("queue", "hold", "--older-than", "2h")[1] == "Nothing in the queue matches.\n"
+    assert "Subject: hello" in filled("queue", "show", queue_id)[1]
+    assert filled("queue", "drop", queue_id)[1] == "Done: 2 recipients of 1 message dropped; nobody is told.\n"
+    assert json.loads(filled("queue", "stats", "--json")[1])["recipients"] == 0
+
+
+def test_a_queue_action_without_a_choice_is_a_usage_error(filled: Run) -> None:
+    code, out, err = filled("queue", "drop")
+    assert (code, out) == (2, "")
+    assert "--all" in err
+
+
+def test_settings(filled: Run, appliance: Appliance) -> None:
+    assert filled("config", "get", "limits.max_recipients")[1] == "100\n"
+    assert filled("config", "set", "limits.max_recipients", "50") == (
+        0, "limits.max_recipients: 100 is now 50\n", "",
+    )  # fmt: skip
+    assert appliance.config_path.read_text().startswith("# ours\n")
+    code, out, _ = filled("config", "set", "listen.smtp", '["*:2525"]')
+    assert (code, out.splitlines()[-1]) == (3, "It takes effect when the server is started again.")
+    assert filled("config", "show", "--changed")[1].endswith("[limits]\nmax_recipients = 50\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (("status",), "listeners"), (("domain", "list"), "domains"), (("domain", "show", "example.org"), "name"),
+        (("domain", "dns", "example.org"), "records"), (("user", "list"), "users"),
+        (("user", "show", "alice@example.org"), "quota_bytes"), (("alias", "list"), "aliases"),
+        (("dkim", "list", "example.org"), "keys"), (("dkim", "dns", "example.org"), "records"), (("queue", "list"), "rows"),
+        (("queue", "stats"), "by_destination"), (("config", "show"), "sections"),
+        (("config", "get", "log.level"), "doc"), (("config", "check"), "ok"), (("audit", "list"), "entries"),
+        (("audit", "show", "1"), "result"), (("audit", "verify"), "broken_at"), (("check-store",), "problems"),
+        (("version",), "version"),
+    ],
+)  # fmt: skip
+def test_every_reading_command_speaks_json(filled: Run, words: tuple[str, ...], key: str) -> None:
+    code, out, err = filled(*words, "--json")
+    assert (code, err) == (0, "")
+    assert key in json.loads(out)
+
+
+def test_the_audit_names_who_did_what_by_which_way(filled: Run) -> None:
+    entries = json.loads(filled("audit", "list", "--json")[1])["entries"]
+    assert [(entry["what"], entry["object"], entry["via"], entry["result"]) for entry in entries] == [
+        ("user.add", "alice@example.org", "cli", "ok"),
+        ("domain.add", "example.org", "cli", "ok"),
+    ]
+    assert filled("audit", "verify")[1] == "All 2 entries are as they were written.\n"
+    assert filled("audit", "list", "--what", "user", "--since", "1h")[1].count("\n") == 2
+
+
+def test_the_store_is_checked_and_rebuilt(filled: Run) -> None:
+    assert filled("check-store")[1] == "1 account(s) checked, no difference(s).\n"
+    assert filled("rebuild-index", "alice@example.org")[1] == "alice@example.org: 0 messages\n"
+    assert filled("rebuild-index", "--all")[1] == "alice@example.org: 0 messages\n"
+    assert filled("rebuild-index")[0] == 2
+
+
+def test_status_for_people(filled: Run) -> None:
+    code, out, _ = filled("status")
+    assert code == 0
+    assert "mail.example.org, ready" in out
+    assert "imaps    127.0.0.1  40123" in out
