@@ -53,6 +53,25 @@ def indexes_of_numbers(wanted: SequenceSet, count: int) -> Sequence[int] | None:
     return _joined(spans)
 
 
+def indexes_within(wanted: SequenceSet, count: int) -> Sequence[int]:
+    """Zero-based positions, ascending; numbers beyond the mailbox are passed over."""
+    spans = [range(max(low, 1) - 1, min(high, count)) for low, high in wanted.bounds(count)]
+    return _joined([span for span in spans if span] or [range(0)])
+
+
+class Membership:
+    """Whether a number is in a set, in logarithmic time and without listing the set."""
+
+    def __init__(self, wanted: SequenceSet, largest: int) -> None:
+        bounds = wanted.bounds(largest)
+        self._lows = [low for low, _ in bounds]
+        self._highs = [high for _, high in bounds]
+
+    def __contains__(self, number: int) -> bool:
+        place = bisect_right(self._lows, number) - 1
+        return place >= 0 and number <= self._highs[place]
+
+
 def indexes_of_uids(wanted: SequenceSet, uids: array[int]) -> Sequence[int]:
     """Zero-based positions of the UIDs that exist, ascending; `*` is the last one."""
     largest = uids[-1] if uids else 0

@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_arrival",
         "_closed",
+        "_ended",
         "_out",
         "_paused_reading",
         "_resumed",
@@ -69,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._writing_paused = False
         self._paused_reading = False
         self._closed = False
+        self._ended = False
 
     # asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -89,6 +91,13 @@ class Connection(asyncio.Protocol):
         elif self.framer.buffered > _PAUSE_BYTES and not self._paused_reading and self._transport is not None:
             self._paused_reading = True
             self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The peer sends no more: what it asked for is still answered, as far as the transport allows that."""
+        self._ended = True
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_exception(ConnectionGone())
+        return self.running and not self.is_tls
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone: end what runs."""
@@ -132,8 +141,13 @@ class Connection(asyncio.Protocol):
     async def _run(self) -> None:
         try:
             await self.run()
+            if self._ended:
+                self.close()
         except ConnectionGone:
-            self._closed = True
+            self.abort()
+        except BaseException:
+            self.abort()
+            raise
         finally:
             self._task = None
 
@@ -185,7 +199,7 @@ class Connection(asyncio.Protocol):
         """The next event of the running command, waiting for the peer within the read deadline."""
         while (event := self.framer.next_event()) is None:
             self.flush()
-            if self._closed:
+            if self._closed or self._ended:
                 raise ConnectionGone
             self._resume_reading()
             self._arrival = asyncio.get_running_loop().create_future()

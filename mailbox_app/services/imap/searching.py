@@ -9,7 +9,6 @@ in a thread and the loop goes on between them.
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
@@ -33,7 +32,7 @@ from mailbox_app.proto.imap.search import (
     Uids,
     When,
 )
-from mailbox_app.proto.imap.sequence import SequenceSet, indexes_of_uids
+from mailbox_app.proto.imap.sequence import Membership, indexes_of_uids, indexes_within
 from mailbox_app.proto.mime import PartTable
 from mailbox_app.services.imap.message_text import MessageText
 from mailbox_app.services.imap.selected import RECENT, SYSTEM_FLAGS, Selected
@@ -74,6 +73,8 @@ _COLUMNS = {
     Level.HEADER: ("header",),
     Level.TEXT: ("parts",),
 }
+_LOOP_TESTS = 20_000
+"""What may be tested on the loop: about 10 ms."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -84,11 +85,13 @@ class Search:
         self._view = view
         self._levels: set[Level] = set()
         self._texts: list[Text] = []
+        self._tests = 0
         keys = program.keys if isinstance(program, And) else (program,)
-        self._narrowing = [key for key in keys if isinstance(key, Numbers | Uids)]
-        masks = [mask for key in keys if (mask := self._mask(key)) is not None]
-        self._clear = masks
-        rest = [key for key in keys if not isinstance(key, Numbers | Uids) and self._mask(key) is None]
+        sets = [key for key in keys if isinstance(key, Numbers | Uids)]
+        self._narrowing = sets[0] if sets else None
+        masks = {key: mask for key in keys if (mask := self._mask(key)) is not None}
+        self._flags = list(masks.values())
+        rest = [key for key in keys if key is not self._narrowing and key not in masks]
         self._test = self._compile(And(tuple(rest))) if rest else None
 
     def _mask(self, key: Key) -> tuple[int, bool] | None:
@@ -113,9 +116,11 @@ class Search:
 
     def fast(self) -> Sequence[int] | None:
         """The positions found when arrays are enough; None when `run` is needed."""
+        if self._view.count > _LOOP_TESTS:
+            return None
         if self._test is None:
             return self._narrowed()
-        if not self._levels and self._view.count <= 20_000:
+        if not self._levels and self._view.count * self._tests <= _LOOP_TESTS:
             return [hit for batch in self.run(_no_account) for hit in batch]
         return None
 
@@ -123,16 +128,12 @@ class Search:
         """Positions that pass the sets and flags of the top level, at C speed."""
         view = self._view
         indexes: Sequence[int] = range(view.count)
-        for number, key in enumerate(self._narrowing):
-            found = _indexes(key, view)
-            if number:
-                both = set(indexes)
-                found = [index for index in found if index in both]
-            indexes = found
-        if not self._clear:
+        if self._narrowing is not None:
+            indexes = _indexes(self._narrowing, view)
+        if not self._flags:
             return indexes
         mask = value = 0
-        for bit, is_set in self._clear:
+        for bit, is_set in self._flags:
             if (bit == 0 and is_set) or (mask & bit and bool(value & bit) != is_set):
                 return []
             mask |= bit
@@ -207,6 +208,7 @@ class Search:
 
     # compiling
     def _compile(self, key: Key) -> Test:
+        self._tests += 1
         match key:
             case And():
                 return _all([self._compile(each) for each in key.keys])
@@ -218,9 +220,13 @@ class Search:
             case HasFlag():
                 bit = self._bit(key.flag)
                 return lambda candidate: bool(candidate.flags & bit)
-            case Numbers() | Uids():
-                wanted = set(_indexes(key, self._view))
-                return lambda candidate: candidate.index in wanted
+            case Numbers():
+                numbers = Membership(key.wanted, self._view.count)
+                return lambda candidate: candidate.index + 1 in numbers
+            case Uids():
+                uids = self._view.uids
+                members = Membership(key.wanted, uids[-1] if uids else 0)
+                return lambda candidate: uids[candidate.index] in members
             case ChangedSince():
                 return lambda candidate: candidate.modseq >= key.modseq
             case Size():
@@ -286,12 +292,7 @@ def _indexes(key: Numbers | Uids, view: Selected) -> Sequence[int]:
     """Positions of a set; numbers beyond the mailbox match nothing."""
     if isinstance(key, Uids):
         return indexes_of_uids(key.wanted, view.uids)
-    return _numbers_within(key.wanted, view.count)
-
-
-def _numbers_within(wanted: SequenceSet, count: int) -> Sequence[int]:
-    # Numbers are UIDs of a mailbox without gaps.
-    return indexes_of_uids(wanted, array("I", range(1, count + 1)))
+    return indexes_within(key.wanted, view.count)
 
 
 def _all(tests: Sequence[Test]) -> Test:

@@ -8,6 +8,7 @@ session never overlap, so no handler needs a lock.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -23,7 +24,6 @@ from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECON
 from mailbox_app.services.imap.replies import Goodbye, Refusal, refusal
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.store import interface
-from mailbox_app.store.model import Changes
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.server import ImapService
@@ -44,6 +44,7 @@ class Session(Connection):
     __slots__ = (
         "_bad_count",
         "_dirty",
+        "_login_by",
         "_subscription",
         "account",
         "condstore",
@@ -63,6 +64,7 @@ class Session(Connection):
         self.login_failures = 0
         self._bad_count = 0
         self._dirty = False
+        self._login_by = math.inf
         self._subscription: Subscription | None = None
 
     # life
@@ -73,6 +75,7 @@ class Session(Connection):
             self.write(b"* BYE [UNAVAILABLE] Try again later\r\n")
             self.close()
             return
+        self._login_by = self.clock.monotonic_seconds() + LOGIN_SECONDS
         self.expire_in(LOGIN_SECONDS)
         self.write(f"* OK [CAPABILITY {self.service.capabilities(self)}] IMAP ready\r\n".encode("ascii"))
         self.flush()
@@ -99,6 +102,12 @@ class Session(Connection):
         """BYE and the end. RFC 9051 7.1.5."""
         self.write(f"* BYE {text}\r\n".encode("ascii"))
         self.close()
+
+    def expire_in(self, seconds: float) -> None:
+        """The sweep ends the session after this long; nothing puts the end of the time to log in off."""
+        super().expire_in(seconds)
+        if self.account is None:
+            self.expires_at = min(self.expires_at, self._login_by)
 
     def expire(self) -> None:
         """The time is up: a peer that does not read is cut off, another is told."""
@@ -213,13 +222,14 @@ class Session(Connection):
                 await self._execute(row, request, arguments)
                 return
         if not self.framer.collect():
-            if not event.synchronising and event.size > _LITERAL_SKIP_LIMIT:
+            limit = self.service.limits.literal_bytes if self.account is None else _LITERAL_SKIP_LIMIT
+            if not event.synchronising and event.size > limit:
                 raise Goodbye("[TOOBIG] Literal too large")
             self._bad(_tag_of(event.prefix), "[TOOBIG] Literal too large")
         elif event.synchronising:
             self.write(b"+ \r\n")
             self.flush()
-            self.expire_in(LOGIN_SECONDS if self.account is None else AUTOLOGOUT_SECONDS)
+            self.expire_in(AUTOLOGOUT_SECONDS)
 
     def _row_of(self, text: bytes) -> tuple[AnyCommand | None, Request | None]:
         """The row that a command's first words name."""
@@ -265,7 +275,7 @@ class Session(Connection):
     async def _execute(self, row: AnyCommand, request: Request, arguments: object) -> None:
         self._bad_count = 0
         self.service.count(row.verb)
-        self.expire_in(AUTOLOGOUT_SECONDS if self.account is not None else LOGIN_SECONDS)
+        self.expire_in(AUTOLOGOUT_SECONDS)
         try:
             text = await row.handler(self, request, arguments)
             answer = f"OK {text or row.verb + ' done'}"
@@ -286,7 +296,7 @@ class Session(Connection):
                 return
         await self.look_after(row, uid=request.uid)
         self._answer(request.tag, answer)
-        self.expire_in(AUTOLOGOUT_SECONDS if self.account is not None else LOGIN_SECONDS)
+        self.expire_in(AUTOLOGOUT_SECONDS)
         await self.drain()
 
     # answers
@@ -341,10 +351,10 @@ class Session(Connection):
         if view is None:
             return
         self._dirty = False
-        changes: Changes = await self.offload(self._changes, view)
-        if not changes.exists:
+        news = await self.offload(self._news, view, expunges, uid)
+        if news is None:
             raise Goodbye("Selected mailbox was deleted")
-        lines, new_count = view.apply(changes, expunges=expunges, uid=uid, modseq=self.condstore)
+        lines, new_count = news
         if lines:
             self.write("".join(lines).encode("ascii"))
         if new_count and not view.read_only:
@@ -353,8 +363,12 @@ class Session(Connection):
             first = await self.offload(self._claim_recent, view)
             self.write("".join(view.mark_recent_since(first, view.count - new_count)).encode("ascii"))
 
-    def _changes(self, view: Selected) -> Changes:
-        return self.mail().changes(view.mailbox_id, view.highest_modseq)
+    def _news(self, view: Selected, expunges: bool, uid: bool) -> tuple[list[str], int] | None:
+        """In the thread too, because a hundred thousand changed flags are a while's work; the session waits for it."""
+        changes = self.mail().changes(view.mailbox_id, view.highest_modseq)
+        if not changes.exists:
+            return None
+        return view.apply(changes, expunges=expunges, uid=uid, modseq=self.condstore)
 
     def _claim_recent(self, view: Selected) -> Uid:
         return self.mail().claim_recent(view.mailbox_id)

@@ -61,6 +61,8 @@ async def _copy(session: Session, request: Request, target: Target, *, move: boo
     try:
         copied = await session.offload(work)
     except StoreError as error:
+        if error.code == "store.over_quota":
+            session.service.deps.metrics.quota_exceeded.inc()
         raise refusal(error, creatable=True) from error
     return copied if copied is not None and copied.source_uids else None
 

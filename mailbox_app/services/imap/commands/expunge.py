@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.proto.imap.sequence import SequenceSet, indexes_of_uids
 from mailbox_app.services.imap.command import Command, Does, Request, State
@@ -24,12 +25,15 @@ async def expunge(session: Session, request: Request, wanted: SequenceSet | None
     view = session.view
     if view.read_only:
         raise Refusal("Mailbox is read-only", "READ-ONLY")
-    uids = None if wanted is None else [view.uids[index] for index in indexes_of_uids(wanted, view.uids)]
+    uids = None if wanted is None else [Uid(view.uids[index]) for index in indexes_of_uids(wanted, view.uids)]
     if uids == []:
         return
-    gone = await session.offload(lambda: session.mail().expunge(view.mailbox_id, uids))  # type: ignore[arg-type]
-    view.withheld.update(gone)
-    session.write("".join(view.remove_withheld()).encode("ascii"))
+
+    def work() -> list[str]:
+        view.withheld.update(session.mail().expunge(view.mailbox_id, uids))
+        return view.remove_withheld()
+
+    session.write("".join(await session.offload(work)).encode("ascii"))
 
 
 EXPUNGE = Command("EXPUNGE", State.SELECTED, Does.HAS_UID_FORM, "", "RFC 9051 6.4.3", expunge, parse_expunge)

@@ -28,9 +28,9 @@ async def delete(session: Session, request: Request, name: str) -> None:
     """Remove it; its children stay."""
     if name == "INBOX":
         raise Refusal("INBOX stays", "CANNOT")
+    await session.offload(lambda: session.mail().delete(name))
     if session.selected is not None and session.selected.name == name:
         session.unselect()
-    await session.offload(lambda: session.mail().delete(name))
 
 
 async def rename(session: Session, request: Request, names: tuple[str, str]) -> None:

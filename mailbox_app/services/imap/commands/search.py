@@ -15,6 +15,8 @@ from mailbox_app.services.imap.searching import Search
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.services.imap.session import Session
 
+_LOOP_HITS = 20_000
+
 
 def parse(cursor: Cursor) -> SearchRequest:
     """The program; an unknown charset is NO, not BAD."""
@@ -34,13 +36,18 @@ async def search(session: Session, request: Request, asked: SearchRequest) -> No
     hits = wanted.fast()
     if hits is None:
         hits = await _run(session, wanted)
+    render = partial(_rendered, view, request, asked, hits)
+    line = await session.offload(render) if len(hits) > _LOOP_HITS else render()
+    session.line(line)
+
+
+def _rendered(view: Selected, request: Request, asked: SearchRequest, hits: Sequence[int]) -> str:
     numbers = [view.uids[index] for index in hits] if request.uid else [index + 1 for index in hits]
     modseq = max((view.modseqs[index] for index in hits), default=0) if asked.wants_modseq else 0
     if asked.returns is None:
-        answer = "".join(f" {number}" for number in numbers)
-        session.line(f"SEARCH{answer} (MODSEQ {modseq})" if modseq else f"SEARCH{answer}")
-    else:
-        session.line(_extended(request, asked.returns, numbers, _shown_modseq(view, asked.returns, hits, modseq)))
+        answer = "".join([f" {number}" for number in numbers])
+        return f"SEARCH{answer} (MODSEQ {modseq})" if modseq else f"SEARCH{answer}"
+    return _extended(request, asked.returns, numbers, _shown_modseq(view, asked.returns, hits, modseq))
 
 
 async def _run(session: Session, wanted: Search) -> Sequence[int]:

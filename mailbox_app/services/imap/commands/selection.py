@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.services.imap.command import Command, Does, Request, State, no_arguments
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.services.imap.session import Session
-from mailbox_app.store.model import Snapshot, SystemFlag
+from mailbox_app.store.model import SystemFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +38,12 @@ async def select(session: Session, request: Request, selection: Selection) -> st
     if selection.condstore:
         session.enable_condstore()
     read_only = request.verb == "EXAMINE"
-    snapshot, first_recent = await session.offload(_open, session, selection.name, read_only)
-    view = Selected(snapshot, first_recent, read_only=read_only)
+    view, unseen = await session.offload(_open, session, selection.name, read_only)
     session.select(view)
     for line in view.flag_lines():
         session.write(line.encode("ascii"))
     session.line(f"{view.count} EXISTS")
     session.line(f"{view.recent_count} RECENT")
-    unseen = next((i for i, flags in enumerate(view.flags) if not flags & SystemFlag.SEEN), None)
     if unseen is not None:
         session.line(f"OK [UNSEEN {unseen + 1}] First unseen")
     session.line(f"OK [UIDVALIDITY {view.uidvalidity}] UIDs valid")
@@ -55,21 +52,23 @@ async def select(session: Session, request: Request, selection: Selection) -> st
     return f"[READ-ONLY] {request.verb} done" if read_only else f"[READ-WRITE] {request.verb} done"
 
 
-def _open(session: Session, name: str, read_only: bool) -> tuple[Snapshot, Uid]:
+def _open(session: Session, name: str, read_only: bool) -> tuple[Selected, int | None]:
     account = session.mail()
     info = account.mailbox(name)
     snapshot = account.snapshot(info.mailbox_id)
     first_recent = snapshot.info.first_recent_uid
     if not read_only and first_recent < snapshot.info.uidnext:
         first_recent = account.claim_recent(info.mailbox_id)
-    return snapshot, first_recent
+    view = Selected(snapshot, first_recent, read_only=read_only)
+    unseen = next((index for index, flags in enumerate(view.flags) if not flags & SystemFlag.SEEN), None)
+    return view, unseen
 
 
 async def close(session: Session, request: Request, arguments: None) -> None:
     """Expunge without telling, then leave; a mailbox opened by EXAMINE is only left."""
     view = session.view
     session.unselect()
-    if not view.read_only and any(flags & SystemFlag.DELETED for flags in view.flags):
+    if not view.read_only:
         await session.offload(lambda: session.mail().expunge(view.mailbox_id, None))
 
 

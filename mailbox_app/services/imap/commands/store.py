@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailbox_app.ids import Modseq, Uid
@@ -10,9 +11,9 @@ from mailbox_app.proto.imap.sequence import SequenceSet, compress
 from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.message_set import message_indexes
 from mailbox_app.services.imap.replies import Refusal
-from mailbox_app.services.imap.selected import SYSTEM_FLAGS, Selected
+from mailbox_app.services.imap.selected import RECENT, SYSTEM_FLAGS, Selected
 from mailbox_app.services.imap.session import Session
-from mailbox_app.store.model import FlagMode, StoreResult
+from mailbox_app.store.model import KEYWORD_SHIFT, FlagMode
 
 _LINES_AT_ONCE = 4_000
 
@@ -67,13 +68,15 @@ async def store(session: Session, request: Request, change: FlagChange) -> str |
     indexes = message_indexes(view, change.wanted, uid=request.uid)
     if not indexes:
         return None
-    result = await session.offload(_store, session, view, [Uid(view.uids[index]) for index in indexes], bits, change)
-    await _take_keywords(session, view, change)
-    refused = set(result.modified)
-    changed = view.set_flags(result.changed)
-    told = changed if change.silent and session.condstore else [] if change.silent else indexes
-    if refused:
-        told = [index for index in told if view.uids[index] not in refused]
+    uids = [Uid(view.uids[index]) for index in indexes]
+    outcome = await session.offload(_store, session, view, uids, bits, change)
+    session.write("".join(outcome.keyword_lines).encode("ascii"))
+    refused = frozenset(outcome.refused)
+    told: Sequence[int] = indexes
+    if change.silent:
+        told = outcome.changed if session.condstore else outcome.surprising
+    elif refused:
+        told = [index for index in indexes if view.uids[index] not in refused]
     for start in range(0, len(told), _LINES_AT_ONCE):
         lines = view.fetch_lines(told[start : start + _LINES_AT_ONCE], uid=request.uid, modseq=session.condstore)
         session.write("".join(lines).encode("ascii"))
@@ -86,17 +89,45 @@ async def store(session: Session, request: Request, change: FlagChange) -> str |
     return f"[MODIFIED {compress(numbers)}] Conditional STORE done for the others"
 
 
-def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change: FlagChange) -> StoreResult:
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    changed: Sequence[int]
+    """Positions with new flags."""
+    surprising: Sequence[int]
+    """Those of them where somebody else had changed other flags: a silent STORE tells these all the same."""
+    refused: Sequence[int]
+    """UIDs that UNCHANGEDSINCE kept as they were."""
+    keyword_lines: Sequence[str]
+
+
+def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change: FlagChange) -> _Outcome:
+    account = session.mail()
     since = None if change.unchanged_since is None else Modseq(change.unchanged_since)
-    return session.mail().store_flags(view.mailbox_id, uids, change.mode, bits, change.flags.keywords, since)
+    result = account.store_flags(view.mailbox_id, uids, change.mode, bits, change.flags.keywords, since)
+    lines: Sequence[str] = ()
+    if set(change.flags.keywords) - set(view.keywords):  # to be known before a flag list names it
+        lines = view.take_keywords(account.changes(view.mailbox_id, view.highest_modseq).keywords)
+    expected = _expected(view, change, bits)
+    surprising = [index for uid, flags, _ in result.changed if (index := expected(uid, flags)) is not None]
+    return _Outcome(view.set_flags(result.changed), surprising, result.modified, lines)
 
 
-async def _take_keywords(session: Session, view: Selected, change: FlagChange) -> None:
-    """A keyword new to the mailbox must be known before a flag list names it."""
-    if set(change.flags.keywords) - set(view.keywords):
-        info = await session.offload(lambda: session.mail().mailbox(view.name))
-        for line in view.take_keywords(info.keywords):
-            session.write(line.encode("ascii"))
+def _expected(view: Selected, change: FlagChange, bits: int) -> Callable[[int, int], int | None]:
+    """What tells the position of a message whose new flags do not follow from those in view."""
+    for number, keyword in enumerate(view.keywords):
+        if keyword in change.flags.keywords:
+            bits |= 1 << KEYWORD_SHIFT + number
+    combine: Callable[[int], int] = {
+        FlagMode.REPLACE: lambda old: bits,
+        FlagMode.ADD: lambda old: old | bits,
+        FlagMode.REMOVE: lambda old: old & ~bits,
+    }[change.mode]
+
+    def surprise(uid: int, flags: int) -> int | None:
+        index = view.index_of(uid)
+        return None if index is None or combine(view.flags[index] & ~RECENT) == flags else index
+
+    return surprise
 
 
 STORE = Command(
