@@ -1,0 +1,274 @@
+"""What dialogs cannot say: deadlines, drains, faults of the store, big messages, slow readers, many sessions."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mailbox_app.errors import StoreError
+from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, WRITE_SECONDS
+from mailbox_app.store.maildir.account import MaildirAccount
+from tests.support.clock import FakeClock, settle
+from tests.support.imap_server import PASSWORD, ImapServer, imap_server
+
+
+class Client:
+    """Speaks bytes; keeps a model of the selected mailbox from untagged answers, as a careful client does."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.uids: list[int | None] = []
+        self.flags: dict[int, frozenset[str]] = {}
+        self._tag = 0
+
+    async def command(self, text: str, *, literal: bytes | None = None) -> list[str]:
+        """The lines of the answer, the tagged one last."""
+        self._tag += 1
+        tag = f"t{self._tag}"
+        data = f"{tag} {text}".encode()
+        if literal is not None:
+            data += b" {%d+}\r\n%b" % (len(literal), literal)
+        self.writer.write(data + b"\r\n")
+        lines = []
+        while True:
+            async with asyncio.timeout(20):
+                line = (await self.reader.readline()).decode().rstrip("\r\n")
+            lines.append(line)
+            if line.startswith(f"{tag} ") or not line:
+                return lines
+            self._learn(line, text)
+
+    def _learn(self, line: str, command: str) -> None:
+        words = line.split(" ", 3)
+        if len(words) < 3 or not words[1].isdigit():
+            return
+        number = int(words[1])
+        if words[2] == "EXISTS":
+            assert number >= len(self.uids), "EXISTS never shrinks a mailbox"
+            self.uids += [None] * (number - len(self.uids))
+        elif words[2] == "EXPUNGE":
+            assert not command.startswith(("FETCH", "STORE", "SEARCH")), (
+                "numbers changed under a command that uses them"
+            )
+            assert 1 <= number <= len(self.uids), "EXPUNGE of a message that is not there"
+            del self.uids[number - 1]
+        elif words[2] == "FETCH" and "UID " in words[3]:
+            uid = int(words[3].split("UID ")[1].split()[0].rstrip(")"))
+            assert self.uids[number - 1] in (None, uid), "a number means another message than before"
+            self.uids[number - 1] = uid
+
+    async def login(self, name: str = "alice") -> None:
+        await self.reader.readline()
+        assert " OK " in (await self.command(f"LOGIN {name} {PASSWORD}"))[-1]
+
+    async def select(self, name: str = "INBOX") -> None:
+        self.uids = []
+        assert " OK " in (await self.command(f"SELECT {name}"))[-1]
+
+
+@asynccontextmanager
+async def connected(server: ImapServer) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 24)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+
+
+async def until(condition) -> None:  # the inside of the server has no event to wait for
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - as said
+            await asyncio.sleep(0.001)
+
+
+async def test_silence_before_login_ends_the_session(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with imap_server(tmp_path, clock=clock) as server, connected(server) as client:
+        await client.reader.readline()
+        await clock.advance(LOGIN_SECONDS - 10)
+        await client.command("NOOP")
+        await clock.advance(15)
+        assert (await client.reader.readline()).startswith(b"* BYE")
+        assert await client.reader.read() == b""
+
+
+async def test_autologout_comes_after_thirty_minutes(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with imap_server(tmp_path, clock=clock) as server, connected(server) as client:
+        await client.login()
+        await clock.advance(AUTOLOGOUT_SECONDS - 10)
+        assert server.service.connections == 1
+        await client.command("NOOP")
+        await clock.advance(AUTOLOGOUT_SECONDS - 10)
+        assert server.service.connections == 1
+        await clock.advance(20)
+        assert (await client.reader.readline()).startswith(b"* BYE")
+
+
+async def test_a_literal_that_does_not_come_ends_the_session(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with imap_server(tmp_path, clock=clock) as server, connected(server) as client:
+        await client.login()
+        client.writer.write(b"a APPEND INBOX {10+}\r\nabc")
+        await until(lambda: server.service.connections == 1)
+        await asyncio.sleep(0.02)
+        await clock.advance(200)
+        assert b"BYE" in await client.reader.readline()
+        await until(lambda: server.service.connections == 0)
+
+
+async def test_a_reader_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with imap_server(tmp_path, clock=clock, max_message_bytes=1 << 25) as server, connected(server) as client:
+        await client.login()
+        await client.command("APPEND INBOX", literal=b"Subject: x\r\n\r\n" + b"y" * (16 << 20))
+        await client.select()
+        client.writer.write(b"z FETCH 1 BODY.PEEK[]\r\n")
+        client.writer.write(b"z FETCH 1 BODY.PEEK[]\r\n" * 5)
+        session = next(iter(server.service._sessions))
+        await until(lambda: session._resumed is not None)
+        await clock.advance(WRITE_SECONDS + 10)
+        await until(lambda: server.service.connections == 0)
+
+
+async def test_drain_says_goodbye_to_all(tmp_path: Path) -> None:
+    async with imap_server(tmp_path) as server, connected(server) as idle, connected(server) as quiet:
+        await idle.login()
+        await idle.select()
+        idle.writer.write(b"i IDLE\r\n")
+        assert await idle.reader.readline() == b"+ idling\r\n"
+        await quiet.reader.readline()
+        await server.service.drain(5.0)
+        assert (await idle.reader.read()).startswith(b"* BYE [UNAVAILABLE]")
+        assert (await quiet.reader.read()).startswith(b"* BYE [UNAVAILABLE]")
+        assert server.service.connections == 0
+
+
+async def test_a_lost_hint_costs_only_the_poll(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with imap_server(tmp_path, clock=clock) as server, connected(server) as idle, connected(server) as other:
+        await idle.login()
+        await idle.select()
+        await other.login()
+        idle.writer.write(b"i IDLE\r\n")
+        await idle.reader.readline()
+        session = next(each for each in server.service._sessions if each.idle_tag)
+        assert session._subscription is not None
+        session._subscription.close()
+        await other.command("APPEND INBOX", literal=b"A: b\r\n\r\n")
+        await clock.advance(40)
+        assert await idle.reader.readline() == b"* 1 EXISTS\r\n"
+
+
+async def test_a_fault_is_answered_and_counted_and_the_session_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret path /var/x")
+
+    def busy(*_: object) -> None:
+        raise StoreError("store.busy", "storage is busy", temporary=True)
+
+    async with imap_server(tmp_path) as server, connected(server) as client:
+        await client.login()
+        monkeypatch.setattr(MaildirAccount, "mailboxes", broken)
+        assert (await client.command('LIST "" *'))[-1] == "t2 NO [SERVERBUG] Internal error"
+        assert server.service.deps.metrics.errors._value.get() == 1
+        monkeypatch.setattr(MaildirAccount, "mailboxes", busy)
+        assert (await client.command('LIST "" *'))[-1] == "t3 NO [INUSE] storage is busy"
+        assert (await client.command("NOOP"))[-1] == "t4 OK NOOP done"
+
+
+async def test_a_message_larger_than_memory_goes_through_a_file_unchanged(tmp_path: Path) -> None:
+    body = b"Subject: big\r\n\r\n" + random.Random(1).randbytes(3 << 20).replace(b"\0", b"x")
+    async with imap_server(tmp_path, max_message_bytes=1 << 23) as server, connected(server) as client:
+        await client.login()
+        assert "APPENDUID" in (await client.command("APPEND INBOX", literal=body))[-1]
+        await client.select()
+        client.writer.write(b"f FETCH 1 BODY.PEEK[]\r\n")
+        assert await client.reader.readline() == b"* 1 FETCH (BODY[] {%d}\r\n" % len(body)
+        assert await client.reader.readexactly(len(body)) == body
+        assert await client.reader.readline() == b")\r\n"
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_message_leaves_nothing(tmp_path: Path) -> None:
+    async with imap_server(tmp_path) as server:
+        async with connected(server) as client:
+            await client.login()
+            client.writer.write(b"a APPEND INBOX {1000+}\r\nSubject: half")
+            await client.writer.drain()
+        await until(lambda: server.service.connections == 0)
+        async with connected(server) as client:
+            await client.login()
+            assert "MESSAGES 0" in (await client.command("STATUS INBOX (MESSAGES)"))[0]
+
+
+async def test_what_was_pipelined_before_the_end_is_answered(tmp_path: Path) -> None:
+    async with imap_server(tmp_path) as server, connected(server) as client:
+        await client.reader.readline()
+        client.writer.write(b"a LOGIN alice secret\r\nb STATUS INBOX (MESSAGES)\r\n")
+        client.writer.write_eof()
+        assert (await client.reader.read()).endswith(b"b OK STATUS done\r\n")
+
+
+async def test_sessions_changing_one_mailbox_at_random_agree_in_the_end(tmp_path: Path) -> None:
+    """Sequence numbers stay right in every session (D19): each keeps the books a careful client keeps."""
+    source = random.Random(7)
+    async with imap_server(tmp_path) as server:
+        clients = []
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 20)
+            clients.append(Client(reader, writer))
+            await clients[-1].login()
+            await clients[-1].select()
+
+        async def work(client: Client) -> None:
+            for _ in range(40):
+                count = len(client.uids)
+                number = source.randint(1, count) if count else 0
+                choice = source.random()
+                if choice < 0.35 or not count:
+                    await client.command("APPEND INBOX", literal=b"A: b\r\n\r\nx")
+                elif choice < 0.6:
+                    flag = source.choice(["\\Seen", "\\Flagged", "\\Deleted", "kw"])
+                    sign = source.choice("+-")
+                    await client.command(f"STORE {number}:* {sign}FLAGS ({flag})")
+                elif choice < 0.7:
+                    await client.command("EXPUNGE")
+                elif choice < 0.8:
+                    await client.command(f"FETCH 1:{count} (UID FLAGS)")
+                elif choice < 0.9:
+                    await client.command(f"MOVE {number} Archive")
+                else:
+                    await client.command("NOOP")
+
+        await asyncio.gather(*(work(client) for client in clients))
+        views = []
+        for client in clients:
+            await client.command("NOOP")
+            lines = await client.command("FETCH 1:* (UID FLAGS)") if client.uids else []
+            views.append([line.replace(" \\Recent", "").replace("\\Recent", "") for line in lines[:-1]])
+            assert len(lines[:-1]) == len(client.uids)
+        async with connected(server) as fresh:
+            await fresh.login()
+            await fresh.select()
+            lines = await fresh.command("FETCH 1:* (UID FLAGS)") if fresh.uids else []
+            truth = [line.replace(" \\Recent", "").replace("\\Recent", "") for line in lines[:-1]]
+        for view in views:
+            assert view == truth
+        for client in clients:
+            client.writer.close()
+
+
+async def test_an_idle_session_has_no_task(tmp_path: Path) -> None:
+    async with imap_server(tmp_path) as server, connected(server) as client:
+        await client.login()
+        await client.select()
+        client.writer.write(b"i IDLE\r\n")
+        await client.reader.readline()
+        await settle()
+        assert [each.running for each in server.service._sessions] == [False]
