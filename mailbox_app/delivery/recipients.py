@@ -36,13 +36,13 @@ class Recipients:
         resolved = self._directory.resolve(command.address)
         if not resolved.is_local_domain:
             if not may_relay:
-                raise Refusal(550, "5.7.1", "Relaying denied", reason="relay_denied")
+                raise Refusal(550, "5.7.1", "Relaying denied", reason="relay_denied", address=command.address)
             return Recipient(command.address, (), (command.address,), command.notify, command.orcpt)
         accounts = tuple(account for account in resolved.accounts if account.state is not AccountState.REMOVED)
         if not accounts and not resolved.outside:
-            raise Refusal(550, "5.1.1", "No such mailbox here", reason="no_such_user")
+            raise Refusal(550, "5.1.1", "No such mailbox here", reason="no_such_user", address=command.address)
         if not resolved.outside:
-            await self._check_room(accounts, size_bytes)
+            await self._check_room(command.address, accounts, size_bytes)
         return Recipient(command.address, accounts, tuple(resolved.outside), command.notify, command.orcpt)
 
     def local(self, address: str, *, notify: str = "", orcpt: str = "") -> Recipient | None:
@@ -53,17 +53,18 @@ class Recipients:
             return None
         return Recipient(address, accounts, tuple(resolved.outside), notify, orcpt)
 
-    async def _check_room(self, accounts: tuple[Account, ...], size_bytes: int) -> None:
+    async def _check_room(self, address: str, accounts: tuple[Account, ...], size_bytes: int) -> None:
         """Refuses when no account of the address has room; one that has is enough, the others wait in the queue."""
         if any(account.quota_bytes == 0 for account in accounts):
             return
         if all(size_bytes > account.quota_bytes for account in accounts):
-            raise Refusal(552, "5.2.3", "The message is larger than the mailbox may be", reason="over_quota")
+            text = "The message is larger than the mailbox may be"
+            raise Refusal(552, "5.2.3", text, reason="over_quota", address=address)
         for account in accounts:
             used = await self._usage(account)
             if used is None or (used + size_bytes <= account.quota_bytes and used < account.quota_bytes):
                 return
-        raise Refusal(452, "4.2.2", "The mailbox is full, try again later", reason="over_quota")
+        raise Refusal(452, "4.2.2", "The mailbox is full, try again later", reason="over_quota", address=address)
 
     async def _usage(self, account: Account) -> int | None:
         now = self._clock.monotonic_seconds()

@@ -54,7 +54,7 @@ class Submission:
     def check_sender(self, account: Account, sender: str) -> None:
         """Refuse an envelope sender that is not the account's. The null sender is allowed (RFC 8098 receipts)."""
         if sender and not self._directory.owns(account, sender):
-            raise Refusal(553, "5.7.1", "The sender address is not yours", reason="sender_not_owned")
+            raise Refusal(553, "5.7.1", "The sender address is not yours", reason="sender_not_owned", address=sender)
 
     async def submit(self, account: Account, mail: Mail) -> Delivered:
         """Check and complete the header, sign, queue and store. `mail.prefix` holds the trace fields."""

@@ -32,12 +32,16 @@ class Reply(NamedTuple):
 
 
 class Refusal(MailboxError):
-    """A refusal with its reply; `reason` is the stable word for metrics and the mail log."""
+    """A refusal with its reply; `reason` is the stable word for metrics and the mail log.
 
-    def __init__(self, code: int, enhanced: str, text: str, *, reason: str) -> None:
+    `address` is the sender or recipient it is about, set by who knows it.
+    """
+
+    def __init__(self, code: int, enhanced: str, text: str, *, reason: str, address: str = "") -> None:
         super().__init__(f"smtp.{reason}", text, temporary=code < 500)
         self.reply = Reply(code, enhanced, text)
         self.reason = reason
+        self.address = address
 
 
 def reply_for(error: MailboxError) -> Reply:

@@ -1,9 +1,9 @@
 """SMTP in: one session engine for `smtp` (25), `submission` (587) and `submissions` (465).
 
-How a message walks: `session` reads lines, `verbs` names the handler of each, `hello`, `login`, `transaction` and `content`
-hold the handlers, `body` keeps the content in bounded memory, `receive` finishes a message: trace fields, hop limit, sender
-checks, then `delivery.inbound` or `delivery.submission`. `server` holds the dependencies and counts connections, `limits` all
-bounds.
+How a message walks: `connection` reads lines and content and sends replies, `session` turns a line into a call and an error into
+a reply, `verbs` names the handler of each command, `hello`, `login`, `transaction` and `content` hold the handlers, `body` keeps
+the content in bounded memory, `receive` finishes a message: trace fields, hop limit, sender checks, then `delivery.inbound` or
+`delivery.submission`. `server` holds the dependencies and counts connections, `limits` all bounds.
 
 What it promises:
 

@@ -38,7 +38,8 @@ async def starttls(session: SmtpSession, argument: bytes) -> Reply | None:
         session.ending = True
         raise Refusal(554, "5.5.0", "Nothing may follow STARTTLS in clear", reason="starttls_injection")
     session.reply(Reply(220, "2.0.0", "Go ahead"))
-    await session.start_tls()
+    await session.start_tls(session.service.tls.server_context())
+    session.forget_all()
     return None
 
 

@@ -32,8 +32,8 @@ from mailbox_app.services.smtp.receive import Receiver, SenderCheck
 from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
 from mailbox_app.services.smtp.verbs import VERBS
 
-_SILENT = frozenset({"syntax", "sequence"})
-"""Refusals that say nothing about mail: not in the mail log."""
+_SILENT = frozenset({"syntax", "sequence", "auth_failed", "auth_cancelled"})
+"""Refusals that say nothing about mail: not in the mail log. Logins are logged and counted where they are checked."""
 
 
 class ServerTls(Protocol):
@@ -197,6 +197,8 @@ class SmtpService:
             reason = error.reason
             if reason in _SILENT:
                 return
+            if reason == "over_quota":
+                self.metrics.quota_exceeded.inc()
         else:
             reason = error.code
             structlog.get_logger("smtp").warning(
@@ -207,13 +209,15 @@ class SmtpService:
                 **error.fields,
             )
         transaction = session.transaction
+        address = error.address if isinstance(error, Refusal) else ""
+        recipients = tuple(recipient.address for recipient in transaction.recipients)
         self._dependencies.mail_log.write(
             MailEvent(
                 "rejected",
                 "in" if session.kind == "smtp" else "submission",
                 session_id=session.session_id,
-                sender=transaction.sender or "",
-                recipients=tuple(recipient.address for recipient in transaction.recipients),
+                sender=address if transaction.sender is None else transaction.sender,
+                recipients=(address,) if address and transaction.sender is not None else recipients,
                 remote=session.remote_ip,
                 tls=" ".join(session.tls) if session.tls else "",
                 code=reply.code,

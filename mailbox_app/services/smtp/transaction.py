@@ -59,7 +59,7 @@ async def mail(session: SmtpSession, argument: bytes) -> Reply:
         return Reply(421, "4.7.0", "Too many messages in one session, connect again")
     command = parse_mail(argument)
     if command.size_bytes > service.config.limits.max_message_bytes:  # RFC 1870 6.1
-        raise Refusal(552, "5.3.4", "The message is too large", reason="too_large")
+        raise Refusal(552, "5.3.4", "The message is too large", reason="too_large", address=command.sender)
     if session.account is not None:
         service.submission.check_sender(session.account, command.sender)
     transaction = session.transaction

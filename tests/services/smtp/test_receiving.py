@@ -54,7 +54,11 @@ async def test_refused_recipients_are_told_at_once_and_the_others_served(world: 
     assert await client.expect(550, "RCPT TO:<x@elsewhere.example>") == "5.7.1 Relaying denied"
     assert (await client.content(MESSAGE))[0] == 250
     assert len(world.inbox("alice@example.org")) == 1
-    assert [event.reason for event in world.events] == ["no_such_user", "relay_denied", ""]
+    assert [(event.reason, event.recipients) for event in world.events] == [
+        ("no_such_user", ("nobody@example.org",)),
+        ("relay_denied", ("x@elsewhere.example",)),
+        ("", ("alice@example.org",)),
+    ]
 
 
 @pytest.mark.parametrize(

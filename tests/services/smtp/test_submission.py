@@ -46,22 +46,21 @@ RELAY = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["submission", "submissions"])
-@pytest.mark.parametrize("tls", [False, True])
-@pytest.mark.parametrize("lines", RELAY)
-async def test_nobody_relays_without_a_login(world: SmtpWorld, kind: str, tls: bool, lines: list[str]) -> None:
+@pytest.mark.parametrize(("kind", "tls"), [("submission", False), ("submission", True), ("submissions", False)])
+async def test_nobody_relays_without_a_login(world: SmtpWorld, kind: str, tls: bool) -> None:
     """D1: the open relay."""
-    client = await world.connect(kind)
-    if tls and kind == "submission":
-        await client.starttls()
-        await client.expect(250, "EHLO client.example")
-    for line in lines:
-        await client.say(line)
-    code, _ = await client.say("RCPT TO:<x@outside.example>")
-    assert code in (503, 530)
-    assert (await client.say("BDAT 0 LAST"))[0] == 503
-    assert (await client.say("DATA"))[0] == 503
-    assert not world.queued()
+    for lines in RELAY:
+        client = await world.connect(kind)
+        if tls:
+            await client.starttls()
+            await client.expect(250, "EHLO client.example")
+        for line in lines:
+            await client.say(line)
+        code, _ = await client.say("RCPT TO:<x@outside.example>")
+        assert code in (503, 530), lines
+        assert (await client.say("BDAT 0 LAST"))[0] == 503, lines
+        assert (await client.say("DATA"))[0] == 503, lines
+        assert not world.queued(), lines
 
 
 async def test_a_login_in_clear_is_refused_whatever_the_password(world: SmtpWorld) -> None:
@@ -128,44 +127,47 @@ async def test_nothing_is_delivered_when_the_queue_cannot_take_its_part(
     assert not world.queued_content()
 
 
-@pytest.mark.parametrize(
-    ("sender", "code"),
-    [
-        ("alice@example.org", 250),
-        ("ALICE+tag@Example.org", 250),
-        ("alice.alias@example.org", 250),
-        ("", 250),
-        ("bob@example.org", 553),
-        ("alice@remote.example", 553),
-        ("nobody@example.org", 553),
-    ],
-)
-async def test_the_envelope_sender_belongs_to_the_account(world: SmtpWorld, sender: str, code: int) -> None:
-    client = await world.logged_in()
-    await client.expect(code, f"MAIL FROM:<{sender}>")
+SENDERS = [
+    ("alice@example.org", 250),
+    ("ALICE+tag@Example.org", 250),
+    ("alice.alias@example.org", 250),
+    ("", 250),
+    ("bob@example.org", 553),
+    ("alice@remote.example", 553),
+    ("nobody@example.org", 553),
+]
 
 
-@pytest.mark.parametrize(
-    ("header", "code"),
-    [
-        (b"From: alice.alias@example.org\r\n", 250),
-        (b"From: Alice <alice@example.org>, =?utf-8?q?A?= <alice+2@example.org>\r\n", 250),
-        (b"From: bob@example.org\r\n", 553),
-        (b"From: alice@example.org, bob@example.org\r\n", 553),
-        (b'From: "alice@example.org" <ceo@bank.example>\r\n', 553),
-        (b"From: alice@example.org\r\nSender: bob@example.org\r\n", 553),
-        (b"From: alice@example.org\r\nSender: alice+s@example.org\r\n", 250),
-        (b"From: alice@example.org\r\nFrom: bob@example.org\r\n", 550),
-        (b"Subject: no author\r\n", 550),
-        (b"From: nobody at all\r\n", 553),
-        (b"From:\r\n bob@example.org\r\n", 553),
-    ],
-)
-async def test_every_author_belongs_to_the_account(world: SmtpWorld, header: bytes, code: int) -> None:
+async def test_the_envelope_sender_belongs_to_the_account(world: SmtpWorld) -> None:
     client = await world.logged_in()
-    await client.begin("alice@example.org", "x@outside.example")
-    assert (await client.content(header + b"\r\nHi.\r\n"))[0] == code
-    assert bool(world.queued()) == (code == 250)
+    for sender, code in SENDERS:
+        await client.expect(code, f"MAIL FROM:<{sender}>")
+        await client.expect(250, "RSET")
+
+
+AUTHORS = [
+    (b"From: alice.alias@example.org\r\n", 250),
+    (b"From: Alice <alice@example.org>, =?utf-8?q?A?= <alice+2@example.org>\r\n", 250),
+    (b"From: bob@example.org\r\n", 553),
+    (b"From: alice@example.org, bob@example.org\r\n", 553),
+    (b'From: "alice@example.org" <ceo@bank.example>\r\n', 553),
+    (b"From: alice@example.org\r\nSender: bob@example.org\r\n", 553),
+    (b"From: alice@example.org\r\nSender: alice+s@example.org\r\n", 250),
+    (b"From: alice@example.org\r\nFrom: bob@example.org\r\n", 550),
+    (b"Subject: no author\r\n", 550),
+    (b"From: nobody at all\r\n", 553),
+    (b"From:\r\n bob@example.org\r\n", 553),
+]
+
+
+async def test_every_author_belongs_to_the_account(world: SmtpWorld) -> None:
+    accepted = 0
+    for header, code in AUTHORS:
+        client = await world.logged_in()
+        await client.begin("alice@example.org", "x@outside.example")
+        assert (await client.content(header + b"\r\nHi.\r\n"))[0] == code, header
+        accepted += code == 250
+        assert len(world.queued()) == accepted, header
 
 
 async def test_missing_date_and_message_id_are_added(world: SmtpWorld) -> None:
