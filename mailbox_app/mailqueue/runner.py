@@ -1,7 +1,8 @@
 """Takes what is due to the transports and settles what came of it, until it is cancelled.
 
 One loop claims leases when a hint comes, when the next recipient is due and when a worker is free; each lease is one task. A
-destination has at most `per_destination` workers, so a slow one leaves the others theirs. A transport's bug is a
+destination has at most `per_destination` workers, and a delivery that takes long does not count as a worker any more (up
+to a bound), so slow and dead destinations leave the others theirs. A transport's bug is a
 temporary outcome, a queue that cannot be written is tried again: the runner itself never ends but by cancellation, and then
 running deliveries get eight seconds to finish before their leases are put back.
 """
@@ -39,6 +40,9 @@ _POLL_SECONDS = 30.0
 """A lost hint costs no more than this."""
 _BLOCKED_SECONDS = 1.0
 """What is due but not taken waits for its destination's other deliveries; their end wakes the loop anyway."""
+_LONG_SECONDS = 5.0
+_LONG_PER_WORKER = 5
+"""Deliveries at once, as a multiple of the workers, when most of them only wait for slow hosts."""
 _BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,7 +81,8 @@ class QueueRunner:
         self._per_destination = per_destination
         self._chance = chance
         self._log = structlog.get_logger("queue")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], float] = {}
+        """Running deliveries and when they began."""
         self._running: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._measured_at = -_DEPTH_SECONDS
@@ -108,8 +113,14 @@ class QueueRunner:
             self._log.exception("queue recovery failed")
             self._metrics.errors.inc()
 
+    def _free(self) -> int:
+        """How many more deliveries may begin."""
+        recent = self._clock.monotonic_seconds() - _LONG_SECONDS
+        brisk = sum(started > recent for started in self._tasks.values())
+        return min(self._workers - brisk, self._workers * _LONG_PER_WORKER - len(self._tasks))
+
     async def _claim(self) -> Sequence[Lease]:
-        free = self._workers - len(self._tasks)
+        free = self._free()
         if free <= 0:
             return ()
         claiming = asyncio.ensure_future(
@@ -138,10 +149,10 @@ class QueueRunner:
         destination = lease.message.recipients[0].destination
         self._running[destination] += 1
         task = asyncio.get_running_loop().create_task(self._work(lease))
-        self._tasks.add(task)
+        self._tasks[task] = self._clock.monotonic_seconds()
 
         def ended(done: asyncio.Task[None]) -> None:
-            self._tasks.discard(done)
+            del self._tasks[done]
             self._running[destination] -= 1
             if not self._running[destination]:
                 del self._running[destination]
@@ -151,21 +162,23 @@ class QueueRunner:
 
     async def _wait(self) -> None:
         """Until a hint, a free worker or the next due recipient."""
-        if len(self._tasks) >= self._workers:
-            await self._wake.wait()
-            return
-        due_at = await self._patiently(self._backend.next_due_at)
-        seconds = _POLL_SECONDS if await self._measure() else _DEPTH_SECONDS
-        if due_at is not None:
-            ahead = (due_at - self._clock.now()).total_seconds()
-            seconds = min(max(ahead + 0.001, 0.001 if ahead > 0 else _BLOCKED_SECONDS), seconds)
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        timer = asyncio.ensure_future(self._clock.sleep(await self._seconds_to_wait()))
         woken = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             timer.cancel()
             woken.cancel()
+
+    async def _seconds_to_wait(self) -> float:
+        if self._free() <= 0:
+            return _BLOCKED_SECONDS
+        due_at = await self._patiently(self._backend.next_due_at)
+        seconds = _POLL_SECONDS if await self._measure() else _DEPTH_SECONDS
+        if due_at is None:
+            return seconds
+        ahead = (due_at - self._clock.now()).total_seconds()
+        return min(ahead + 0.001 if ahead > 0 else _BLOCKED_SECONDS, seconds)
 
     async def _measure(self) -> bool:
         """Count the queue now and then; False when the figure is stale."""

@@ -1,6 +1,6 @@
 """SMTP replies as a client reads them, without any I/O: feed bytes, take replies.
 
-A strange server can cost at most `_REPLY_BYTES` of memory: longer lines or replies, and lines that are no reply at all, are a
+A strange server can cost at most `_BUFFER_BYTES` of memory: longer lines or replies, and lines that are no reply at all, are a
 `ProtocolError`. Reply text is made safe to log and to show: no control characters, at most 512 characters.
 """
 
@@ -15,6 +15,8 @@ from mailbox_app.errors import ProtocolError
 _LINE_BYTES = 4_096
 """RFC 5321 4.5.3.1.5 allows 512; EHLO lines and links in refusals are often longer."""
 _REPLY_BYTES = 65_536
+_BUFFER_BYTES = 1_048_576
+"""Unread replies: those to a hundred pipelined recipients may come at once."""
 _TEXT_CHARACTERS = 512
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s|$)")
@@ -63,7 +65,7 @@ class ReplyReader:
     def feed(self, data: bytes) -> None:
         """Add what the server sent."""
         self._buffer += data
-        if len(self._buffer) > _REPLY_BYTES:
+        if len(self._buffer) > _BUFFER_BYTES:
             raise _bad_reply("the server's reply is too long")
 
     def next_reply(self) -> Reply | None:

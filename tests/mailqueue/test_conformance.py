@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -425,3 +427,25 @@ def test_a_lost_spool_file_does_not_stop_its_message_from_leaving(bench: Bench) 
     assert caught.value.temporary
     bench.settle_all(replace(lease), Fate.FAILED)
     assert bench.backend.stats(NOW).messages == 0
+
+
+def test_what_was_promised_survives_a_kill(bench: Bench) -> None:
+    for wait_seconds in (0.03, 0.06, 0.1):
+        reading, writing = os.pipe()
+        if (child := os.fork()) == 0:
+            backend = bench.again()
+            while True:
+                queue_id = put(backend, bench.spool, NOW)
+                os.write(writing, f"{queue_id}\n".encode())
+        time.sleep(wait_seconds)  # any moment will do
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(writing)
+        with os.fdopen(reading) as promised:
+            for queue_id in promised.read().split():
+                assert bench.backend.message(queue_id).recipients  # type: ignore[arg-type]
+                assert bench.backend.header(queue_id).startswith(b"From:")  # type: ignore[arg-type]
+    while leases := bench.claim(limit=1000, per_destination=1000):
+        for lease in leases:
+            assert Path(lease.spool_path).read_bytes() == MESSAGE  # nothing half-written is visible
+            bench.settle_all(lease, Fate.DELIVERED)

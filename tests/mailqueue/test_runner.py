@@ -320,6 +320,28 @@ async def test_a_slow_destination_leaves_workers_to_the_others(house: House) -> 
     await house.until_empty()
 
 
+async def test_dead_destinations_do_not_hold_up_the_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailbox_app.mailqueue.runner._DRAIN_SECONDS", 0.05)
+
+    async def dead(lease: Lease) -> Sequence[Outcome]:
+        if lease.message.recipients[0].destination.startswith("dead"):
+            await asyncio.Event().wait()
+        return [outcome(one.address, Fate.DELIVERED) for one in lease.message.recipients]
+
+    house.smtp.answer = dead
+    for number in range(4):
+        house.put(f"r@dead{number}.example")
+    house.start(workers=2)
+    await house.until(lambda: len(house.smtp.leases) == 2)
+    house.put("r@quick.example")
+    for _ in range(200):
+        await house.clock.advance(1)
+        await asyncio.sleep(0.002)
+        if house.events:
+            break
+    assert house.verbs() == ["delivered"]
+
+
 async def test_two_runners_never_deliver_the_same_recipient(house: House) -> None:  # D7
     house.start(workers=5, per_destination=5)
     house.start(workers=5, per_destination=5)
