@@ -19,11 +19,11 @@ def configuration() -> str:
     lines = [
         "# Configuration",
         "",
-        "One TOML file: `/etc/mailserver/config.toml`, or what `--config` or `MAILBOX_CONFIG` names. Every key has a default but",
-        "`server.hostname`. An unknown key is an error that names file, line and key. `mailbox config check` tries a file,",
-        "`server.hostname`. An unknown key is an error that names file, line and key. `mailbox config check` tries a file, and",
-        "`mailbox config set KEY VALUE` changes one key and keeps comments. SIGHUP makes the daemon read it again; a file that does",
-        "not validate changes nothing.",
+        "One TOML file: `/etc/mailserver/config.toml`, or what `--config` or `MAILBOX_CONFIG` names. Every key has a default",
+        "but `server.hostname`. An unknown key is an error that names file, line and key. `mailbox config check` tries a file,",
+        "and `mailbox config set KEY VALUE` changes one key and keeps comments. SIGHUP makes the daemon read the file again; one",
+        "that does not validate changes nothing.",
+    ]
     for name, doc, settings in describe(Config(server=Server(hostname="mail.example.org"))):
         lines += ["", f"## [{name}]", "", doc, "", "| key | default | meaning |", "|---|---|---|"]
         for each in settings:
