@@ -39,6 +39,17 @@ def call(config_file: str | None, method: str, **params: object) -> dict[str, An
         return client.call(method, params)
 
 
+def every(client: ControlClient, method: str, field: str, **params: object) -> dict[str, Any]:
+    """All pages of a listing as one."""
+    found = client.call(method, params)
+    while len(found[field]) < found["total"]:
+        page = client.call(method, {**params, "offset": len(found[field])})[field]
+        if not page:  # it became shorter meanwhile
+            break
+        found[field] += page
+    return found
+
+
 def _paths_despite(file: Path, error: ConfigError) -> Paths:
     try:
         server = tomllib.loads(file.read_text("utf-8")).get("server", {})

@@ -23,6 +23,8 @@ _HISTORY = 60
 _NOW_MINUTES = 5
 _LAST = 12
 _USAGE_SECONDS = 300.0
+_MEMORY_SECONDS = 5.0
+"""The kernel walks all pages of all processes to answer: a millisecond or more each."""
 _ROWS: Mapping[tuple[str, str], str] = {
     ("accepted", "in"): "in accepted",
     ("rejected", "in"): "in rejected",
@@ -165,6 +167,8 @@ class HealthView:
         self._context = context
         self._mail_bytes = 0
         self._mail_known_at = float("-inf")
+        self._memory_bytes = 0
+        self._memory_known_at = float("-inf")
         self._since: dict[str, datetime] = {}
 
     def look(self, consoles: int) -> Health:
@@ -188,7 +192,7 @@ class HealthView:
             todo=todo,
             services=self._services(),
             storage=Storage(disk.used_bytes, disk.total_bytes, self._mail()),
-            memory_bytes=machine.memory_bytes([process.pid for process in context.processes()]),
+            memory_bytes=self._memory(),
             load=round(machine.load(), 2),
             uptime_seconds=int((now - context.started_at).total_seconds()),
         )
@@ -196,9 +200,16 @@ class HealthView:
     def _services(self) -> list[Service]:
         connections = self._context.connections()
         return [
-            Service("ok", each.service, each.address, each.port, int(connections.get(each.service, 0)))
+            Service("ok", each.service, each.address, each.port, _open(connections, each.service))
             for each in self._context.listeners()
         ]
+
+    def _memory(self) -> int:
+        clock = self._context.clock
+        if clock.monotonic_seconds() - self._memory_known_at >= _MEMORY_SECONDS:
+            self._memory_known_at = clock.monotonic_seconds()
+            self._memory_bytes = machine.memory_bytes([process.pid for process in self._context.processes()])
+        return self._memory_bytes
 
     def _mail(self) -> int:
         """Opening every account costs milliseconds each, so the sum is as old as five minutes."""
@@ -208,6 +219,11 @@ class HealthView:
             accounts = self._context.directory.accounts()
             self._mail_bytes = sum(self._context.store.account(account.ref).usage()[0] for account in accounts)
         return self._mail_bytes
+
+
+def _open(connections: Mapping[str, int], service: str) -> int:
+    """Some sessions count by protocol, so that imap and imaps are one number."""
+    return int(connections.get(service, connections.get(service.removesuffix("s"), 0)))
 
 
 def _todo(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mailbox_app.cli import connection
 from mailbox_app.control.client import ControlClient
 from mailbox_app.control.methods import METHODS
 from mailbox_app.errors import ControlError, StoreError
@@ -108,6 +109,19 @@ def test_an_account_walks_through_its_life(appliance: Appliance, client: Control
     assert refused(client, "user.show", address="ghost@example.org") == "account.no_such_address"
 
 
+def test_long_listings_come_in_pages(appliance: Appliance, client: ControlClient) -> None:
+    for number in range(6):
+        appliance.context.directory.add_account(f"u{number}@example.org", "hash")
+    for number in (0, 4, 5):
+        client.call("user.remove", {"address": f"u{number}@example.org"})
+    whole = client.call("user.list")
+    pages = [client.call("user.list", {"offset": offset, "limit": 3})["users"] for offset in range(0, 9, 3)]
+    assert [user for page in pages for user in page] == whole["users"]
+    assert (whole["total"], [user["state"] for user in whole["users"]]) == (7, ["active"] * 4 + ["removed"] * 3)
+    with ControlClient(appliance.socket_path) as other:
+        assert connection.every(other, "user.list", "users", limit=2) == whole
+
+
 def test_an_account_whose_mail_cannot_be_moved_is_not_removed(
     appliance: Appliance, client: ControlClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +149,7 @@ def test_an_alias_shows_what_it_was_before(client: ControlClient) -> None:
     assert json.loads(newest(client)["before"])["targets"] == ["alice@example.org"]
     assert json.loads(newest(client)["after"])["targets"] == ["x@elsewhere.net"]
     client.call("alias.remove", {"address": "info@example.org"})
-    assert client.call("alias.list", {"domain": "example.org"}) == {"aliases": []}
+    assert client.call("alias.list", {"domain": "example.org"}) == {"aliases": [], "total": 0}
 
 
 def test_dns_records_hold_the_active_keys_only(client: ControlClient) -> None:

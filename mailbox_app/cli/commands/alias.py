@@ -30,7 +30,8 @@ def add(config_file: str | None, address: str, targets: tuple[str, ...]) -> None
 @click.pass_obj
 def list_all(config_file: str | None, domain: str, as_json: bool) -> None:
     """All aliases, or those of one domain."""
-    found = connection.call(config_file, "alias.list", domain=domain)
+    with connection.connect(config_file) as client:
+        found = connection.every(client, "alias.list", "aliases", domain=domain)
     if as_json:
         print_json(found)
         return

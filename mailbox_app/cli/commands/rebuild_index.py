@@ -20,7 +20,9 @@ def command(config_file: str | None, addresses: tuple[str, ...], everything: boo
     try:
         with connection.connect(config_file) as client:
             names = addresses or [
-                user["address"] for user in client.call("user.list")["users"] if user["state"] != "removed"
+                user["address"]
+                for user in connection.every(client, "user.list", "users")["users"]
+                if user["state"] != "removed"
             ]
             for address in names:
                 _tell(address, client.call("store.rebuild_index", {"address": address})["messages"])

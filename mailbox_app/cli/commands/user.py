@@ -41,7 +41,8 @@ def add(config_file: str | None, address: str, password_file: str | None, quota:
 @click.pass_obj
 def list_all(config_file: str | None, domain: str, as_json: bool) -> None:
     """All accounts, or those of one domain."""
-    found = connection.call(config_file, "user.list", domain=domain)
+    with connection.connect(config_file) as client:
+        found = connection.every(client, "user.list", "users", domain=domain)
     if as_json:
         print_json(found)
         return

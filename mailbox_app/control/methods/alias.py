@@ -37,9 +37,10 @@ class AliasView(Struct):
 
 
 class Aliases(Struct):
-    """Aliases by address."""
+    """One page of aliases by domain and address; `total` counts all."""
 
     aliases: list[AliasView]
+    total: int
 
 
 async def add(context: ControlContext, call: Call, params: NewAlias) -> AliasView:
@@ -62,7 +63,8 @@ async def add(context: ControlContext, call: Call, params: NewAlias) -> AliasVie
 async def list_all(context: ControlContext, _call: Call, params: OfDomain) -> Aliases:
     """All aliases, or those of one domain."""
     found = await context.offload.run(context.directory.aliases, params.domain or None)
-    return Aliases([_view(alias) for alias in found])
+    page = found[params.offset : params.offset + params.limit]
+    return Aliases([_view(alias) for alias in page], len(found))
 
 
 async def remove(context: ControlContext, call: Call, params: AliasAddress) -> AliasView:

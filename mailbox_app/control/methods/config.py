@@ -95,7 +95,7 @@ async def change(context: ControlContext, call: Call, params: NewValue) -> Chang
     call.before, call.after = msgspec.to_builtins(made.old), msgspec.to_builtins(made.new)
     applied = "restart" if params.key.startswith(_RESTART) and made.old != made.new else "now"
     if applied == "now":
-        context.config = await context.reload()
+        await _apply(context)
     call.detail = f"applied: {applied}"
     return Changed(made.key, _plain(made.old), _plain(made.new), applied)
 
@@ -109,10 +109,22 @@ async def reload(context: ControlContext, call: Call, _params: NoParams) -> Relo
     """Read the file again; one that is not valid changes nothing."""
     call.object = context.config_path.name
     try:
-        context.config = await context.reload()
+        await _apply(context)
     except ConfigError as error:
         raise ControlError(error.code, error.public_text, fields={"remedy": "Nothing was changed."}) from error
     return Reloaded(ok=True)
+
+
+async def _apply(context: ControlContext) -> None:
+    try:
+        context.config = await context.reload()
+    except TimeoutError as error:
+        raise ControlError(
+            "config.not_applied",
+            "the file is changed, but the server has not taken it over yet",
+            temporary=True,
+            fields={"remedy": "Look at the log, then: mailbox config set again, or restart the server."},
+        ) from error
 
 
 def check_file(path: Path) -> Check:

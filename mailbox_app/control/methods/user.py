@@ -48,9 +48,12 @@ class NewQuota(Params):
 
 
 class OfDomain(Params):
-    """Of one domain; empty: of all."""
+    """One page of what belongs to a domain; empty: to all."""
 
     domain: str = ""
+    offset: Annotated[int, Meta(ge=0)] = 0
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    """A thousand fit into one frame, and into one second of looking."""
 
 
 class UserView(Struct):
@@ -66,9 +69,10 @@ class UserView(Struct):
 
 
 class Users(Struct):
-    """Accounts by address; those in the trash last."""
+    """One page of accounts by domain and address, those in the trash last; `total` counts all."""
 
     users: list[UserView]
+    total: int
 
 
 async def add(context: ControlContext, call: Call, params: NewUser) -> UserView:
@@ -90,18 +94,20 @@ async def add(context: ControlContext, call: Call, params: NewUser) -> UserView:
 async def list_all(context: ControlContext, _call: Call, params: OfDomain) -> Users:
     """All accounts, or those of one domain."""
 
-    def run() -> list[UserView]:
-        if params.domain:
-            context.directory.domain(params.domain)
-        live = [_view(context, account) for account in context.directory.accounts(params.domain or None)]
+    def run() -> Users:
+        domain = context.directory.domain(params.domain).name if params.domain else None
+        live = context.directory.accounts(domain)
         gone = [
-            _removed_view(entry.account)
+            entry.account
             for entry in context.directory.removed_accounts()
-            if not params.domain or entry.account.address.endswith(f"@{params.domain}")
+            if domain is None or entry.account.ref.domain == domain
         ]
-        return live + gone
+        page = slice(params.offset, params.offset + params.limit)
+        views = [_view(context, account) for account in live[page]]
+        rest = slice(max(0, params.offset - len(live)), max(0, params.offset + params.limit - len(live)))
+        return Users(views + [_removed_view(account) for account in gone[rest]], len(live) + len(gone))
 
-    return Users(await context.offload.run(run))
+    return await context.offload.run(run)
 
 
 async def show(context: ControlContext, _call: Call, params: UserAddress) -> UserView:
