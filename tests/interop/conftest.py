@@ -14,7 +14,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(scope="session")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    server = Appliance(Path(tmp_path_factory.mktemp("appliance")), "127.0.0.1:9", 25)
+    server = Appliance(Path(tmp_path_factory.mktemp("appliance")), "127.0.0.1:9", 25, "localhost")
     server.start()
     try:
         server.command("domain", "add", "example.org")

@@ -81,7 +81,7 @@ def test_mbsync_goes_both_ways_and_a_second_run_changes_nothing(appliance: Appli
     config = tmp_path / "mbsyncrc"
     config.write_text(
         f"""IMAPAccount server
-Host 127.0.0.1
+Host localhost
 Port {appliance.ports["imaps"]}
 User carol@example.org
 Pass "{PASSWORD}"
