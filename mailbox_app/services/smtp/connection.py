@@ -107,7 +107,7 @@ class SmtpConnection(SMTP):
     def hang_up(self, reply: Reply) -> None:
         """Say why and close, whatever the peer does."""
         self.ending = True
-        if self._link is None:
+        if self._link is None or self._link.is_closing():
             return
         is_stuck = self._link.get_write_buffer_size() > 0
         self._link.write(reply.encode())
@@ -181,6 +181,8 @@ class SmtpConnection(SMTP):
     async def flush(self) -> None:
         """Send what is queued; waits while the peer does not read, until the deadline closes the connection."""
         if self._output:
+            if self._link is None or self._link.is_closing():
+                raise ConnectionResetError("the peer went away")
             data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
             self._output.clear()
             self.deadline = self.clock.monotonic_seconds() + self.limits.command_seconds
