@@ -20,6 +20,8 @@ class Want:
     on_state: Callable[[dict[str, Any]], None]
     args: dict[str, Any] = field(default_factory=dict)
     max_hz: float = 1.0
+    generation: int = 0
+    """Another number opens the topic anew: its first state is then newer than anything fetched before."""
 
 
 class Feeds:

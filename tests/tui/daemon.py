@@ -128,7 +128,8 @@ class Data:
             "expires_at": iso(self.now + timedelta(days=4, hours=18)),
             "submitter": self.text("info@example.org"),
             "message_id": self.text(f"<{index}.20261122@example.org>"),
-            "header": "Received: from laptop (client hidden)\r\n\tby mail.example.org with ESMTPSA id 4XK\r\nFrom: Info <info@example.org>\r\n"
+            "header": "Received: from laptop (client hidden)\r\n\tby mail.example.org with ESMTPSA id 4XK\r\n"
+            "From: Info <info@example.org>\r\n"
             f"To: <{TARGETS[index % 5]}>\r\nSubject: {self.text('Invoice 2026-117')}\r\nDate: Sun, 22 Nov 2026 12:40:11 +0000\r\n",
             "recipients": [row],
             "attempts": [
@@ -268,12 +269,13 @@ class Data:
         verbs = {"retry": "Retry", "hold": "Hold", "release": "Release", "bounce": "Fail and bounce", "drop": "Drop"}
         verb = verbs[params["action"]]
         rows = [self.row(index) for index in found[:5]]
+        plural = "" if len(found) == 1 else "s"
         return {
             "plan": f"{params['action']}-{hash(tuple(found))}",
             "count": len(found),
             "messages": len(found),
             "sample": [{"id": row["id"], "to": row["to"]} for row in rows],
-            "effect": f"{verb} {len(found)} recipient{'s' if len(found) != 1 else ''} of {len(found)} message{'s' if len(found) != 1 else ''}",
+            "effect": f"{verb} {len(found)} recipient{plural} of {len(found)} message{plural}",
         }
 
     def apply(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -137,27 +137,31 @@ class Rig:
             os.close(self.fd)
 
 
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def measure(socket: str, columns: int, rows: int) -> None:
-    paints, firsts = [], []
+    paints, sent = [], 0
     for _ in range(5):
         rig = Rig(socket, columns=columns, rows=rows)
-        rig.until("SERVICES")
         rig.until("smtp")
         paints.append(time.monotonic() - rig.started)
         rig.read(0.4)
-        firsts.append(len(rig.raw))
+        sent = len(rig.raw)
         rig.close()
-    print(
-        f"{columns}x{rows} first paint s: median {statistics.median(paints):.3f} of {[f'{p:.3f}' for p in sorted(paints)]}; bytes {firsts[0]}"
-    )  # noqa: T201
+    say(
+        f"{columns}x{rows} first paint: median {statistics.median(paints):.3f} s, max {max(paints):.3f} s, {sent} bytes"
+    )
     rig = Rig(socket, columns=columns, rows=rows)
     rig.until("smtp")
-    rig.read(0.5)
-    live = len(rig.read(5.0)) if False else sum(len(rig.read(1.0)) for _ in range(5))
-    print("home bytes in 5 s:", live)  # noqa: T201
+    rig.read(1.0)
+    say(f"home: {sum(len(rig.read(1.0)) for _ in range(6)) / 6:.0f} bytes/s")
     rig.press("2")
     rig.until("LAST ANSWER")
-    rig.read(1.0)
+    rig.read(1.5)
+    say(f"queue untouched: {sum(len(rig.read(1.0)) for _ in range(6)) / 6:.0f} bytes/s")
     for name, keys in (("down", ["j"] * 8), ("page down", ["\x04"] * 4)):
         sizes, times = [], []
         for key in keys:
@@ -167,13 +171,15 @@ def measure(socket: str, columns: int, rows: int) -> None:
             select.select([rig.fd], [], [], 1.0)
             times.append((time.monotonic() - start) * 1000)
             sizes.append(len(rig.read(0.12)))
-        print(
-            f"{name}: bytes median {statistics.median(sizes)} max {max(sizes)}; ms median {statistics.median(times):.1f} max {max(times):.1f}"
-        )  # noqa: T201
-    rig.press("q")
+        say(
+            f"{name}: median {statistics.median(sizes):.0f} bytes, max {max(sizes)}; {statistics.median(times):.1f} ms, max {max(times):.1f}"
+        )
+    with open(f"/proc/{rig.pid}/status", encoding="ascii") as status:
+        say(next(line.strip() for line in status if line.startswith("VmRSS")))
     start = time.monotonic()
-    code = rig.wait()
-    print(f"quit {time.monotonic() - start:.3f} s, code {code}")  # noqa: T201
+    rig.press("q")
+    say(f"quit with {rig.wait()} after {time.monotonic() - start:.3f} s")
+    rig.close()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from tui.desk import Desk
+from tui.screens.menu import MenuPage
 from tui.screens.view import View
 from tui.terminal import copy_message, osc52
 from tui.widgets.prompt_row import Entry
@@ -63,6 +64,11 @@ class ListView(View, Generic[RowT]):
     def do_list_filter(self) -> None:
         """Type a filter."""
         self.desk.prompt.read(Entry("filter", submit=self.set_filter, text=self.filter_text, history=self._filters))
+
+    def do_list_menu(self) -> None:
+        """What can be done with the row."""
+        scopes = [scope for scope in self.SCOPES if scope not in {"list", "sort", "mark", "move", "any"}]
+        self.desk.shell.open_page(MenuPage(self.desk, "actions", self.desk.keys.within(scopes), self))
 
     def do_copy_record(self) -> None:
         """The row under the cursor as text."""

@@ -16,7 +16,6 @@ from tui.format import clock, count, plural
 from tui.keys import Action
 from tui.models import Message, QueuePage, QueueRow
 from tui.screens.list_view import ListView
-from tui.screens.menu import MenuPage
 from tui.screens.message import MessagePage, message_lines
 from tui.screens.queue_actions import QueueActions, Target, exact
 from tui.screens.queue_columns import answer_text, columns_for
@@ -70,6 +69,8 @@ class QueueScreen(ListView[QueueRow]):
         self._page = QueuePage()
         self._live_total: int | None = None
         self._watched: tuple[str, ...] = ()
+        self._fetched = 0
+        self._generation = 0
         self._shown_message = Message()
         self._actions = QueueActions(desk, self.resync)
         self._exporter = Exporter(desk, "queue", EXPORT_FIELDS)
@@ -106,6 +107,7 @@ class QueueScreen(ListView[QueueRow]):
         answer = await self.desk.call("queue.list", **self._query, offset=offset, limit=limit)
         if answer is None:
             return None
+        self._fetched += 1
         page = self._page = QueuePage.read(answer)
         self._live_total = page.total
         self._draw()
@@ -115,19 +117,8 @@ class QueueScreen(ListView[QueueRow]):
         """The whole in numbers, and the rows on the screen by id."""
         wants = [Want("queue.window", self._on_whole, {**self._query, "offset": 0, "limit": 1})]
         if self._watched:
-            wants.append(
-                Want(
-                    "queue.window",
-                    self._on_rows,
-                    {
-                        "filter": {"ids": list(self._watched)},
-                        "sort": "next",
-                        "reverse": False,
-                        "offset": 0,
-                        "limit": 500,
-                    },
-                )
-            )
+            rows = {"filter": {"ids": list(self._watched)}, "sort": "next", "reverse": False, "offset": 0, "limit": 500}
+            wants.append(Want("queue.window", self._on_rows, rows, generation=self._generation))
         return wants
 
     def _on_whole(self, state: dict[str, Any]) -> None:
@@ -170,8 +161,9 @@ class QueueScreen(ListView[QueueRow]):
     def _moved(self) -> None:
         """Cursor or window moved: watch what is visible, load the detail a moment later."""
         ids = tuple(dict.fromkeys(row.id for row in self.rows.rows_shown() if not row.gone))
-        if ids != self._watched:
-            self._watched = ids
+        if (ids, self._fetched) != (self._watched, self._generation):
+            # An answer that overtook a delta may be older than it: a new subscription starts from the present state.
+            self._watched, self._generation = ids, self._fetched
             self.set_timer(0.2, self._watch)
         self._draw()
         if self._roomy:
@@ -328,12 +320,6 @@ class QueueScreen(ListView[QueueRow]):
         """The message under the cursor."""
         if self.rows.row is not None:
             self.desk.shell.open_page(MessagePage(self.desk, self.rows.row.id))
-
-    def do_list_menu(self) -> None:
-        """What can be done with the row."""
-        self.desk.shell.open_page(
-            MenuPage(self.desk, "Actions", self.desk.keys.within(("queue", "open", "copy")), self)
-        )
 
     def filter_changed(self) -> None:
         """Fetch with the new filter."""

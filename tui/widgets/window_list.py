@@ -298,6 +298,8 @@ class WindowList(Widget, Generic[RowT]):
         self._painted.clear()
         self.refresh()
         self._need()
+        if self.total is not None:
+            self._on_move()
 
     def on_mouse_scroll_down(self) -> None:
         """The wheel moves the cursor, when the mouse is on."""
