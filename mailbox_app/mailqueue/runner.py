@@ -238,12 +238,21 @@ class QueueRunner:
         if not any(outcome.fate in _FAILURES for outcome in outcomes):
             return True
         try:
-            if await self._patiently(self._bounces.report, lease, outcomes) is not None:
-                self._metrics.messages_queued.inc()
+            report = await self._patiently(self._bounces.report, lease, outcomes)
         except Exception:  # noqa: BLE001 - the runner never dies; logged and counted
             self._log.exception("report not made", queue_id=lease.message.queue_id)
             self._metrics.errors.inc()
             return False
+        if report is not None:
+            self._mail_log.write(
+                MailEvent(
+                    verb="queued",
+                    direction="out",
+                    queue_id=report,
+                    recipients=(lease.message.envelope.sender,),
+                    text=f"report about {lease.message.queue_id}",
+                )
+            )
         return True
 
     def _planned(self, lease: Lease, outcomes: Sequence[Outcome], now: datetime) -> tuple[Sequence[Outcome], datetime]:

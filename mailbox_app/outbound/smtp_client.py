@@ -126,6 +126,11 @@ class SmtpConnection:
         """The answer to the whole message."""
         return await self._wire.reply(DATA_END_SECONDS)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the host said something that nobody asked for."""
+        return self._wire.pending
+
     def leave(self) -> None:
         """Say goodbye; nobody waits for the answer, and after a few seconds the connection is dropped."""
         self._wire.leave()

@@ -123,7 +123,7 @@ class Transaction:
         if not pipelining and trouble is None and replies[0].positive:
             more, trouble = await self._connection.commands(commands[1:-1])
             replies += more
-        answers = list(zip(waiting, replies[1:], strict=False))
+        answers = [(recipient, _too_many(reply)) for recipient, reply in zip(waiting, replies[1:], strict=False)]
         if replies and not replies[0].positive:
             self._judge(waiting, replies[0])
             self.in_step = trouble is None and (not pipelining or replies[-1].code != 354)
@@ -180,6 +180,11 @@ class Transaction:
         if "DSN" in self._connection.extensions:
             line += _parameters(NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
         return line
+
+
+def _too_many(reply: Reply) -> Reply:
+    """RFC 5321 4.5.3.1.10: an answer of 552 to RCPT means too many recipients, as 452 does."""
+    return Reply(452, reply.lines) if reply.code == 552 and not reply.enhanced.startswith("5.2.") else reply
 
 
 def _parameters(**given: str) -> bytes:

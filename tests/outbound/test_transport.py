@@ -59,6 +59,17 @@ async def test_a_kept_connection_that_is_gone_is_replaced(
     made.close()
 
 
+async def test_a_connection_with_answers_nobody_asked_for_is_not_used_again(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+) -> None:
+    remote.script.final = b"250 2.0.0 taken\r\n250 2.0.0 and the next one too"
+    made = make_transport()
+    await made.deliver(make_lease())
+    await made.deliver(make_lease())
+    assert (remote.connections, len(remote.messages)) == (2, 2)
+    made.close()
+
+
 async def test_a_kept_connection_is_left_politely(
     make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
 ) -> None:
@@ -145,10 +156,12 @@ async def test_the_null_sender_is_said_as_such(
     assert remote.commands[1].startswith("MAIL FROM:<> ")
 
 
+@pytest.mark.parametrize("answer", [b"452 4.5.3 too many recipients", b"552 too many recipients"])
 async def test_recipients_beyond_the_servers_limit_follow_at_once(
-    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, answer: bytes
 ) -> None:
     remote.script.recipients_at_once = 2
+    remote.script.too_many = answer
     outcomes = await make_transport().deliver(make_lease(*(f"r{number}@there.example" for number in range(5))))
     assert [outcome.fate for outcome in outcomes] == [Fate.DELIVERED] * 5
     assert [len(message.recipients) for message in remote.messages] == [2, 2, 1]
