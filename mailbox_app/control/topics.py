@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from mailbox_app.control.context import ControlContext
-from mailbox_app.control.methods import queue
+from mailbox_app.control.methods import queued_mail
 from mailbox_app.control.methods.queue_rows import Window
 from mailbox_app.control.schema import NoParams
 from mailbox_app.control.views import HealthView, TrafficHistory
@@ -42,7 +42,7 @@ def topics(context: ControlContext, consoles: Callable[[], int]) -> Mapping[str,
         return await context.offload.run(history.look, context.clock.now())
 
     async def queue_window(args: Window) -> Struct:
-        return await queue.list_window(context, None, args)
+        return await queued_mail.list_window(context, None, args)
 
     async def audit(_args: NoParams) -> Struct:
         number = await context.offload.run(context.audit.head)

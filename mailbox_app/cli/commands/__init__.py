@@ -9,7 +9,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("user", "user", "Accounts."),
     ("alias", "alias", "Addresses that stand for others."),
     ("dkim", "dkim", "Signing keys."),
-    ("queue", "queue", "Waiting mail."),
+    ("queue", "queued_mail", "Waiting mail."),
     ("config", "config", "The configuration."),
     ("audit", "audit", "Who changed what."),
     ("rebuild-index", "rebuild_index", "Make an account's index anew from its files."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailbox_app.control.methods import alias, audit, config, dkim, domain, queue, status, store, user
+from mailbox_app.control.methods import alias, audit, config, dkim, domain, queued_mail, status, store, user
 from mailbox_app.control.schema import Method
 
 METHODS: tuple[Method, ...] = (
@@ -11,7 +11,7 @@ METHODS: tuple[Method, ...] = (
     *user.METHODS,
     *alias.METHODS,
     *dkim.METHODS,
-    *queue.METHODS,
+    *queued_mail.METHODS,
     *config.METHODS,
     *audit.METHODS,
     *store.METHODS,

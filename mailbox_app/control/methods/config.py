@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
-from mailbox_app.config import edit
 from mailbox_app.config.load import load
+from mailbox_app.config.schema import Config
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Method, NoParams, Params
 from mailbox_app.errors import ConfigError, ControlError
+
+if TYPE_CHECKING:  # it brings tomlkit, which the daemon has no use for until somebody asks
+    from mailbox_app.config import edit
 
 _RESTART = ("server.", "listen.", "queue.")
 """Sections bound at start: ports, folders, the user, the queue's place."""
@@ -80,18 +83,18 @@ class Reloaded(Struct):
 
 async def show(context: ControlContext, _call: Call, _params: NoParams) -> Sections:
     """Everything, with what it means."""
-    return sections(edit.describe(context.config))
+    return await context.offload.run(_sections, context.config)
 
 
 async def get(context: ControlContext, _call: Call, params: Key) -> SettingView:
     """One setting."""
-    return setting_view(edit.setting(context.config, params.key))
+    return await context.offload.run(_setting, context.config, params.key)
 
 
 async def change(context: ControlContext, call: Call, params: NewValue) -> Changed:
     """Change the file, keeping its comments, and apply it."""
     call.object = params.key
-    made = await context.offload.run(edit.set_key, context.config_path, params.key, params.value)
+    made = await context.offload.run(_set, context.config_path, params.key, params.value)
     call.before, call.after = msgspec.to_builtins(made.old), msgspec.to_builtins(made.new)
     applied = "restart" if params.key.startswith(_RESTART) and made.old != made.new else "now"
     if applied == "now":
@@ -102,7 +105,7 @@ async def change(context: ControlContext, call: Call, params: NewValue) -> Chang
 
 async def check(context: ControlContext, _call: Call, _params: NoParams) -> Check:
     """Whether the file as it is now could be loaded."""
-    return await context.offload.run(check_file, context.config_path)
+    return await context.offload.run(_check_file, context.config_path)
 
 
 async def reload(context: ControlContext, call: Call, _params: NoParams) -> Reloaded:
@@ -127,8 +130,7 @@ async def _apply(context: ControlContext) -> None:
         ) from error
 
 
-def check_file(path: Path) -> Check:
-    """Load it and say what is wrong."""
+def _check_file(path: Path) -> Check:
     try:
         load(path)
     except ConfigError as error:
@@ -136,13 +138,30 @@ def check_file(path: Path) -> Check:
     return Check(ok=True, error="")
 
 
-def sections(described: Sequence[tuple[str, str, Sequence[edit.Setting]]]) -> Sections:
-    """The whole configuration as plain data."""
-    return Sections([Section(name, doc, [setting_view(each) for each in rows]) for name, doc, rows in described])
+# The editor is imported in the thread that needs it: it takes tens of milliseconds, and only once.
 
 
-def setting_view(setting: edit.Setting) -> SettingView:
-    """One setting as plain data."""
+def _sections(config: Config) -> Sections:
+    from mailbox_app.config import edit
+
+    return Sections(
+        [Section(name, doc, [_view(each) for each in settings]) for name, doc, settings in edit.describe(config)]
+    )
+
+
+def _setting(config: Config, key: str) -> SettingView:
+    from mailbox_app.config import edit
+
+    return _view(edit.setting(config, key))
+
+
+def _set(path: Path, key: str, value: str) -> edit.Change:
+    from mailbox_app.config import edit
+
+    return edit.set_key(path, key, value)
+
+
+def _view(setting: edit.Setting) -> SettingView:
     default = None if setting.default is None else _plain(setting.default)
     return SettingView(setting.key, _plain(setting.value), default, setting.doc)
 
