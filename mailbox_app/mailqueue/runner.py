@@ -90,8 +90,8 @@ class QueueRunner:
     async def run(self) -> None:
         """Deliver until cancelled; running deliveries are then finished or put back within eight seconds."""
         subscription = self._bus.subscribe(QUEUE_TOPIC, self._wake.set)
+        recovering = asyncio.get_running_loop().create_task(self._recover())  # with a long queue it takes seconds
         try:
-            await self._recover()
             while True:
                 self._wake.clear()
                 try:
@@ -104,6 +104,7 @@ class QueueRunner:
                     await self._clock.sleep(_POLL_SECONDS)
         finally:
             subscription.close()
+            recovering.cancel()
             await self._drain()
 
     async def _recover(self) -> None:
@@ -112,6 +113,7 @@ class QueueRunner:
         except Exception:  # noqa: BLE001 - leases run out by themselves, orphan files wait for the next start
             self._log.exception("queue recovery failed")
             self._metrics.errors.inc()
+        self._wake.set()
 
     def _free(self) -> int:
         """How many more deliveries may begin."""

@@ -6,6 +6,7 @@ removed by `sweep` at start. Synchronous: call through `db.offload`.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
@@ -59,7 +60,7 @@ class Spool:
         removed = 0
         limit = time.time() - _ORPHAN_SECONDS
         for entry in os.scandir(self.directory):
-            if entry.path not in owned and entry.stat().st_mtime < limit:
+            if _modified(entry) < limit and entry.path not in owned:
                 self.discard(entry.path)
                 removed += 1
         return removed
@@ -82,6 +83,13 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _modified(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:  # its message has left meanwhile
+        return math.inf
 
 
 def _write_all(descriptor: int, data: bytes) -> int:
