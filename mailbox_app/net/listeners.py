@@ -53,7 +53,7 @@ def close_all(listeners: Sequence[Listener]) -> None:
 def _bind(service: str, host: str, port: int, processes: int) -> Sequence[Listener]:
     try:
         if host == "*":
-            return [_bind_one(service, *_any_address(), port, processes)]
+            return _bind_any(service, port, processes)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         places = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
         return [_bind_one(service, family, address, port, processes) for family, address in places]
@@ -63,9 +63,18 @@ def _bind(service: str, host: str, port: int, processes: int) -> Sequence[Listen
         ) from error
 
 
-def _any_address() -> tuple[socket.AddressFamily, str]:
-    """Dual stack where the kernel has IPv6."""
-    return (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")  # noqa: S104
+def _bind_any(service: str, port: int, processes: int) -> Sequence[Listener]:
+    """Both families, each with its own socket: with one for both, IPv4 clients would appear as ::ffff:192.0.2.1."""
+    first = _bind_one(service, socket.AF_INET, "0.0.0.0", port, processes)  # noqa: S104 - that is what * asks for
+    if not socket.has_dualstack_ipv6():
+        return [first]
+    try:
+        return [first, _bind_one(service, socket.AF_INET6, "::", first.port, processes)]
+    except OSError as error:
+        if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:  # IPv6 is compiled in but switched off
+            return [first]
+        close_all([first])
+        raise
 
 
 def _bind_one(service: str, family: socket.AddressFamily, address: str, port: int, processes: int) -> Listener:
@@ -93,7 +102,7 @@ def _socket(family: socket.AddressFamily, address: str, port: int, *, shared: bo
         if shared:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((address, port))
     except BaseException:
         made.close()

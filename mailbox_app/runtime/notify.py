@@ -28,8 +28,9 @@ class Notifier:
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """The supervisor turns."""
-        self._send("WATCHDOG=1")
+        """The supervisor turns; told only where a watchdog waits for it."""
+        if self.watchdog_seconds:
+            self._send("WATCHDOG=1")
 
     def _send(self, text: str) -> None:
         if not self._address:

@@ -82,6 +82,9 @@ class _Life:
         except MailboxError as error:
             self._log.error("cannot start", reason=error.public_text, code=error.code)
             return 1
+        except Exception:  # noqa: BLE001 - the last frame of this process: told in the log, then started anew
+            self._log.exception("cannot start")
+            return 1
         self._daemon.board.mark_ready(self._index)
         on_ready()
         await self._end.wait()

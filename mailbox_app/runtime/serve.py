@@ -5,8 +5,19 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import ModuleType
+
+_WANTED_LATER = (
+    "cryptography.x509",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.punycode",
+    "encodings.unicode_escape",
+)
+"""What is imported at its first use: by then root is given up, and the user may not be allowed to read the program."""
 
 
 def serve(given_config: str | None = None, *, single: bool = False) -> int:
@@ -30,3 +41,5 @@ def load_server() -> None:
     finally:
         if hidden:
             del modules["rich"]
+    for name in _WANTED_LATER:
+        importlib.import_module(name)

@@ -17,11 +17,16 @@ def test_port_zero_is_the_same_port_for_all_processes() -> None:
     close_all([listener])
 
 
-def test_a_star_takes_both_families() -> None:
-    (listener,) = bind_all("smtp", ["*:0"], 1)
-    with socket.create_connection(("127.0.0.1", listener.port), 5):
-        pass
-    close_all([listener])
+def test_a_star_takes_both_families_on_one_port_and_shows_clients_plainly() -> None:
+    listeners = bind_all("smtp", ["*:0"], 1)
+    assert len({each.port for each in listeners}) == 1
+    for listener, host in zip(listeners, ("127.0.0.1", "::1"), strict=False):
+        with socket.create_connection((host, listener.port), 5):
+            listener.sockets[0].setblocking(True)
+            accepted, (address, *_) = listener.sockets[0].accept()
+            accepted.close()
+            assert address == host
+    close_all(listeners)
 
 
 def test_a_port_in_use_is_refused_even_by_a_sharing_server() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -99,6 +101,57 @@ def test_a_reload_asked_for_by_an_operator_is_applied(any_daemon: Daemon) -> Non
     any_daemon.config.write_text(any_daemon.config.read_text() + "[limits]\nmax_message_bytes = 5000\n")
     any_daemon.call("config.reload")
     assert any_daemon.call("config.get", key="limits.max_message_bytes")["value"] == 5000
+
+
+def test_the_service_manager_hears_of_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        daemon = Daemon(tmp_path)
+        try:
+            daemon.start()
+            heard = [manager.recv(500).split(b"\n")[0]]
+            daemon.signal(signal.SIGHUP)
+            heard += [manager.recv(500).split(b"\n")[0] for _ in range(2)]
+            daemon.signal(signal.SIGTERM)
+            heard.append(manager.recv(500).split(b"\n")[0])
+            assert heard == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
+            assert daemon.wait() == 0
+        finally:
+            daemon.destroy()
+
+
+def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
+    folder = tmp_path / ("a-folder-with-a-very-long-name-" * 4)
+    folder.mkdir()
+    daemon = Daemon(folder)
+    try:
+        assert daemon.start().call("status")["ready"]
+    finally:
+        daemon.destroy()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_started_as_root_everything_runs_as_the_user() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        daemon = Daemon(folder)
+        daemon.config.write_text(daemon.config.read_text().replace("fronts = 2", 'fronts = 1\nuser = "nobody"'))
+        try:
+            daemon.start()
+            daemon.add_account(ALICE)
+            with daemon.smtp() as client:
+                client.sendmail("bob@example.net", [ALICE], mail("<4@example.net>"))
+            assert daemon.message_ids(ALICE) == ["<4@example.net>"]
+            nobody = pwd.getpwnam("nobody").pw_uid
+            for row in daemon.call("status")["processes"]:
+                assert Path(f"/proc/{row['pid']}").stat().st_uid == nobody
+            assert {path.stat().st_uid for path in (folder / "data").rglob("*")} == {nobody}
+            assert daemon.stop() == 0
+        finally:
+            daemon.destroy()
 
 
 def test_a_killed_front_is_back_and_what_waited_is_served(tmp_path: Path) -> None:
