@@ -20,12 +20,14 @@ from mailbox_app.errors import StoreError
 
 _READERS_KEPT = 4
 _WAL_PAGES = 1_000
+_CACHE_KIB = 2_000
 
 
 class Database:
     """One database file. `synchronous` FULL makes each commit durable; NORMAL only survives a crash of the process.
 
     `wal_pages` is the size at which a commit copies the log into the file: larger is faster and takes more disk.
+    `cache_kib` is the memory one connection keeps pages in.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Database:
         busy_seconds: float = 5.0,
         wal_pages: int = _WAL_PAGES,
         readers_kept: int = _READERS_KEPT,
+        cache_kib: int = _CACHE_KIB,
     ) -> None:
         self.path = os.fspath(path)
         self._synchronous = synchronous
         self._busy_seconds = busy_seconds
         self._wal_pages = wal_pages
         self._readers_kept = readers_kept
+        self._cache_kib = cache_kib
         self._lock = threading.Lock()
         self._readers: list[sqlite3.Connection] = []
         self._closed = False
@@ -133,6 +137,7 @@ class Database:
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute(f"PRAGMA wal_autocheckpoint={self._wal_pages}")
+            connection.execute(f"PRAGMA cache_size=-{self._cache_kib}")
         except BaseException:
             connection.close()
             raise

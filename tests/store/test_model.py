@@ -14,8 +14,8 @@ from mailbox_app.ids import AccountId, AccountRef, Modseq, Uid
 from mailbox_app.store.interface import Content, NewMessage
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Appended, FlagMode, Snapshot, SystemFlag
-from tests.support.store_place import RecordingBus
 from tests.support.clock import FakeClock
+from tests.support.store_place import RecordingBus
 
 BOXES = ("INBOX", "Sent", "Trash", "Work")
 DELETED = int(SystemFlag.DELETED)

@@ -301,3 +301,31 @@ def test_two_files_with_one_uid_get_two(place: Place) -> None:
     with pytest.raises(StoreError):
         place.read(77)
     assert list(place.store.check(place.ref)) == []
+
+
+def test_removed_account_is_not_made_anew_by_names_that_wait(place: Place) -> None:
+    place.deliver()
+    place.account.store_flags(place.id(), [Uid(1)], FlagMode.ADD, SEEN)
+    place.store.remove_account(place.ref)
+    flush(place)
+    assert not place.maildir.exists()
+
+
+def test_foreign_folders_do_not_take_the_ids_of_ours(place: Place) -> None:
+    work = place.account.create("Work")
+    for part in ("cur", "new", "tmp"):
+        (place.maildir / ".AAA" / part).mkdir(parents=True)
+    (place.maildir / "account.json").unlink()
+    place.store.rebuild(place.ref)
+    assert place.account.mailbox("Work").mailbox_id == work.mailbox_id
+    assert place.account.mailbox("AAA").mailbox_id > work.mailbox_id
+
+
+def test_old_cut_off_delivery_goes_from_the_tmp_of_any_folder(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.account.usage()
+    (place.maildir / ".Sent" / "tmp" / "old").touch()
+    monkeypatch.setattr("mailbox_app.store.maildir.handles._STAGED_SECONDS", -1)
+    other = second_store(place)
+    other.account(place.ref).usage()
+    other.close()
+    assert names_in(place, ".Sent/tmp") == []

@@ -100,5 +100,7 @@ class MaildirStore(Store):
         self._handles.close()
 
     def _write_names(self, ref: AccountRef) -> bool:
+        if not os.path.isdir(self._handles.root(ref)):  # removed meanwhile; opening it would make it anew
+            return False
         with self._handles.using(ref) as opened:
             return flags.write_names(opened)

@@ -49,6 +49,7 @@ def reconcile(work: Work) -> list[str]:
             row = work.adopt_row(moved)
             row.name, row.folder = name, folder
             work.next_modseq(row)
+            queries.save_mailbox(work.connection, row)  # so that no other folder takes the name
         else:
             adopt_folder(work, name, folder, facts)
     for row in missing.values():
@@ -75,6 +76,13 @@ def adopt_folder(work: Work, name: str, folder: str, facts: MailboxFile | None) 
     row.expunged_floor = work.next_modseq(row)
     queries.insert_mailbox(work.connection, row)
     return work.adopt_row(row)
+
+
+def highest_mailbox_id(maildir: str) -> int:
+    """The highest id in any folder's `mailbox.json`; 0 without any."""
+    folders, _ = _scan(maildir)
+    facts = [read_mailbox(os.path.join(maildir, folder)) for folder in ("", *folders)]
+    return max((one.mailbox_id for one in facts if one), default=0)
 
 
 def _scan(maildir: str) -> tuple[set[str], list[str]]:

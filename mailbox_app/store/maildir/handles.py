@@ -172,12 +172,15 @@ class Handles:
             opened.bury_leftovers()
         if pending:
             self._on_pending(ref)
+        with opened.db.reading() as connection:
+            rows = queries.all_mailboxes(connection)
         oldest = time.time() - _STAGED_SECONDS
-        with suppress(FileNotFoundError), os.scandir(os.path.join(opened.maildir, "tmp")) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    if entry.stat(follow_symlinks=False).st_ctime < oldest:
-                        os.unlink(entry.path)
+        for row in rows:
+            with suppress(FileNotFoundError), os.scandir(os.path.join(opened.folder(row), "tmp")) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        if entry.stat(follow_symlinks=False).st_ctime < oldest:
+                            os.unlink(entry.path)
 
     def _make_root(self, root: str) -> None:
         if not os.path.isdir(root):

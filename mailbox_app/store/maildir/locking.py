@@ -20,6 +20,8 @@ _LONGEST_WAIT_SECONDS = 0.005
 class AccountLock:
     """The lock of one account; a context manager. Not re-entrant. `store.busy` when it is not had in time."""
 
+    _descriptor = -1
+
     def __init__(self, path: str, busy_seconds: float = 5.0) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._thread_lock = threading.Lock()
@@ -50,7 +52,8 @@ class AccountLock:
         self._thread_lock.release()
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 def _busy() -> StoreError:

@@ -28,6 +28,8 @@ INDEX_FILE = "index.db"
 LOCK_FILE = "index.lock"
 _WAL_PAGES = 4_000
 _READERS_KEPT = 2
+_CACHE_KIB = 512
+"""For each connection of up to 64 open accounts; the kernel caches the file anyway."""
 
 
 class OpenAccount:
@@ -45,7 +47,9 @@ class OpenAccount:
         self.publish = publish
         self.scanned_at: dict[int, float] = {}
         """Monotonic seconds of the last directory scan of each mailbox."""
-        self.db = Database(self.index_path, MIGRATIONS, wal_pages=_WAL_PAGES, readers_kept=_READERS_KEPT)
+        self.db = Database(
+            self.index_path, MIGRATIONS, wal_pages=_WAL_PAGES, readers_kept=_READERS_KEPT, cache_kib=_CACHE_KIB
+        )
         self._inode = os.stat(self.index_path).st_ino
 
     def is_current(self) -> bool:

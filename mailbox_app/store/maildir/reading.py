@@ -37,9 +37,8 @@ def snapshot(opened: OpenAccount, mailbox_id: int) -> Snapshot:
         connection.execute("BEGIN")
         row = queries.load_mailbox(connection, mailbox_id)
         info = mailboxes.info(row, queries.is_subscribed(connection, row.name))
-        uids, flags, modseqs = (
-            zip(*queries.flag_state(connection, row), strict=True) if row.message_count else ((),) * 3
-        )
+        rows = queries.flag_state(connection, row)
+        uids, flags, modseqs = zip(*rows, strict=True) if rows else ((),) * 3
         return Snapshot(info, array("I", uids), array("Q", flags), array("Q", modseqs))
 
 

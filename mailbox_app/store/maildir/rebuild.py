@@ -92,10 +92,11 @@ def rebuild(make_opened: Callable[[str], OpenAccount], root: str, progress: Call
 def _fill(opened: OpenAccount, modseq: int, progress: Callable[[int], None] | None) -> int:
     now = opened.clock.epoch_seconds()
     facts = read_account(opened.maildir) or AccountFile(1, int(now))
+    next_id = max(facts.next_mailbox_id, folders.highest_mailbox_id(opened.maildir) + 1)
     # Modseqs must not go back, not even without an old index to ask: milliseconds grow faster than changes do.
     first = max(modseq + 1, int(now * 1000))
     with opened.db.transaction() as connection:
-        queries.insert_account(connection, AccountRow(first, 0, 0, facts.next_mailbox_id, facts.last_uidvalidity, 0))
+        queries.insert_account(connection, AccountRow(first, 0, 0, next_id, facts.last_uidvalidity, 0))
         for name in read_subscriptions(opened.maildir):
             with suppress(StoreError):  # a line somebody else wrote
                 queries.subscribe(connection, names.canonical(name), True)
