@@ -80,10 +80,11 @@ class _State(IntEnum):
 class Framer:
     """One connection's input side."""
 
-    __slots__ = ("_buffer", "_command", "_limits", "_literals", "_remaining", "_scanned", "_state", "_synchronising")
+    __slots__ = ("_buffer", "_command", "_literals", "_remaining", "_scanned", "_state", "_synchronising", "limits")
 
     def __init__(self, limits: FramingLimits) -> None:
-        self._limits = limits
+        self.limits = limits
+        """May be replaced between commands."""
         self._buffer = bytearray()
         self._command = b""
         self._literals = 0
@@ -132,7 +133,7 @@ class Framer:
 
     def collect(self) -> bool:
         """Take the announced literal into the command; False (and refused) when it breaks a limit."""
-        limits = self._limits
+        limits = self.limits
         self._literals += 1
         too_much = (
             self._remaining > limits.literal_bytes
@@ -172,9 +173,9 @@ class Framer:
         end = self._buffer.find(b"\n", self._scanned)
         if end < 0:
             self._scanned = len(self._buffer)
-            return self._overlong() if self._scanned > self._limits.line_bytes else None
+            return self._overlong() if self._scanned > self.limits.line_bytes else None
         self._scanned = 0
-        if end > self._limits.line_bytes or len(self._command) + end > self._limits.command_bytes:
+        if end > self.limits.line_bytes or len(self._command) + end > self.limits.command_bytes:
             return self._overlong()
         line = self._take(end + 1)
         # A bare LF ends a line too: some old clients send it, and no meaning hides behind it.

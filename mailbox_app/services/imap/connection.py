@@ -26,6 +26,8 @@ READ_SECONDS = 120.0
 """Silence inside a command: a literal or an authentication line that does not come."""
 WRITE_SECONDS = 120.0
 """A peer that takes nothing of what it asked for."""
+CLOSE_SECONDS = 10.0
+"""For what is still to be sent when the session has ended."""
 _PAUSE_BYTES = 65_536
 """Pipelined input kept while a command runs."""
 
@@ -144,7 +146,8 @@ class Connection(asyncio.Protocol):
             if self._ended:
                 self.close()
         except ConnectionGone:
-            self.abort()
+            if not self._closed:
+                self.abort()
         except BaseException:
             self.abort()
             raise
@@ -239,8 +242,9 @@ class Connection(asyncio.Protocol):
         secured.resume_reading()
 
     def close(self) -> None:
-        """Flush and end the connection."""
+        """Flush and end the connection; cut off by the sweep when the peer does not take the rest."""
         self.flush()
+        self.expire_in(CLOSE_SECONDS)
         self._closed = True
         if self._transport is not None:
             self._transport.close()

@@ -19,6 +19,8 @@ from mailbox_app.store.interface import Account
 _ARRAY_ROWS = 4_000
 """About 2 ms of the loop."""
 _BATCH_ROWS = 250
+_HEADER_ROWS = 100
+"""Header blocks may have 256 KiB each."""
 _PIECE_BYTES = 1 << 17
 _COLUMNS = {
     "INTERNALDATE": "internal_seconds",
@@ -95,8 +97,9 @@ class FetchPlan:
     def produce(self, mail: Callable[[], Account], indexes: Sequence[int]) -> Iterator[bytes]:
         """The whole answer, in pieces; blocks."""
         account = mail()
-        for start in range(0, len(indexes), _BATCH_ROWS):
-            batch = indexes[start : start + _BATCH_ROWS]
+        size = _HEADER_ROWS if self._headers else _BATCH_ROWS
+        for start in range(0, len(indexes), size):
+            batch = indexes[start : start + size]
             batch, rows = self._rows(account, batch)
             if not batch:
                 continue

@@ -35,6 +35,8 @@ class ImapService:
         self.deps = dependencies
         self.config: Config = dependencies.config
         self.limits = FramingLimits()
+        # RFC 4954 4: an authentication line may have 12,288 octets; a stranger gets no more memory than that takes.
+        self.login_limits = FramingLimits(line_bytes=16_384, literal_bytes=4_096, command_bytes=16_384, literals=4)
         self.commands = {row.verb: row for row in COMMANDS}
         self.appends: GroupCommit[AccountRef, NewMessage, Appended] = GroupCommit(dependencies.offload, self._append)
         self._sessions: set[Session] = set()

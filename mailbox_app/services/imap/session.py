@@ -55,7 +55,7 @@ class Session(Connection):
     )
 
     def __init__(self, service: ImapService) -> None:
-        super().__init__(service.limits, service.deps.clock)
+        super().__init__(service.login_limits, service.deps.clock)
         self.service = service
         self.account: Account | None = None
         self.selected: Selected | None = None
@@ -97,6 +97,7 @@ class Session(Connection):
         """From now on the session acts for this account."""
         self.account = account
         self.login_failures = 0
+        self.framer.limits = self.service.limits
 
     def say_goodbye(self, text: str) -> None:
         """BYE and the end. RFC 9051 7.1.5."""
@@ -111,7 +112,7 @@ class Session(Connection):
 
     def expire(self) -> None:
         """The time is up: a peer that does not read is cut off, another is told."""
-        if self._writing_paused:
+        if self._writing_paused or self.closed:
             self.abort()
         else:
             self.say_goodbye("Autologout, idle for too long")
@@ -222,7 +223,7 @@ class Session(Connection):
                 await self._execute(row, request, arguments)
                 return
         if not self.framer.collect():
-            limit = self.service.limits.literal_bytes if self.account is None else _LITERAL_SKIP_LIMIT
+            limit = self.service.login_limits.literal_bytes if self.account is None else _LITERAL_SKIP_LIMIT
             if not event.synchronising and event.size > limit:
                 raise Goodbye("[TOOBIG] Literal too large")
             self._bad(_tag_of(event.prefix), "[TOOBIG] Literal too large")
