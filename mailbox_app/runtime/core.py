@@ -17,7 +17,7 @@ from mailbox_app.config.paths import Paths
 from mailbox_app.config.schema import Config
 from mailbox_app.control.server import ControlServer
 from mailbox_app.db.offload import Offload
-from mailbox_app.errors import MailboxError
+from mailbox_app.errors import ConfigError, MailboxError
 from mailbox_app.events.hub import HubServer
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.net.tls import TlsContexts
@@ -47,8 +47,13 @@ class Reloader:
         config = await self._offload.run(load, self._paths.config_file)
         self._applied.clear()
         os.kill(self._supervisor_pid, signal.SIGHUP)
-        async with asyncio.timeout(_RELOAD_SECONDS):
-            await self._applied.wait()
+        try:
+            async with asyncio.timeout(_RELOAD_SECONDS):
+                await self._applied.wait()
+        except TimeoutError as error:
+            raise ConfigError(
+                "config.not_applied", "the configuration was not applied; the log says why", temporary=True
+            ) from error
         return config
 
 

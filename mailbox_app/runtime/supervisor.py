@@ -1,8 +1,8 @@
 """Forks the roles, keeps them running, tells them to reload and to stop. It parses nothing and holds no lock or loop.
 
-A role that ends is forked again after 0.1 s, doubling to 5 s while it keeps failing. SIGHUP is passed on when `reload` agrees;
-SIGTERM and SIGINT drain: every role gets SIGTERM and 10 s, then SIGKILL; a second one does not wait. Signals are
-waited for, not handled, so nothing is ever interrupted.
+A role that ends is forked again after 0.1 s, doubling to 1 s while it keeps ending, to 5 s while it does not even start.
+SIGHUP is passed on when `reload` agrees; SIGTERM and SIGINT drain: every role gets SIGTERM and 10 s, then SIGKILL; a
+second one does not wait. Signals are waited for, not handled, so nothing is ever interrupted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from mailbox_app.runtime.privileges import die_with
 DRAIN_SECONDS = 10.0
 _FIRST_BACKOFF_SECONDS = 0.1
 _LAST_BACKOFF_SECONDS = 5.0
+_SERVED_BACKOFF_SECONDS = 1.0
+"""The longest for one that had served: it will again, and within 2 s of its end."""
 _STABLE_SECONDS = 30.0
 _START_FAILURES = 3
 """A role that never served and failed so often will not serve: better to stop and say so."""
@@ -147,12 +149,14 @@ class Supervisor:
                     self._ended(index, state, status, now)
 
     def _ended(self, index: int, state: _State, status: int, now: float) -> None:
-        state.has_served = state.has_served or self._board.row(index).ready
+        served = self._board.row(index).ready
+        state.has_served = state.has_served or served
         self._board.ended(index)
         state.pid = 0
         if now - state.started_at >= _STABLE_SECONDS:
             state.failures = 0
-        wait = min(_FIRST_BACKOFF_SECONDS * 2**state.failures, _LAST_BACKOFF_SECONDS)
+        longest = _SERVED_BACKOFF_SECONDS if served else _LAST_BACKOFF_SECONDS
+        wait = min(_FIRST_BACKOFF_SECONDS * 2 ** min(state.failures, 10), longest)
         state.failures += 1
         state.restarts += 1
         state.due_at = now + wait

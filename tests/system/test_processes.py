@@ -101,6 +101,10 @@ def test_a_reload_asked_for_by_an_operator_is_applied(any_daemon: Daemon) -> Non
     any_daemon.config.write_text(any_daemon.config.read_text() + "[limits]\nmax_message_bytes = 5000\n")
     any_daemon.call("config.reload")
     assert any_daemon.call("config.get", key="limits.max_message_bytes")["value"] == 5000
+    any_daemon.config.write_text("nothing = 1\n")
+    with pytest.raises(AssertionError, match="nothing: unknown key"):
+        any_daemon.call("config.reload")
+    assert any_daemon.call("status")["ready"]
 
 
 def test_the_service_manager_hears_of_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
