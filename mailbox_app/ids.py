@@ -1,12 +1,13 @@
 """Identifiers: small types so that a UID is never passed where a modseq is meant, and the makers of fresh ones.
 
 Queue and session ids are 13 or 10 characters of lower-case base 32 without look-alikes; time-ordered queue ids sort
-in order of arrival. Account and mailbox ids are database integers and never reused.
+in order of arrival. They name and do not protect, so their chance comes from `random` (seeded anew after a fork) and costs no system
+call. Account and mailbox ids are database integers and never reused.
 """
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from dataclasses import dataclass
 from typing import NewType
@@ -39,9 +40,9 @@ def _base32(number: int, length: int) -> str:
 
 def new_queue_id() -> QueueId:
     """A fresh queue id: 9 characters of milliseconds, 4 of chance."""
-    return QueueId(_base32(time.time_ns() // 1_000_000, 9) + _base32(secrets.randbits(20), 4))
+    return QueueId(_base32(time.time_ns() // 1_000_000, 9) + _base32(random.getrandbits(20), 4))
 
 
 def new_session_id() -> SessionId:
     """A fresh session id for log lines."""
-    return SessionId(_base32(secrets.randbits(50), 10))
+    return SessionId(_base32(random.getrandbits(50), 10))
