@@ -1,8 +1,8 @@
 """Identifiers: small types so that a UID is never passed where a modseq is meant, and the makers of fresh ones.
 
 Queue and session ids are 13 or 10 characters of lower-case base 32 without look-alikes; time-ordered queue ids sort
-in order of arrival. They name and do not protect, so their chance comes from `random` (seeded anew after a fork) and costs no system
-call. Account and mailbox ids are database integers and never reused.
+in order of arrival. They name and do not protect, so their chance comes from `random` (seeded anew after a fork) and costs
+no system call. Account and mailbox ids are database integers and never reused.
 """
 
 from __future__ import annotations
