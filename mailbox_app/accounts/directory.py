@@ -32,7 +32,6 @@ from mailbox_app.ids import AccountId
 
 _MAX_TARGETS = 500
 _TRASH_DAYS = 30
-_LOGIN_FLUSH_SECONDS = 60.0
 
 
 class SqliteDirectory:
@@ -44,7 +43,6 @@ class SqliteDirectory:
         self._held = ExitStack()
         self._reads = RememberedReads(self._held.enter_context(self._database.reading()))
         self._logins: dict[AccountId, int] = {}
-        self._logins_flushed = self._clock.monotonic_seconds()
 
     def close(self) -> None:
         """Write what was recorded and close the file."""
@@ -227,18 +225,18 @@ class SqliteDirectory:
 
     # last logins
 
-    def record_login(self, account_id: AccountId, at: datetime) -> bool:
-        """Remember in memory; True when a minute has passed and `flush_logins` should be called off the loop."""
+    def record_login(self, account_id: AccountId, at: datetime) -> None:
+        """Remember in memory until `flush_logins`; never slow."""
         self._logins[account_id] = int(at.timestamp())
-        return self._clock.monotonic_seconds() - self._logins_flushed >= _LOGIN_FLUSH_SECONDS
 
     def flush_logins(self) -> None:
-        """Write remembered logins in one transaction; losing the last minute of them in a crash is fine."""
-        self._logins_flushed = self._clock.monotonic_seconds()
+        """Write remembered logins in one transaction; losing the last few seconds of them in a crash is fine."""
         logins, self._logins = self._logins, {}
         if logins:
             with self._database.transaction() as connection:
-                tables.update_logins(connection, [(seconds, account_id) for account_id, seconds in logins.items()])
+                tables.update_logins(
+                    connection, [(seconds, account_id) for account_id, seconds in list(logins.items())]
+                )
 
     # aliases
 

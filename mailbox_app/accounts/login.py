@@ -28,6 +28,8 @@ from mailbox_app.observe.metrics import Metrics
 
 _HASHES_AT_ONCE = 2
 """Each takes 19 MiB and a core for 20 ms; more would starve mail in hand."""
+_FLUSH_SECONDS = 5.0
+"""Last logins are written together, this long after the first of them."""
 _MAX_WAITING = 64
 """About a second of waiting; a client told to come back is better off than one that times out."""
 
@@ -43,8 +45,8 @@ class CredentialSource(Protocol):
         """Slow; called in a thread."""
         ...
 
-    def record_login(self, account_id: AccountId, at: datetime) -> bool:
-        """Cheap; True when `flush_logins` is due."""
+    def record_login(self, account_id: AccountId, at: datetime) -> None:
+        """Cheap; kept in memory until `flush_logins`."""
         ...
 
     def flush_logins(self) -> None:
@@ -75,6 +77,7 @@ class PasswordAuthenticator:
         self._waiting = 0
         self._dummy_hash = ""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._flushing: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("auth")
 
     async def login(self, address: str, password: str, *, protocol: str, remote_ip: str) -> Account | None:
@@ -101,9 +104,12 @@ class PasswordAuthenticator:
         return self._succeeded(credential, protocol, remote_ip)
 
     async def close(self) -> None:
-        """Finish what runs in the background."""
+        """Finish what runs in the background, write the last logins."""
+        if self._flushing is not None:
+            self._flushing.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self._run(self._directory.flush_logins)
 
     async def _verify(self, credential: Credential | None, prepared: str) -> bool:
         if self._waiting >= _MAX_WAITING:
@@ -124,9 +130,14 @@ class PasswordAuthenticator:
     def _succeeded(self, credential: Credential, protocol: str, remote_ip: str) -> Account:
         account = credential.account
         self._tell("success", account.address, protocol, remote_ip)
-        if self._directory.record_login(account.account_id, self._clock.now()):
-            self._in_background(self._directory.flush_logins)
+        self._directory.record_login(account.account_id, self._clock.now())
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.get_running_loop().create_task(self._flush_soon())
         return account
+
+    async def _flush_soon(self) -> None:
+        await self._clock.sleep(_FLUSH_SECONDS)
+        await self._run(self._directory.flush_logins)
 
     def _rehash(self, credential: Credential, prepared: str) -> None:
         self._directory.rehash(credential, self._hasher.hash(prepared))

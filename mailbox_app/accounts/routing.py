@@ -6,6 +6,7 @@ is visited twice; depth and the number of results are bounded, so no alias can g
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -51,35 +52,34 @@ def resolve(source: Source, address: str) -> Resolved:
     if not domain or not source.has_domain(domain):
         return Resolved((), (), is_local_domain=False)
     walk = _Walk(source)
-    walk.follow(localpart, domain, depth=0)
+    walk.run(localpart, domain)
     return Resolved(tuple(walk.accounts.values()), tuple(walk.outside.values()), is_local_domain=True)
 
 
 class _Walk:
+    """Breadth first, so that every address is met by its shortest way and the depth's bound never depends on the order."""
+
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._seen: set[str] = set()
         self.accounts: dict[int, Account] = {}
         self.outside: dict[str, str] = {}
 
-    def follow(self, localpart: str, domain: str, depth: int) -> None:
-        address = f"{localpart}@{domain}"
-        if address in self._seen or depth > _MAX_DEPTH or len(self.accounts) + len(self.outside) >= _MAX_RESULTS:
-            return
-        self._seen.add(address)
-        found = self._find(localpart, domain)
-        if isinstance(found, Account):
-            self.accounts[found.account_id] = found
-        else:
+    def run(self, localpart: str, domain: str) -> None:
+        waiting = deque([(localpart, domain, 0)])
+        seen = {(localpart, domain)}
+        while waiting and len(self.accounts) + len(self.outside) < _MAX_RESULTS:
+            localpart, domain, depth = waiting.popleft()
+            found = self._find(localpart, domain)
+            if isinstance(found, Account):
+                self.accounts[found.account_id] = found
+                continue
             for target in found:
-                self._target(target, depth + 1)
-
-    def _target(self, target: str, depth: int) -> None:
-        localpart, domain = canonical(target)
-        if self._source.has_domain(domain):
-            self.follow(localpart, domain, depth)
-        elif len(self.accounts) + len(self.outside) < _MAX_RESULTS:
-            self.outside.setdefault(f"{localpart}@{domain}", target)
+                name = canonical(target)
+                if not self._source.has_domain(name[1]):
+                    self.outside.setdefault("@".join(name), target)
+                elif name not in seen and depth < _MAX_DEPTH:
+                    seen.add(name)
+                    waiting.append((*name, depth + 1))
 
     def _find(self, localpart: str, domain: str) -> Account | Sequence[str]:
         """An account, or the targets of an alias; nothing for an unknown address."""

@@ -29,7 +29,8 @@ from mailbox_app.net import unix_socket
 ADMIN_GROUP = "mailserver-admin"
 _MAX_CLIENTS = 64
 _HOUSEKEEPING_SECONDS = 3600.0
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
+"""Within the ten seconds the whole server has to stop."""
 
 
 class ControlServer:

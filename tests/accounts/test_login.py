@@ -172,7 +172,18 @@ async def test_too_many_logins_at_once_are_a_temporary_refusal(desk: Desk) -> No
     assert all(error.temporary and error.code == "account.busy" for error in busy)
 
 
-async def test_the_last_login_is_recorded(desk: Desk) -> None:
+async def test_last_logins_are_written_together_a_little_later(desk: Desk) -> None:
+    at = desk.clock.now()
     await desk.login("alice@example.org", PASSWORD)
-    desk.directory.flush_logins()
+    await desk.login("alice@example.org", PASSWORD)
+    assert desk.directory.accounts()[0].last_login_at is None
+    await desk.clock.advance(5)
+    assert desk.logins._flushing is not None
+    await desk.logins._flushing
+    assert desk.directory.accounts()[0].last_login_at == at
+
+
+async def test_the_last_login_is_not_lost_at_the_end(desk: Desk) -> None:
+    await desk.login("alice@example.org", PASSWORD)
+    await desk.logins.close()
     assert desk.directory.accounts()[0].last_login_at == desk.clock.now()

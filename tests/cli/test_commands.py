@@ -92,6 +92,9 @@ def test_a_password_never_comes_from_the_command_line(filled: Run) -> None:
     assert (code, err) == (
         1, "mailbox: the password has 5 bytes and needs at least 8. Choose one of 12 characters or more.\n",
     )  # fmt: skip
+    assert filled("user", "password", "alice@example.org", "--password-file", "-", stdin="eight888\n") == (
+        0, "alice@example.org has a new password.\n", "A password of 12 characters or more is recommended.\n",
+    )  # fmt: skip
     assert filled("user", "password", "alice@example.org", "--password-file", "/nope")[2] == (
         "mailbox: /nope: No such file or directory.\n"
     )

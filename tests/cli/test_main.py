@@ -14,7 +14,10 @@ from mailbox_app.cli import main as main_module
 from mailbox_app.cli.commands import COMMANDS
 from mailbox_app.cli.main import cli, main
 from mailbox_app.cli.output import Duration, Size, duration, size
+from mailbox_app.clock import SystemClock
+from mailbox_app.events.bus import LocalBus
 from mailbox_app.runtime import data_lock
+from mailbox_app.store.maildir.backend import MaildirStore
 
 
 @pytest.fixture
@@ -90,8 +93,11 @@ def test_indexes_are_checked_and_rebuilt_while_the_server_is_stopped(
 ) -> None:
     directory = SqliteDirectory(tmp_path / "data" / "directory.db")
     directory.add_domain("example.org")
-    directory.add_account("alice@example.org", "hash")
+    account = directory.add_account("alice@example.org", "hash")
     directory.close()
+    store = MaildirStore(tmp_path / "data", LocalBus(), hostname="mail.example.org", clock=SystemClock())
+    store.account(account.ref).mailboxes()
+    store.close()
     assert main(["--config", str(config_path), "rebuild-index", "--all"]) == 0
     assert main(["--config", str(config_path), "check-store"]) == 0
     assert "alice@example.org: 0 messages" in capsys.readouterr().out

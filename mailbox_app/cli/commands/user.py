@@ -13,6 +13,7 @@ from mailbox_app.cli import connection
 from mailbox_app.cli.output import Size, json_option, print_fields, print_json, print_table, size, time
 from mailbox_app.proto.plain_text import clean
 
+_RECOMMENDED_CHARACTERS = 12
 _password_file = click.option(
     "--password-file", metavar="FILE", help="Read the password from a file's first line; - for standard input."
 )
@@ -33,6 +34,7 @@ def add(config_file: str | None, address: str, password_file: str | None, quota:
     password = _password(password_file)
     user = connection.call(config_file, "user.add", address=address, password=password, quota_bytes=quota)
     click.echo(f"Added {clean(user['address'])}.")
+    _advise(password)
 
 
 @command.command("list")
@@ -84,8 +86,10 @@ def show(config_file: str | None, address: str, as_json: bool) -> None:
 @click.pass_obj
 def password(config_file: str | None, address: str, password_file: str | None) -> None:
     """A new password; the old one is void at once."""
-    user = connection.call(config_file, "user.password", address=address, password=_password(password_file))
+    new = _password(password_file)
+    user = connection.call(config_file, "user.password", address=address, password=new)
     click.echo(f"{clean(user['address'])} has a new password.")
+    _advise(new)
 
 
 @command.command("quota")
@@ -143,6 +147,11 @@ def restore(config_file: str | None, address: str) -> None:
 
 def _quota(user: Mapping[str, Any]) -> str:
     return size(user["quota_bytes"]) if user["quota_bytes"] else "no limit"
+
+
+def _advise(password: str) -> None:
+    if len(password) < _RECOMMENDED_CHARACTERS:
+        click.echo(f"A password of {_RECOMMENDED_CHARACTERS} characters or more is recommended.", err=True)
 
 
 def _password(file: str | None) -> str:
