@@ -23,7 +23,7 @@ RICH: dict[str, str] = {
     "text": "#c8d0da",
     "strong": "bold #e8edf3",
     "dim": "#8490a0",
-    "faint": "#556172",
+    "faint": "#6b7786",
     "head": "bold #7fb4ea",
     "accent": "#7fb4ea",
     "key": "bold #7fb4ea",

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -189,7 +190,8 @@ class Data:
 
     def traffic(self) -> dict[str, Any]:
         def history(seed: int, top: int) -> list[int]:
-            return [(index * seed * 7 + index * index) % (top + 1) for index in range(60)]
+            dice = random.Random(seed)
+            return [max(0, dice.randint(-1, top) * (3 if 34 <= index <= 43 else 1) - 1) for index in range(60)]
 
         names = (
             ("in accepted", 42, self.received, 5),

@@ -171,9 +171,8 @@ def measure(socket: str, columns: int, rows: int) -> None:
             select.select([rig.fd], [], [], 1.0)
             times.append((time.monotonic() - start) * 1000)
             sizes.append(len(rig.read(0.12)))
-        say(
-            f"{name}: median {statistics.median(sizes):.0f} bytes, max {max(sizes)}; {statistics.median(times):.1f} ms, max {max(times):.1f}"
-        )
+        spread = f"{statistics.median(times):.1f} ms, max {max(times):.1f}"
+        say(f"{name}: median {statistics.median(sizes):.0f} bytes, max {max(sizes)}; {spread}")
     with open(f"/proc/{rig.pid}/status", encoding="ascii") as status:
         say(next(line.strip() for line in status if line.startswith("VmRSS")))
     start = time.monotonic()

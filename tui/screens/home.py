@@ -220,13 +220,13 @@ class HomeScreen(View):
 
     def _numbers(self, width: int) -> list[Line]:
         graph = 60 if width >= 120 else 30 if width >= 90 else 20
-        left = 15 + graph + 7 + 7 + 2
+        left = 15 + graph + 6 + 7 + 2
         head: Line = (
             (fit(" TRAFFIC", 9), "head"),
-            (fit("  last 60 min", left - 25), "faint"),
-            (fit("now/h", 7, "right") + fit("day", 7, "right") + "  ", "faint"),
+            (fit("  last 60 min", left - 24), "faint"),
+            (fit("now/h", 6, "right") + fit("day", 7, "right") + "  ", "faint"),
             *(
-                ((" SERVICES", "head"), (fit("port", 13, "right") + fit("conn", 7, "right"), "faint"))
+                ((" SERVICES", "head"), (fit("port", 14, "right") + fit("conn", 6, "right"), "faint"))
                 if width >= BOTH
                 else ()
             ),
@@ -251,7 +251,7 @@ class HomeScreen(View):
                 spark(row.history, graph, ascii_only=self.desk.ascii_only),
                 "warn" if bad and any(row.history) else "graph",
             ),
-            (fit(count(row.now_per_hour), 7, "right"), "strong"),
+            (fit(count(row.now_per_hour), 6, "right"), "strong"),
             (fit(count(row.day), 7, "right"), "dim"),
             ("  ", "text"),
         )
@@ -264,9 +264,9 @@ class HomeScreen(View):
             return ((f" +{more + 1} more services", "dim"),)
         return (
             (" " + fit(service.state, 4), health_role(service.state)),
-            (fit(f" {service.service}", 12), "text"),
+            (fit(f" {service.service}", 13), "text"),
             (fit(str(service.port or "-"), 5, "right"), "dim"),
-            (fit(count(service.connections), 7, "right"), "text"),
+            (fit(count(service.connections), 6, "right"), "text"),
         )
 
     def _machine(self, width: int) -> list[Line]:

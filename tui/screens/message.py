@@ -47,7 +47,7 @@ def attempt_line(attempt: Attempt, now: datetime, width: int) -> Line:
         ("   " + fit(stamp(attempt.at, now), 16), "dim"),
         (fit(f"{attempt.seconds:.1f} s", 7, "right") + "  ", "dim"),
         (fit(attempt.host or "no host", host) + " ", "text"),
-        *(((fit(attempt.tls or "in clear", 29) + " ", "dim"),) if wide else ()),
+        *(((fit(attempt.tls or ("in clear" if attempt.host else "-"), 29) + " ", "dim"),) if wide else ()),
         (
             fit(f"{attempt.code or ''} {attempt.text}".strip(), max(0, width - used)),
             FATE_ROLES.get(attempt.fate, "text"),

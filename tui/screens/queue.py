@@ -72,7 +72,7 @@ class QueueScreen(ListView[QueueRow]):
         self._fetched = 0
         self._generation = 0
         self._shown_message = Message()
-        self._actions = QueueActions(desk, self.resync)
+        self._actions = QueueActions(desk, self._acted)
         self._exporter = Exporter(desk, "queue", EXPORT_FIELDS)
 
     def compose(self) -> ComposeResult:
@@ -151,6 +151,11 @@ class QueueScreen(ListView[QueueRow]):
         self.rows.reload()
         if self._roomy:
             self._load_detail()
+
+    def _acted(self) -> None:
+        """After an action: what joins the list later must not be marked by it."""
+        self.rows.clear_all_mark()
+        self.resync()
 
     def _reopen(self, *, keep: bool) -> None:
         """Filter or order changed."""

@@ -46,5 +46,5 @@ def columns_for(width: int) -> Sequence[Column[QueueRow]]:
         Column("LAST ANSWER", 0, lambda row, now: (answer_text(row) or "not tried yet", dim(row, "dim"))),
     ]
     if wide:
-        columns.insert(0, Column("ID", 12, lambda row, now: (row.id, dim(row, "dim"))))
+        columns.insert(0, Column("ID", 13, lambda row, now: (row.id, dim(row, "dim"))))
     return columns

@@ -18,7 +18,7 @@ from textual.widget import Widget
 
 from tui.format import fit
 from tui.theme import Line, Palette
-from tui.widgets.lines import BLANK, strip_of
+from tui.widgets.lines import BLANK, changed_cells, strip_of
 
 PAGE_ROWS = 100
 PAGES_HELD = 3
@@ -229,7 +229,10 @@ class WindowList(Widget, Generic[RowT]):
         """Repaint rows whose text changed, such as ages."""
         for y in tuple(self._painted):
             index = self.top + y - 1
-            if self._painted.get(y) != (self._line(index), index == self.cursor):
+            before, under = self._painted[y]
+            if cells := changed_cells(before, self._line(index), self.size.width):
+                self.refresh(Region(cells[0], y, cells[1] - cells[0], 1))
+            elif under != (index == self.cursor):
                 self.refresh(Region(0, y, self.size.width, 1))
 
     def set_stale(self, stale: bool) -> None:
