@@ -87,7 +87,7 @@ class ImapService:
         self._connections.inc()
         self._sessions.add(session)
         self._active.inc()
-        if self._sweeper is None:
+        if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         return len(self._sessions) <= MAX_CONNECTIONS and not self._draining
 

@@ -143,15 +143,14 @@ class Session(Connection):
         """Queue an untagged line, without its `* ` and CRLF."""
         self.write(f"* {text}\r\n".encode("ascii"))
 
-    def select(self, selected: Selected) -> None:
-        """Enter the selected state and listen for hints."""
+    def listen(self) -> None:
+        """Take note of hints from here on: before a mailbox is read, so that nothing falls between."""
         assert self.account is not None
-        self.selected = selected
         self._dirty = False
         self._subscription = self.service.deps.bus.subscribe(account_topic(self.account.account_id), self.on_hint)
 
     def unselect(self) -> None:
-        """Leave the selected state."""
+        """Leave the selected state, or stop listening when it was not reached."""
         self.selected = None
         if self._subscription is not None:
             self._subscription.close()

@@ -38,8 +38,13 @@ async def select(session: Session, request: Request, selection: Selection) -> st
     if selection.condstore:
         session.enable_condstore()
     read_only = request.verb == "EXAMINE"
-    view, unseen = await session.offload(_open, session, selection.name, read_only)
-    session.select(view)
+    session.listen()
+    try:
+        view, unseen = await session.offload(_open, session, selection.name, read_only)
+    except Exception:
+        session.unselect()
+        raise
+    session.selected = view
     for line in view.flag_lines():
         session.write(line.encode("ascii"))
     session.line(f"{view.count} EXISTS")
