@@ -52,6 +52,30 @@ def test_mail_comes_in_and_is_read(any_daemon: Daemon) -> None:
     assert any_daemon.stop() == 0
 
 
+def test_the_metrics_of_all_processes_move(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.add_account(ALICE)
+    for _ in range(6):  # spread over both fronts
+        with daemon.smtp() as client:
+            client.sendmail("bob@example.net", [ALICE], mail("<5@example.net>"))
+            assert client.docmd("MAIL", "FROM:<bob@example.net>")[0] == 250
+            assert client.docmd("RCPT", "TO:<carol@example.com>")[0] == 550
+    with daemon.imap(ALICE) as client:
+        client.select("INBOX")
+        with urllib.request.urlopen(f"http://127.0.0.1:{daemon.ports['metrics']}/metrics") as answer:
+            lines = dict(
+                line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[:1] not in {"", "#"}
+            )
+    values = {name.removeprefix("mailserver_"): float(value) for name, value in lines.items()}
+    assert values["messages_received_total"] == 6
+    assert values['messages_rejected_total{reason="relay_denied"}'] == 6
+    assert values['connections_total{protocol="smtp"}'] == 6
+    assert values['active_connections{protocol="imap"}'] == 1
+    assert values['auth_attempts_total{protocol="imap",result="success"}'] == 1
+    assert values['imap_commands_total{command="SELECT"}'] == 1
+    assert values["uptime_seconds"] > 0
+
+
 def test_an_empty_folder_is_initialised_for_us_only(daemon: Daemon) -> None:
     daemon.start()
     data = daemon.folder / "data"
