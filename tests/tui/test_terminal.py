@@ -61,6 +61,23 @@ def test_sigterm_restores_the_terminal_and_no_data_reached_it(socket: str) -> No
         rig.close()
 
 
+def test_a_cursor_move_costs_less_than_a_kilobyte(socket: str) -> None:
+    rig = Rig(socket)
+    try:
+        rig.until("SERVICES")
+        rig.press("2")
+        rig.until("LAST ANSWER")
+        while rig.read(0.5):
+            continue
+        rig.press("j")
+        before = len(rig.raw)
+        while rig.text().splitlines()[6][:1] != ">":
+            rig.read(0.02)
+        assert len(rig.raw) - before < 1_000
+    finally:
+        rig.close()
+
+
 def test_q_leaves_with_0(socket: str) -> None:
     rig = Rig(socket, env={"TERM": "linux", "LANG": "C"})
     try:
