@@ -34,6 +34,8 @@ T = TypeVar("T")
 MAX_BAD_BEFORE_LOGIN = 5
 MAX_BAD = 20
 """Syntax errors in a row: a client would have stopped, what goes on is no client."""
+_TURN_EVENTS = 50
+"""Thousands of small commands sent at once must not keep the loop from others."""
 _LITERAL_SKIP_LIMIT = 1 << 30
 """A refused non-synchronising literal larger than this is not waited for."""
 
@@ -166,6 +168,7 @@ class Session(Connection):
     # the loop
     async def run(self) -> None:
         """Work through everything received; returns when more bytes or a hint are needed."""
+        handled = 0
         while not self.closed:
             if self.idle_tag and self._dirty:
                 await self._guarded(self._push_news())
@@ -177,6 +180,9 @@ class Session(Connection):
                     continue
                 return
             await self._guarded(self._handle(event))
+            handled += 1
+            if handled % _TURN_EVENTS == 0:
+                await asyncio.sleep(0)
             if self.service.draining and not self.closed:
                 self.say_goodbye("[UNAVAILABLE] Server is shutting down")
 

@@ -264,6 +264,14 @@ async def test_sessions_changing_one_mailbox_at_random_agree_in_the_end(tmp_path
             client.writer.close()
 
 
+async def test_thousands_of_commands_at_once_are_answered_in_order(tmp_path: Path) -> None:
+    async with imap_server(tmp_path) as server, connected(server) as client:
+        await client.reader.readline()
+        client.writer.write(b"".join(b"a%d NOOP\r\n" % number for number in range(5_000)))
+        for number in range(5_000):
+            assert await client.reader.readline() == b"a%d OK NOOP done\r\n" % number
+
+
 async def test_an_idle_session_has_no_task(tmp_path: Path) -> None:
     async with imap_server(tmp_path) as server, connected(server) as client:
         await client.login()
