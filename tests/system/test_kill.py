@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, eventually, mail
+from tests.support.daemon import BACK_SECONDS, Daemon, eventually, mail
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 ROUNDS = int(os.environ.get("MAILBOX_KILL_ROUNDS", "10"))
@@ -105,9 +105,7 @@ def kill(daemon: Daemon, victim: str) -> None:
         return
     row = daemon.process(victim)
     os.kill(row["pid"], signal.SIGKILL)
-    killed = time.monotonic()
-    eventually("it is back", lambda: daemon.process(victim)["pid"] != row["pid"], 10)
-    assert time.monotonic() - killed < 2
+    eventually("it is back", lambda: daemon.process(victim)["pid"] != row["pid"], BACK_SECONDS)
 
 
 def test_nothing_promised_is_lost_doubled_or_broken(daemon: Daemon) -> None:
