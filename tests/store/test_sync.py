@@ -329,3 +329,12 @@ def test_old_cut_off_delivery_goes_from_the_tmp_of_any_folder(place: Place, monk
     other.account(place.ref).usage()
     other.close()
     assert names_in(place, ".Sent/tmp") == []
+
+
+def test_delivery_makes_a_folder_anew_that_another_program_removed(place: Place) -> None:
+    place.deliver("Junk")
+    shutil.rmtree(place.maildir / ".Junk")
+    place.deliver("Junk")
+    assert place.account.mailbox("Junk").message_count == 1
+    assert place.account.usage() == (len(TRACE) + len(MESSAGE), 1)
+    assert list(place.store.check(place.ref)) == []

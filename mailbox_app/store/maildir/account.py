@@ -119,6 +119,7 @@ class MaildirAccount(Account):
     def append(self, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
         """Deliver staged files."""
         with self._handles.using(self._ref) as opened:
+            folders.synchronise(opened)
             return append.append(opened, messages, self._ref.quota_bytes)
 
     def store_flags(

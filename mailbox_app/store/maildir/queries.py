@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ from mailbox_app.errors import StoreError
 
 UID_BITS = 32
 _CHUNK = 500
+_ROWS_A_STATEMENT = 32
 _EXPUNGED_KEPT = 10_000
 """Entries of one mailbox's expunge log; who asks for older ones gets everything anew."""
 
@@ -180,9 +182,20 @@ def insert_messages(
     connection: sqlite3.Connection, messages: Sequence[Row], rendered: Sequence[Row], headers: Sequence[Row]
 ) -> None:
     """Rows in the order of the tables' columns."""
-    connection.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)", messages)
-    connection.executemany("INSERT INTO rendered VALUES (?, ?, ?, ?, ?)", rendered)
-    connection.executemany("INSERT INTO header VALUES (?, ?)", headers)
+    for table, rows in (("message", messages), ("rendered", rendered), ("header", headers)):
+        _insert(connection, table, rows)
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
+    """Many rows a statement, in few different sizes that stay prepared: each statement is one hand-over of the GIL."""
+    start = 0
+    while start < len(rows):
+        count = min(_ROWS_A_STATEMENT, 1 << (len(rows) - start).bit_length() - 1)
+        part = rows[start : start + count]
+        marks = f"({', '.join('?' * len(part[0]))})"
+        statement = f"INSERT INTO {table} VALUES {', '.join([marks] * count)}"  # noqa: S608
+        connection.execute(statement, list(itertools.chain.from_iterable(part)))
+        start += count
 
 
 def copy_rendered(connection: sqlite3.Connection, keys: Sequence[tuple[int, int]]) -> None:
