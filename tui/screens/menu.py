@@ -151,7 +151,10 @@ class MenuPage(View):
         if not lines:
             lines = [BLANK, (("   No action matches. esc closes.", "dim"),)]
         top = min(max(0, under - height // 2), max(0, len(lines) - height))
-        self._lines.set_lines(lines[top : top + height])
+        shown = lines[top : top + height]
+        if len(lines) > top + height and shown:
+            shown[-1] = ((f"   {len(lines) - top - height + 1} more below", "faint"),)
+        self._lines.set_lines(shown)
 
     def _entry(self, action: Action, width: int, *, cursor: bool) -> Line:
         reason = self._reason(action)
