@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def test_a_module_is_short_named_for_its_thing_and_says_what_it_is_for(path: Pat
     assert path.stem not in FORBIDDEN_NAMES
     tree = ast.parse(text)
     assert ast.get_docstring(tree)
-    assert "TODO" not in text
+    assert not re.search(r"\bTODO\b", text)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno <= 60, f"{node.name} is too long"
@@ -43,7 +44,7 @@ def test_the_command_line_loads_no_console_and_no_servers() -> None:
 
 
 def test_the_daemon_loads_no_console() -> None:
-    modules = loaded("import mailbox_app.runtime.serve, mailbox_app.runtime.wiring")
+    modules = loaded("from mailbox_app.runtime import serve; serve.load_server()")
     assert not modules & {"textual", "rich", "tomlkit", "acme", "radicale"}
 
 
