@@ -270,10 +270,16 @@ class Search:
         self._levels.add(Level.HEADER)
         field = _field_pattern(key.name)
         wanted = key.text.casefold()
+        # One word in ASCII is not in the field when it is not in the block as it stands; it could only hide in encoded
+        # words, in 8-bit text, or (with a space) in a folded line.
+        quick = wanted.encode("ascii") if wanted.isascii() and wanted.isprintable() and " " not in wanted else b""
 
         def test(candidate: Candidate) -> Answer:
             if candidate.level < Level.HEADER:
                 return None
+            block = candidate.header
+            if quick and block.isascii() and b"=?" not in block and quick not in block.lower():
+                return False
             return any(wanted in decode_words(value).casefold() for value in field.findall(candidate.header))
 
         return test
