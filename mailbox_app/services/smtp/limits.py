@@ -41,7 +41,7 @@ class SmtpLimits:
     """A content up to here stays in memory..."""
     piece_bytes: int = 131_072
     """... a larger one is written to a file in pieces of this size."""
-    memory_total_bytes: int = 2_097_152
+    memory_total_bytes: int = 1_048_576
     """When all contents in memory are larger than this together, each goes to its file from one piece on."""
     hops: int = 50
     """Received fields; more mean a loop. RFC 5321 6.3."""
