@@ -191,6 +191,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
             config=config,
             metrics=parts.metrics,
             log=structlog.get_logger("imap"),
+            temporary_dir=str(parts.data_dir / "tmp"),
         )
     )
     return Front(smtp, imap, parts.tls, hub, daemon.sockets(FRONT_SERVICES, index), close)

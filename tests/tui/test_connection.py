@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.tui.console import console
 from tests.tui.daemon import Data
-from tui.screens.queue import QueueScreen
+from tui.screens.queued_mail import QueueScreen
 
 
 async def test_console_opens_without_a_daemon_and_says_what_it_tried(tmp_path: Path) -> None:

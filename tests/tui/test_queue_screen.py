@@ -7,7 +7,7 @@ import pytest
 
 from tests.tui.console import Console, console
 from tests.tui.daemon import NOW, Data, iso
-from tui.screens.queue import QueueScreen
+from tui.screens.queued_mail import QueueScreen
 from tui.screens.queue_filter import parse_filter
 
 

@@ -6,6 +6,6 @@ with `LineView` and `WindowList`. Pages (message, help, dialogs) are views witho
 
 from tui.screens.audit import AuditScreen
 from tui.screens.home import HomeScreen
-from tui.screens.queue import QueueScreen
+from tui.screens.queued_mail import QueueScreen
 
 SCREENS = (HomeScreen, QueueScreen, AuditScreen)
