@@ -13,8 +13,8 @@ import time
 
 from mailbox_app.errors import StoreError
 
-_FIRST_WAIT_SECONDS = 0.0003
-_LONGEST_WAIT_SECONDS = 0.005
+_FIRST_WAIT_SECONDS = 0.0005
+_LONGEST_WAIT_SECONDS = 0.008
 
 
 class AccountLock:
