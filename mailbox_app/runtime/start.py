@@ -37,7 +37,7 @@ _EXIT_FAILED = 1
 _EXIT_BUSY = 75
 _EXIT_NOT_PERMITTED = 77
 _NEEDS_RESTART = ("server", "listen", "dns", "delivery", "queue")
-_MALLOC = ((-8, 2), (-3, 2 * 1024 * 1024), (-1, 4 * 1024 * 1024))
+_MALLOC = ((-8, 2), (-3, 131072), (-1, 4 * 1024 * 1024))
 """M_ARENA_MAX, M_MMAP_THRESHOLD (above the 1 MiB a message may take in memory), M_TRIM_THRESHOLD."""
 
 
