@@ -10,6 +10,7 @@ from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.store.interface import Account, NewMessage
 from mailbox_app.store.maildir import append, copy, expunge, folders, mailboxes, names, queries, reading
+from mailbox_app.store.maildir.files import readable_at_least
 from mailbox_app.store.maildir.flags import store_flags
 from mailbox_app.store.maildir.follower import NameFollower
 from mailbox_app.store.maildir.handles import Handles
@@ -37,14 +38,16 @@ class MaildirAccount(Account):
     def mailboxes(self) -> Sequence[MailboxInfo]:
         """All of them, by name; INBOX first."""
         with self._handles.using(self._ref) as opened:
-            folders.synchronise(opened)
+            with readable_at_least():
+                folders.synchronise(opened)
             with opened.db.reading() as connection:
                 return mailboxes.infos(connection)
 
     def mailbox(self, name: str) -> MailboxInfo:
         """By name."""
         with self._handles.using(self._ref) as opened:
-            folders.synchronise(opened)
+            with readable_at_least():
+                folders.synchronise(opened)
             return reading.mailbox(opened, name)
 
     def create(self, name: str, special_use: SpecialUse | None = None) -> MailboxInfo:
@@ -119,7 +122,6 @@ class MaildirAccount(Account):
     def append(self, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
         """Deliver staged files."""
         with self._handles.using(self._ref) as opened:
-            folders.synchronise(opened)
             return append.append(opened, messages, self._ref.quota_bytes)
 
     def store_flags(

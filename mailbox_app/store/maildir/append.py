@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import MailboxId, Modseq, Uid
 from mailbox_app.store.interface import NewMessage
-from mailbox_app.store.maildir import filenames, keywords, mailboxes, queries, sync
+from mailbox_app.store.maildir import filenames, folders, keywords, mailboxes, queries, sync
 from mailbox_app.store.maildir.files import translated, unlink_quietly
 from mailbox_app.store.maildir.opened import OpenAccount, Work
 from mailbox_app.store.maildir.queries import MailboxRow
@@ -27,6 +27,7 @@ def append(opened: OpenAccount, messages: Sequence[NewMessage], quota_bytes: int
     results: list[Appended | Exception] = []
     try:
         with opened.writing() as work:
+            rubbish = folders.reconcile(work) if folders.are_stale(opened, work.account) else []
             delivery = _Delivery(work, quota_bytes)
             for message in messages:
                 try:
@@ -39,6 +40,7 @@ def append(opened: OpenAccount, messages: Sequence[NewMessage], quota_bytes: int
         for message in messages:
             unlink_quietly(message.staged.path)
         raise
+    folders.remove(rubbish)
     return results
 
 

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from mailbox_app.errors import StoreError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 _MAX_VECTOR_BYTES = 1 << 30
+
+
+@contextmanager
+def readable_at_least() -> Iterator[None]:
+    """For what readers bring up to date on their way: when nothing can be written now, they go on with what is there."""
+    try:
+        with DiskErrors():
+            yield
+    except StoreError as error:
+        if error.code not in {"store.full", "store.busy"}:
+            raise
 
 
 class DiskErrors:

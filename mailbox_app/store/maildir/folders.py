@@ -8,25 +8,36 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 
 from mailbox_app.store.maildir import names, queries
 from mailbox_app.store.maildir.files import make_maildir, mtime_of
 from mailbox_app.store.maildir.mailboxes import DELETED_PREFIX, drop_row, new_row
 from mailbox_app.store.maildir.metadata import MailboxFile, read_mailbox
 from mailbox_app.store.maildir.opened import OpenAccount, Work
-from mailbox_app.store.maildir.queries import MailboxRow
+from mailbox_app.store.maildir.queries import AccountRow, MailboxRow
 
 
 def synchronise(opened: OpenAccount) -> None:
     """Bring the rows in step with the folders, when the Maildir root changed since they were."""
     with opened.db.reading() as connection:
         account = queries.load_account(connection)
-    if account is None or account.root_mtime == mtime_of(opened.maildir):
+    if account is None or not are_stale(opened, account):
         return
     with opened.writing(durable=False) as work:
         rubbish = reconcile(work)
+    remove(rubbish)
+
+
+def are_stale(opened: OpenAccount, account: AccountRow) -> bool:
+    """Whether somebody else changed the Maildir root."""
+    return account.root_mtime != mtime_of(opened.maildir)
+
+
+def remove(rubbish: Sequence[str]) -> None:
+    """Remove folders of deleted mailboxes."""
     for path in rubbish:
-        shutil.rmtree(path, ignore_errors=True)  # what stays is found again here
+        shutil.rmtree(path, ignore_errors=True)  # what stays is found by the next `reconcile`
 
 
 def reconcile(work: Work) -> list[str]:
@@ -49,7 +60,7 @@ def reconcile(work: Work) -> list[str]:
             row = work.adopt_row(moved)
             row.name, row.folder = name, folder
             work.next_modseq(row)
-            queries.save_mailbox(work.connection, row)  # so that no other folder takes the name
+            queries.save_mailbox_name(work.connection, row)  # so that no other folder takes the name
         else:
             adopt_folder(work, name, folder, facts)
     for row in missing.values():

@@ -158,6 +158,7 @@ def _move_folder(work: Work, row: MailboxRow, name: str) -> None:
     os.rename(source, target)
     work.undo.append(partial(os.rename, target, source))
     row.name, row.folder = name, folder
+    queries.save_mailbox_name(work.connection, row)
     work.next_modseq(row)
 
 

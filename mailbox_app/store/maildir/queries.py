@@ -81,7 +81,9 @@ _SELECT_ACCOUNT = f"SELECT {', '.join(_ACCOUNT_NAMES)} FROM account"  # noqa: S6
 _UPDATE_ACCOUNT = f"UPDATE account SET {', '.join(f'{name} = ?' for name in _ACCOUNT_NAMES)}"  # noqa: S608
 _SELECT_MAILBOX = f"SELECT {', '.join(_MAILBOX_NAMES)} FROM mailbox"  # noqa: S608
 _INSERT_MAILBOX = f"INSERT INTO mailbox ({', '.join(_MAILBOX_NAMES)}) VALUES ({', '.join('?' * len(_MAILBOX_NAMES))})"  # noqa: S608
-_UPDATE_MAILBOX = f"UPDATE mailbox SET {', '.join(f'{name} = ?' for name in _MAILBOX_NAMES[1:])} WHERE mailbox_id = ?"  # noqa: S608
+# without the indexed columns: naming them would rewrite their index entries with every delivery
+_UPDATED_NAMES = [name for name in _MAILBOX_NAMES if name not in {"mailbox_id", "name", "folder"}]
+_UPDATE_MAILBOX = f"UPDATE mailbox SET {', '.join(f'{name} = ?' for name in _UPDATED_NAMES)} WHERE mailbox_id = ?"  # noqa: S608
 
 
 def load_account(connection: sqlite3.Connection) -> AccountRow | None:
@@ -138,9 +140,15 @@ def insert_mailbox(connection: sqlite3.Connection, row: MailboxRow) -> None:
 
 
 def save_mailbox(connection: sqlite3.Connection, row: MailboxRow) -> None:
-    """Write it back."""
-    values = _values(row, _MAILBOX_NAMES)
-    connection.execute(_UPDATE_MAILBOX, (*values[1:], values[0]))
+    """Write it back, all but its name and folder."""
+    connection.execute(_UPDATE_MAILBOX, [*_values(row, _UPDATED_NAMES), row.mailbox_id])
+
+
+def save_mailbox_name(connection: sqlite3.Connection, row: MailboxRow) -> None:
+    """Write back a new name and folder."""
+    connection.execute(
+        "UPDATE mailbox SET name = ?, folder = ? WHERE mailbox_id = ?", (row.name, row.folder, row.mailbox_id)
+    )
 
 
 def save_cur_mtime(connection: sqlite3.Connection, mailbox_id: int, mtime: int) -> None:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import Modseq, Uid
 from mailbox_app.store.maildir import filenames, mailboxes, names, queries, sync
+from mailbox_app.store.maildir.files import readable_at_least
 from mailbox_app.store.maildir.opened import OpenAccount, find_message
 from mailbox_app.store.model import Changes, MailboxInfo, Message, Snapshot
 
@@ -24,7 +25,8 @@ def mailbox(opened: OpenAccount, name: str) -> MailboxInfo:
         row = queries.find_mailbox(connection, name)
     if row is None:
         raise mailboxes.no_such_mailbox()
-    sync.synchronise(opened, row.mailbox_id)
+    with readable_at_least():
+        sync.synchronise(opened, row.mailbox_id)
     with opened.db.reading() as connection:
         row = queries.load_mailbox(connection, row.mailbox_id)
         return mailboxes.info(row, queries.is_subscribed(connection, row.name))
@@ -32,7 +34,8 @@ def mailbox(opened: OpenAccount, name: str) -> MailboxInfo:
 
 def snapshot(opened: OpenAccount, mailbox_id: int) -> Snapshot:
     """Carry out `Account.snapshot`."""
-    sync.synchronise(opened, mailbox_id)
+    with readable_at_least():
+        sync.synchronise(opened, mailbox_id)
     with opened.db.reading() as connection:
         connection.execute("BEGIN")
         row = queries.load_mailbox(connection, mailbox_id)
@@ -45,7 +48,8 @@ def snapshot(opened: OpenAccount, mailbox_id: int) -> Snapshot:
 def changes(opened: OpenAccount, mailbox_id: int, since: int) -> Changes:
     """Carry out `Account.changes`; who asks from before the log's floor gets everything."""
     try:
-        sync.synchronise(opened, mailbox_id)
+        with readable_at_least():
+            sync.synchronise(opened, mailbox_id)
         with opened.db.reading() as connection:
             connection.execute("BEGIN")
             row = queries.load_mailbox(connection, mailbox_id)
@@ -73,12 +77,13 @@ def changes(opened: OpenAccount, mailbox_id: int, since: int) -> Changes:
 
 
 def claim_recent(opened: OpenAccount, mailbox_id: int) -> Uid:
-    """Carry out `Account.claim_recent`; a claim lost in a power cut only shows \\Recent again."""
+    """Carry out `Account.claim_recent`; a claim lost in a power cut or on a full disk only shows \\Recent again."""
     with opened.db.reading() as connection:
         row = queries.load_mailbox(connection, mailbox_id)
     if row.first_recent_uid == row.uidnext:
         return Uid(row.uidnext)
-    with opened.writing(durable=False) as work:
+    first = row.first_recent_uid
+    with readable_at_least(), opened.writing(durable=False) as work:
         row = work.mailbox(mailbox_id)
         first, row.first_recent_uid = row.first_recent_uid, row.uidnext
     return Uid(first)
