@@ -58,7 +58,15 @@ class SqliteDirectory:
 
     def resolve(self, address: str) -> Resolved:
         """Aliases followed (loops and depth bounded), duplicates removed; bare `postmaster` means ours."""
-        return self._reads.get(("resolve", address), lambda _: routing.resolve(self._reads, address))
+        key = ("resolve", address)
+        recent = self._reads.recent(key)
+        if isinstance(recent, Resolved) and (recent.accounts or recent.outside):  # nobody is refused unasked
+            return recent
+        return self._reads.get(key, lambda _: routing.resolve(self._reads, address))
+
+    def look_again(self) -> None:
+        """Another process changed the directory, perhaps; called at hints."""
+        self._reads.look_again()
 
     def account(self, address: str) -> Account | None:
         """The account with exactly this address."""

@@ -3,12 +3,16 @@
 The check is SQLite's data version, asked on the one connection that all these reads use: the number tells about commits of
 *other* connections only and differs between connections, so a pool of readers could not be compared with itself. Only
 when it moved is our own generation row read, so that commits which readers need not notice (last logins) cost nothing.
+
+Asking SQLite lets go of the GIL, and on a loop with busy threads getting it back costs more than the answer. So routing, asked
+for each recipient, takes a known answer without asking for a moment (`recent`); `look_again`, called at hints, ends that moment.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Hashable
 from typing import TypeVar, cast
 
@@ -18,6 +22,9 @@ from mailbox_app.db.sqlite import translated
 
 _MAX_REMEMBERED = 50_000
 """Answers kept at most: some 20 MB. Strangers guessing names cannot grow it further."""
+
+_RECENT_SECONDS = 0.03
+"""How long an answer may be taken unasked when a hint was lost: less than it takes to start a program and connect."""
 
 T = TypeVar("T")
 
@@ -31,13 +38,24 @@ class RememberedReads:
         self._remembered: dict[Hashable, object] = {}
         self._version = -1
         self._generation = -1
+        self._recent_until = 0.0
+
+    def recent(self, key: Hashable) -> object | None:
+        """The remembered answer when the check was made a moment ago; None when it was not, or nothing is remembered."""
+        return self._remembered.get(key) if time.monotonic() < self._recent_until else None
+
+    def look_again(self) -> None:
+        """Something was committed, perhaps: check before the next answer."""
+        self._recent_until = 0.0
 
     def get(self, key: Hashable, read: Callable[[sqlite3.Connection], T]) -> T:
         """The remembered answer for the key while nothing was committed, else a fresh one."""
         with self._lock, translated():
+            asked_at = time.monotonic()
             version = self._connection.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version:
                 self._refresh(version)
+            self._recent_until = asked_at + _RECENT_SECONDS
             if key in self._remembered:
                 return cast("T", self._remembered[key])
             answer = read(self._connection)

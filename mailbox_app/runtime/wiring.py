@@ -30,6 +30,7 @@ from mailbox_app.delivery.local import LocalTransport
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
+from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.events.hub import HubClient, HubServer
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
@@ -121,6 +122,7 @@ class _Parts:
         bus.bind(loop)
         metrics = Metrics()
         directory = SqliteDirectory(data_dir / "directory.db", clock)
+        bus.subscribe(DIRECTORY_TOPIC, directory.look_again)
         store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock)
         spool = Spool(data_dir / "queue")
         queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
