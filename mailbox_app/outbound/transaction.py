@@ -96,7 +96,9 @@ class Transaction:
         try:
             data, answers = await self._envelope(waiting)
             accepted = [recipient for recipient, reply in answers if reply.positive]
-            if data is not None and data.code == 354:
+            if data is not None and data.positive:
+                data, self.in_step = _out_of_step("DATA"), False
+            elif data is not None and data.code == 354:
                 # RFC 2920 3.1 would end an unwanted DATA with a lone dot; leaving is as good and delivers nothing
                 self.in_step = bool(accepted)
                 if accepted:
@@ -145,8 +147,10 @@ class Transaction:
         stuffer = DotStuffer()
         while data:
             if (early := await self._connection.send(stuffer.chunk(data))) is not None:
-                return early
+                return _out_of_step("a part of the message") if early.positive else early
             data = await self._offload.run(file.read, _CHUNK_BYTES) if len(data) == _CHUNK_BYTES else b""
+        if self._connection.has_unread:
+            return _out_of_step("a part of the message")
         try:
             reply = await self._connection.send(stuffer.end()) or await self._connection.end_of_data()
         except HostTrouble as trouble:
@@ -185,6 +189,11 @@ class Transaction:
 def _too_many(reply: Reply) -> Reply:
     """RFC 5321 4.5.3.1.10: an answer of 552 to RCPT means too many recipients, as 452 does."""
     return Reply(452, reply.lines) if reply.code == 552 and not reply.enhanced.startswith("5.2.") else reply
+
+
+def _out_of_step(what: str) -> Reply:
+    """A yes to what was not yet said is an answer to something else: taken for the message's, the message would be lost."""
+    return Reply(451, (f"4.5.0 the server answered {what} with a yes, which makes no sense",))
 
 
 def _parameters(**given: str) -> bytes:

@@ -207,6 +207,16 @@ async def test_a_refusal_in_the_middle_of_the_message_counts(
     assert (outcome.fate, outcome.code) == (Fate.FAILED, 552)
 
 
+@pytest.mark.parametrize("place", ["data", "early"])
+async def test_a_yes_before_the_end_of_the_message_is_no_delivery(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, place: str
+) -> None:
+    setattr(remote.script, place, b"250 2.0.0 ok")
+    outcome = (await make_transport().deliver(make_lease(content=b"A: b\r\n\r\n" + b"x\r\n" * 400_000)))[0]
+    assert (outcome.fate, outcome.code) == (Fate.DEFERRED, 451)
+    assert remote.messages == []
+
+
 async def test_a_message_above_the_servers_size_is_not_sent(
     make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
 ) -> None:
