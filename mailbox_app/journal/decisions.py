@@ -24,6 +24,7 @@ from mailbox_app.observe.mail_log import MailEvent
 
 _FLUSH_SECONDS = 0.5
 _FLUSH_ROWS = 500
+_TELL_SECONDS = 60.0
 _MAX_BUFFERED = 10_000
 _MAX_FOUND = 1000
 _PRUNE_BATCH = 5000
@@ -61,6 +62,7 @@ class Decisions:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._dropped = 0
+        self._tell_again_at = 0.0
         self._log = structlog.get_logger("journal")
 
     @property
@@ -98,7 +100,7 @@ class Decisions:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
-        self.flush()
+        self._try_flush()
         self._database.close()
 
     def recent(self, limit: int) -> Sequence[Decision]:
@@ -149,10 +151,19 @@ class Decisions:
         while not self._closing:
             self._wake.wait(_FLUSH_SECONDS)
             self._wake.clear()
-            try:
-                self.flush()
-            except StoreError as error:
-                self._log.warning("decisions_not_written", code=error.code)
+            self._try_flush()
+
+    def _try_flush(self) -> None:
+        """One line a minute while the disk does not take anything."""
+        try:
+            self.flush()
+        except StoreError as error:
+            now = self._clock.monotonic_seconds()
+            if now >= self._tell_again_at:
+                self._tell_again_at = now + _TELL_SECONDS
+                self._log.warning("decisions_not_written", code=error.code, waiting=len(self._buffer))
+        else:
+            self._tell_again_at = 0.0
 
 
 def _row(at_millis: int, event: MailEvent) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -46,14 +47,15 @@ class Spool:
             os.rename(temporary, final)
             self._fsync_directory()
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            final.unlink(missing_ok=True)
+            self.discard(str(temporary))
+            self.discard(str(final))
             raise QueueError("queue.full", "the queue cannot store a message now", temporary=True) from error
         return SpoolFile(str(final), size_bytes)
 
     def discard(self, path: str) -> None:
-        """Remove a file; one that is already gone is fine."""
-        Path(path).unlink(missing_ok=True)
+        """Remove a file; one that is already gone is fine, one that cannot be removed now is left for `sweep`."""
+        with suppress(OSError):
+            os.unlink(path)
 
     def sweep(self, owned: Container[str]) -> int:
         """Remove old files whose paths no queue row owns; how many."""

@@ -6,7 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
+from mailbox_app.errors import StoreError
 from mailbox_app.journal import decisions as module
 from mailbox_app.journal.decisions import Decisions
 from mailbox_app.observe.mail_log import MailEvent
@@ -106,3 +108,21 @@ def test_old_rows_are_forgotten(decisions: Decisions, clock: FakeClock) -> None:
     decisions.flush()
     assert decisions.prune(clock.now()) == 1
     assert len(decisions.recent(5)) == 1
+
+
+def test_a_disk_that_takes_nothing_is_told_once_and_does_not_hold_up_the_end(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Decisions(tmp_path / "journal.db", clock)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("store.full", "storage is not writable now", temporary=True)
+
+    monkeypatch.setattr(made._database, "transaction", refuse)
+    with structlog.testing.capture_logs() as lines:
+        made.record(EVENT)
+        for _ in range(3):
+            made._try_flush()
+        made.close()
+    assert [line["event"] for line in lines] == ["decisions_not_written"]
+    assert made.dropped == 0

@@ -52,3 +52,17 @@ def test_discarding_twice_is_fine(spool: Spool) -> None:
     file = spool.write(b"", b"x")
     spool.discard(file.path)
     spool.discard(file.path)
+
+
+def test_a_file_system_that_allows_no_removal_either_is_temporary(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(QueueError) as caught:
+        spool.write(b"", b"body")
+    assert (caught.value.code, caught.value.temporary) == ("queue.full", True)
+    spool.discard("gone")
