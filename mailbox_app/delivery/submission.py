@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from mailbox_app.accounts.interface import Directory
-from mailbox_app.accounts.model import Account
+from mailbox_app.accounts.model import Account, AccountState
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.delivery.header_block import read_header, rest_behind
@@ -53,11 +53,13 @@ class Submission:
 
     def check_sender(self, account: Account, sender: str) -> None:
         """Refuse an envelope sender that is not the account's. The null sender is allowed (RFC 8098 receipts)."""
+        self._check_active(account)
         if sender and not self._directory.owns(account, sender):
             raise Refusal(553, "5.7.1", "The sender address is not yours", reason="sender_not_owned", address=sender)
 
     async def submit(self, account: Account, mail: Mail) -> Delivered:
         """Check and complete the header, sign, queue and store. `mail.prefix` holds the trace fields."""
+        self._check_active(account)
         block = read_header(mail.body)
         header = Header.parse(block)
         domain = self._check_author(account, header)
@@ -70,6 +72,12 @@ class Submission:
         envelope = replace(mail.envelope, submitter=account.address, message_id=message_id_of(header, added))
         mail = replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
         return replace(await self._inbound.deliver(mail), message_id=envelope.message_id)
+
+    def _check_active(self, account: Account) -> None:
+        """A session may be older than the end of its account."""
+        now = self._directory.account_by_id(account.account_id)
+        if now is None or now.state is not AccountState.ACTIVE:
+            raise Refusal(530, "5.7.0", "This account may not send any more", reason="account_disabled")
 
     def _check_author(self, account: Account, header: Header) -> bytes:
         """The first author's domain, after a look at every address in From and Sender."""

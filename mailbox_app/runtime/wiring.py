@@ -186,6 +186,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
         ImapDependencies(
             store=parts.store,
             authenticator=authenticator,
+            account_by_id=parts.directory.account_by_id,
             tls=parts.tls,
             offload=parts.offload,
             bus=parts.bus,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +40,12 @@ class KnownPasswords:
         account = self._accounts.get(address.partition("@")[0])
         return account if password == PASSWORD else None
 
+    def account_by_id(self, account_id: AccountId) -> Account | None:
+        return next((account for account in self._accounts.values() if account.account_id == account_id), None)
+
+    def disable(self, name: str) -> None:
+        self._accounts[name] = replace(self._accounts[name], state=AccountState.DISABLED)
+
 
 class QuickClock(SystemClock):
     """Real time, but waiting for less than three seconds takes no time."""
@@ -50,7 +57,16 @@ class QuickClock(SystemClock):
 class ImapServer:
     """A running service."""
 
-    def __init__(self, service: ImapService, store: MaildirStore, server: asyncio.Server) -> None:
+    def __init__(
+        self,
+        service: ImapService,
+        store: MaildirStore,
+        server: asyncio.Server,
+        passwords: KnownPasswords,
+        bus: LocalBus,
+    ) -> None:
+        self.passwords = passwords
+        self.bus = bus
         self.service = service
         self.store = store
         self.port: int = server.sockets[0].getsockname()[1]
@@ -71,10 +87,12 @@ async def imap_server(
         tls=Tls(require_tls=require_tls),
         limits=Limits(max_message_bytes=max_message_bytes),
     )
+    passwords = KnownPasswords()
     service = ImapService(
         ImapDependencies(
             store=store,
-            authenticator=KnownPasswords(),
+            authenticator=passwords,
+            account_by_id=passwords.account_by_id,
             tls=TlsContexts(config.tls, folder, "mail.example.org"),
             offload=offload,
             bus=bus,
@@ -86,7 +104,7 @@ async def imap_server(
     )
     server = await asyncio.get_running_loop().create_server(service.factory("imap"), "127.0.0.1", 0)
     try:
-        yield ImapServer(service, store, server)
+        yield ImapServer(service, store, server, passwords, bus)
     finally:
         server.close()
         await service.drain(2.0)

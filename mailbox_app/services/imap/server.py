@@ -1,7 +1,8 @@
 """The IMAP service: makes sessions, keeps count of them, sweeps their deadlines and says goodbye to all of them.
 
 One sweep task serves all sessions: it ends those whose time is up and, every `POLL_SECONDS`, lets idling ones look at
-the store in case a hint was lost, a few at a time so that a thousand of them are no burst.
+the store in case a hint was lost, a few at a time so that a thousand of them are no burst. When the directory changes, sessions
+whose account was disabled or removed are ended.
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from mailbox_app.accounts.model import AccountState
 from mailbox_app.config.schema import Config
-from mailbox_app.db.offload import GroupCommit
-from mailbox_app.ids import AccountRef
+from mailbox_app.events.hints import DIRECTORY_TOPIC, Subscription
 from mailbox_app.proto.imap.framing import FramingLimits
 from mailbox_app.services.imap.capabilities import capability_text
 from mailbox_app.services.imap.commands import COMMANDS
 from mailbox_app.services.imap.dependencies import ImapDependencies
 from mailbox_app.services.imap.session import Session
-from mailbox_app.store.interface import NewMessage
-from mailbox_app.store.model import Appended
+from mailbox_app.store.appender import Appender
 
 SWEEP_SECONDS = 5.0
 POLL_SECONDS = 30.0
 _POLLS_AT_ONCE = 50
+_CHECKS_AT_ONCE = 200
+"""Of accounts after a change of the directory: some milliseconds of the loop's time."""
 MAX_CONNECTIONS = 20_000
 """At 40 KiB each this is what a front may take of a small machine's memory."""
 
@@ -38,9 +40,12 @@ class ImapService:
         # RFC 4954 4: an authentication line may have 12,288 octets; a stranger gets no more memory than that takes.
         self.login_limits = FramingLimits(line_bytes=16_384, literal_bytes=4_096, command_bytes=16_384, literals=4)
         self.commands = {row.verb: row for row in COMMANDS}
-        self.appends: GroupCommit[AccountRef, NewMessage, Appended] = GroupCommit(dependencies.offload, self._append)
+        self.appender = Appender(dependencies.store, dependencies.offload)
         self._sessions: set[Session] = set()
         self._sweeper: asyncio.Task[None] | None = None
+        self._directory_hints: Subscription | None = None
+        self._checker: asyncio.Task[None] | None = None
+        self._check_again = False
         self._draining = False
         self._empty: asyncio.Future[None] | None = None
         self._active = dependencies.metrics.active_connections.labels(protocol="imap")
@@ -66,6 +71,8 @@ class ImapService:
         self._draining = True
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self._directory_hints is not None:
+            self._directory_hints.close()
         for session in list(self._sessions):
             if not session.running:
                 session.say_goodbye("[UNAVAILABLE] Server is shutting down")
@@ -89,6 +96,8 @@ class ImapService:
         self._active.inc()
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        if self._directory_hints is None:
+            self._directory_hints = self.deps.bus.subscribe(DIRECTORY_TOPIC, self._directory_changed)
         return len(self._sessions) <= MAX_CONNECTIONS and not self._draining
 
     def gone(self, session: Session) -> None:
@@ -112,9 +121,6 @@ class ImapService:
         self.deps.metrics.errors.inc()
         self.deps.log.error("imap command failed", session=session.session_id, exc_info=error)
 
-    def _append(self, account: AccountRef, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
-        return self.deps.store.account(account).append(messages)
-
     async def _sweep(self) -> None:
         clock = self.deps.clock
         polled_at = clock.monotonic_seconds()
@@ -126,6 +132,23 @@ class ImapService:
             if now - polled_at >= POLL_SECONDS:
                 polled_at = now
                 await self._poll([each for each in self._sessions if each.idle_tag])
+
+    def _directory_changed(self) -> None:
+        self._check_again = True
+        if self._checker is None or self._checker.done():
+            self._checker = asyncio.get_running_loop().create_task(self._check_accounts())
+
+    async def _check_accounts(self) -> None:
+        """End the sessions of accounts that may not be used any more."""
+        while self._check_again:
+            self._check_again = False
+            for number, session in enumerate(list(self._sessions), 1):
+                if session.account is not None and not session.closed:
+                    now = self.deps.account_by_id(session.account.account_id)
+                    if now is None or now.state is not AccountState.ACTIVE:
+                        session.dismiss()
+                if number % _CHECKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     async def _poll(self, idling: Sequence[Session]) -> None:
         for start in range(0, len(idling), _POLLS_AT_ONCE):

@@ -46,6 +46,7 @@ class Session(Connection):
     __slots__ = (
         "_bad_count",
         "_dirty",
+        "_dismissed",
         "_login_by",
         "_subscription",
         "account",
@@ -66,6 +67,7 @@ class Session(Connection):
         self.login_failures = 0
         self._bad_count = 0
         self._dirty = False
+        self._dismissed = False
         self._login_by = math.inf
         self._subscription: Subscription | None = None
 
@@ -105,6 +107,12 @@ class Session(Connection):
         """BYE and the end. RFC 9051 7.1.5."""
         self.write(f"* BYE {text}\r\n".encode("ascii"))
         self.close()
+
+    def dismiss(self) -> None:
+        """The account may not be used any more: the end, at once or after the running command."""
+        self._dismissed = True
+        if not self.running:
+            self._leave_when_told()
 
     def expire_in(self, seconds: float) -> None:
         """The sweep ends the session after this long; nothing puts the end of the time to log in off."""
@@ -178,13 +186,22 @@ class Session(Connection):
                 self._resume_reading()
                 if self.idle_tag and self._dirty:
                     continue
+                self._leave_when_told()
                 return
             await self._guarded(self._handle(event))
             handled += 1
             if handled % _TURN_EVENTS == 0:
                 await asyncio.sleep(0)
-            if self.service.draining and not self.closed:
-                self.say_goodbye("[UNAVAILABLE] Server is shutting down")
+            self._leave_when_told()
+
+    def _leave_when_told(self) -> None:
+        """Between commands: the end that came up meanwhile."""
+        if self.closed:
+            return
+        if self._dismissed:
+            self.say_goodbye("This account cannot be used any more")
+        elif self.service.draining:
+            self.say_goodbye("[UNAVAILABLE] Server is shutting down")
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Run a step so that no fault of ours ends more than the command."""

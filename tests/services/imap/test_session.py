@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.errors import StoreError
+from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, WRITE_SECONDS
 from mailbox_app.store.maildir.account import MaildirAccount
 from tests.support.clock import FakeClock, settle
@@ -146,6 +147,26 @@ async def test_drain_says_goodbye_to_all(tmp_path: Path) -> None:
         assert (await idle.reader.read()).startswith(b"* BYE [UNAVAILABLE]")
         assert (await quiet.reader.read()).startswith(b"* BYE [UNAVAILABLE]")
         assert server.service.connections == 0
+
+
+async def test_sessions_of_a_disabled_account_end(tmp_path: Path) -> None:
+    async with (
+        imap_server(tmp_path) as server,
+        connected(server) as idling,
+        connected(server) as waiting,
+        connected(server) as other,
+    ):
+        for client, name in ((idling, "alice"), (waiting, "alice"), (other, "bob")):
+            await client.login(name)
+        await idling.select()
+        idling.writer.write(b"i IDLE\r\n")
+        assert (await idling.reader.readline()).startswith(b"+")
+        server.passwords.disable("alice")
+        server.bus.publish(DIRECTORY_TOPIC)
+        for client in (idling, waiting):
+            async with asyncio.timeout(10):
+                assert await client.reader.read() == b"* BYE This account cannot be used any more\r\n"
+        assert " OK " in (await other.command("NOOP"))[-1]
 
 
 async def test_a_lost_hint_costs_only_the_poll(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from mailbox_app.accounts.model import DkimKey
+from mailbox_app.accounts.model import AccountState, DkimKey
 from mailbox_app.errors import QueueError
 from tests.support.smtp import SmtpWorld, plain, smtp_world
 
@@ -158,6 +158,20 @@ AUTHORS = [
     (b"From: nobody at all\r\n", 553),
     (b"From:\r\n bob@example.org\r\n", 553),
 ]
+
+
+@pytest.mark.parametrize("end", ["disable", "remove"])
+async def test_a_session_sends_no_more_when_its_account_ends(world: SmtpWorld, end: str) -> None:
+    client = await world.logged_in()
+    await client.begin("alice@example.org", "x@outside.example")
+    if end == "disable":
+        world.directory.set_state("alice@example.org", AccountState.DISABLED)
+    else:
+        world.directory.remove_account("alice@example.org")
+    assert (await client.content(COMPLETE))[0] == 530
+    await client.expect(530, "MAIL FROM:<alice@example.org>")
+    client.close()
+    assert world.queued() == []
 
 
 async def test_every_author_belongs_to_the_account(world: SmtpWorld) -> None:
