@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
 from mailbox_app.accounts import routing, tables
@@ -49,6 +49,13 @@ class SqliteDirectory:
         self.flush_logins()
         self._held.close()
         self._database.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; afterwards our own reads look again at once, without a hint."""
+        with self._database.transaction() as connection:
+            yield connection
+        self._reads.look_again()
 
     # reading
 
@@ -137,7 +144,7 @@ class SqliteDirectory:
     def add_domain(self, name: str) -> Domain:
         """`account.domain_exists`, `account.bad_address`."""
         name = check_domain(name)
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             if not tables.insert_domain(connection, name, self._now()):
                 raise AccountError("account.domain_exists", f"{name} is one of our domains already")
             tables.bump(connection)
@@ -146,7 +153,7 @@ class SqliteDirectory:
     def remove_domain(self, name: str) -> Domain:
         """With its signing keys; `account.domain_in_use` while it has accounts or aliases."""
         domain = self.domain(name)
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             users, aliases = len(tables.accounts(connection, domain.name)), len(tables.aliases(connection, domain.name))
             if users or aliases:
                 raise AccountError(
@@ -164,7 +171,7 @@ class SqliteDirectory:
         """`account.exists` when an account or an alias has the address; `account.no_such_domain`."""
         address = check_account_address(address)
         _check_quota(quota_bytes)
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             _check_free(connection, address)
             account_id = tables.insert_account(connection, address, password_hash, quota_bytes, self._now())
             tables.bump(connection)
@@ -194,19 +201,19 @@ class SqliteDirectory:
     def remove_account(self, address: str) -> Account:
         """Into the trash for 30 days: no login, no mail. The store moves its mail; tell where by `set_removed_place`."""
         account = self.existing(address)
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             tables.update_state(connection, account.account_id, AccountState.REMOVED, self._now())
             tables.bump(connection)
         return account
 
     def set_removed_place(self, account_id: AccountId, place: str) -> None:
         """Where a removed account's mail lies now; "" after it went back."""
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             tables.update_removed_place(connection, account_id, place)
 
     def restore_account(self, account_id: AccountId) -> Account:
         """Out of the trash; `account.exists` when its address was given away meanwhile, `account.no_such_domain`."""
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             found = [entry for entry in tables.removed_accounts(connection) if entry.account.account_id == account_id]
             if not found:
                 raise AccountError("account.not_removed", "this account is not in the trash")
@@ -222,12 +229,12 @@ class SqliteDirectory:
 
     def forget_account(self, account_id: AccountId) -> None:
         """Drop a removed account for good; its id is never used again."""
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             tables.delete_account(connection, account_id)
 
     def rehash(self, credential: Credential, password_hash: str) -> None:
         """The same password under newer parameters; without effect when it was changed meanwhile."""
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             tables.replace_hash(connection, credential.account.account_id, credential.version, password_hash)
             tables.bump(connection)
 
@@ -241,7 +248,7 @@ class SqliteDirectory:
         """Write remembered logins in one transaction; losing the last few seconds of them in a crash is fine."""
         logins, self._logins = self._logins, {}
         if logins:
-            with self._database.transaction() as connection:
+            with self._changing() as connection:
                 tables.update_logins(
                     connection, [(seconds, account_id) for account_id, seconds in list(logins.items())]
                 )
@@ -254,7 +261,7 @@ class SqliteDirectory:
         checked = tuple(dict.fromkeys(check_target(target) for target in targets if target.strip()))
         if not 1 <= len(checked) <= _MAX_TARGETS:
             raise AccountError("account.bad_targets", f"an alias leads to 1 to {_MAX_TARGETS} addresses")
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             if tables.alias_at(connection, address) is None:
                 _check_free(connection, address)
             tables.insert_alias(connection, address, checked, self._now())
@@ -271,7 +278,7 @@ class SqliteDirectory:
     def remove_alias(self, address: str) -> Alias:
         """`account.no_such_alias`."""
         alias = self.alias(address)
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             tables.delete_alias(connection, alias.address)
             tables.bump(connection)
         return alias
@@ -280,7 +287,7 @@ class SqliteDirectory:
 
     def add_dkim_key(self, key: DkimKey) -> None:
         """`account.selector_exists`, `account.no_such_domain`."""
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             if not tables.has_domain(connection, key.domain):
                 raise _no_such_domain(key.domain)
             if not tables.insert_dkim_key(connection, key):
@@ -296,7 +303,7 @@ class SqliteDirectory:
         name = canonical_domain(domain)
         if not any(key.selector == selector for key in self.all_dkim_keys(name)):
             raise AccountError("account.no_such_key", f"{name} has no key with selector {selector}")
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             tables.retire_dkim_key(connection, name, selector)
             tables.bump(connection)
         return next(key for key in self.all_dkim_keys(name) if key.selector == selector)
@@ -306,7 +313,7 @@ class SqliteDirectory:
 
     def _change(self, address: str, change: Callable[[sqlite3.Connection, AccountId], None]) -> Account:
         account = self.existing(address)
-        with self._database.transaction() as connection:
+        with self._changing() as connection:
             change(connection, account.account_id)
             tables.bump(connection)
         return self._existing_id(account.account_id)

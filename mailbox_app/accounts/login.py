@@ -94,6 +94,8 @@ class PasswordAuthenticator:
             self._tell("limited", name, protocol, remote_ip)
             return None
         right = await self._verify(credential if usable else None, prepared)
+        if right and self._directory.credential(address) != credential:
+            right = False  # the password or the account was changed while the hash was made
         if not right or credential is None or not usable:
             self._guard.failed(remote_ip, name, fingerprint, self._clock.monotonic_seconds())
             self._tell("failure", name, protocol, remote_ip)

@@ -7,6 +7,7 @@ one as a batch, so concurrent deliveries share fsyncs and a lone one waits for n
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, ParamSpec, TypeVar
@@ -22,6 +23,8 @@ class Offload:
 
     def __init__(self, threads: int = 16) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="offload")
+        self._share = max(1, threads * 3 // 8)
+        self._turns: dict[Hashable, tuple[set[object], deque[asyncio.Future[None]]]] = {}
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one synchronous call in a thread; its exception is raised here.
@@ -33,9 +36,38 @@ class Offload:
             return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
         return await loop.run_in_executor(self._pool, function, *args)
 
+    async def run_for(self, key: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like `run`, but calls of one key take a part of the threads at most, whatever lock they all wait for."""
+        running, waiting = self._turns.setdefault(key, (set(), deque()))
+        me = object()
+        while len(running) >= self._share:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                _wake_next(waiting)  # the turn may have been ours already
+                raise
+        running.add(me)
+        try:
+            return await self.run(function, *args, **kwargs)
+        finally:
+            running.discard(me)
+            _wake_next(waiting)
+            if not running and not waiting:
+                self._turns.pop(key, None)
+
     def close(self) -> None:
         """Wait for running calls and end the threads."""
         self._pool.shutdown(wait=True)
+
+
+def _wake_next(waiting: deque[asyncio.Future[None]]) -> None:
+    while waiting:
+        turn = waiting.popleft()
+        if not turn.done():
+            turn.set_result(None)
+            return
 
 
 class GroupCommit(Generic[Key, Item, T]):
@@ -52,6 +84,10 @@ class GroupCommit(Generic[Key, Item, T]):
         self._limit = limit
         self._waiting: dict[Key, list[tuple[Item, asyncio.Future[T]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def is_idle(self, key: Key) -> bool:
+        """Whether an item for the key would be committed at once."""
+        return key not in self._waiting
 
     async def submit(self, key: Key, item: Item) -> T:
         """Commit the item together with whatever else waits for the key."""

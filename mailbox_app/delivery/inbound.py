@@ -16,7 +16,7 @@ import structlog
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
-from mailbox_app.db.offload import GroupCommit, Offload
+from mailbox_app.db.offload import Offload
 from mailbox_app.delivery.mail import Body, Delivered, Mail, Recipient
 from mailbox_app.errors import MailboxError, StoreError
 from mailbox_app.ids import AccountId, AccountRef, QueueId
@@ -25,10 +25,9 @@ from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.proto.smtp.replies import Reply, reply_for
-from mailbox_app.store.interface import Content, NewMessage, Staged, Store
-from mailbox_app.store.model import Appended
+from mailbox_app.store.appender import Appender
+from mailbox_app.store.interface import Content, Staged, Store
 
-_Item = tuple[AccountRef, NewMessage]
 _UNEXPECTED = StoreError("store.failed", "the mailbox cannot take mail now", temporary=True)
 
 
@@ -44,7 +43,7 @@ class Inbound:
         self._offload = offload
         self._clock = clock
         self._metrics = metrics
-        self._commits: GroupCommit[AccountId, _Item, Appended] = GroupCommit(offload, self._commit)
+        self._appender = Appender(store, offload)
         self._log = structlog.get_logger("delivery")
 
     async def deliver(self, mail: Mail) -> Delivered:
@@ -87,29 +86,22 @@ class Inbound:
         size_bytes = len(prefix) + (len(body) if isinstance(body, bytes) else body.seek(0, 2))
         refs = [account.ref for account in accounts]
         content = Content(prefix, body, size_bytes)
+        if len(refs) == 1:
+            return [await self._append(refs[0], content)]
         try:
-            if len(refs) == 1:
-                staged: Sequence[Staged | Exception] = [await self._offload.run(self._store.stage, refs[0], content)]
-            else:
-                staged = await self._offload.run(self._stage_all, refs, content)
+            staged = await self._offload.run(self._stage_all, refs, content)
         except StoreError as error:
             return [error] * len(refs)
-        if len(refs) == 1:
-            return [await self._submit(refs[0], staged[0])]
-        return await asyncio.gather(*map(self._submit, refs, staged))
+        return await asyncio.gather(*map(self._append, refs, staged))
 
-    async def _submit(self, ref: AccountRef, staged: Staged | Exception) -> Exception | None:
-        if isinstance(staged, Exception):
-            return staged
+    async def _append(self, ref: AccountRef, message: Content | Staged | Exception) -> Exception | None:
+        if isinstance(message, Exception):
+            return message
         try:
-            await self._commits.submit(ref.account_id, (ref, NewMessage(staged, "INBOX")))
+            await self._appender.append(ref, message)
         except Exception as error:  # noqa: BLE001 - one recipient's trouble is not the others'; `_answer` logs it
-            await self._offload.run(self._store.discard, staged)
             return error
         return None
-
-    def _commit(self, _: AccountId, items: Sequence[_Item]) -> Sequence[Appended | Exception]:
-        return self._store.account(items[-1][0]).append([message for _, message in items])
 
     def _stage_all(self, refs: Sequence[AccountRef], content: Content) -> Sequence[Staged | Exception]:
         """One file, linked into every further account."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from contextlib import suppress
 from typing import BinaryIO, cast
 
 from mailbox_app.errors import StoreError
 from mailbox_app.proto.imap.framing import Complete
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
-from mailbox_app.store.interface import Content, NewMessage, Staged
+from mailbox_app.store.appender import Place
+from mailbox_app.store.interface import Content
 from mailbox_app.store.model import Appended
 
 MEMORY_BYTES = 1 << 20
@@ -102,15 +101,7 @@ async def end_of_command(session: Session) -> None:
 async def store_message(
     session: Session, content: Content, mailbox: str, flags: int, keywords: tuple[str, ...], seconds: int | None
 ) -> Appended:
-    """Stage, then commit together with whatever else comes for the account; durable when this returns."""
-    deps = session.service.deps
+    """Durable when this returns."""
     assert session.account is not None
-    ref = session.account.ref
-    staging: asyncio.Future[Staged] = asyncio.ensure_future(deps.offload.run(deps.store.stage, ref, content))
-    try:
-        staged = await asyncio.shield(staging)
-    except asyncio.CancelledError:
-        with suppress(StoreError):
-            deps.store.discard(await staging)
-        raise
-    return await session.service.appends.submit(ref, NewMessage(staged, mailbox, flags, keywords, seconds))
+    place = Place(mailbox, flags, keywords, seconds)
+    return await session.service.appender.append(session.account.ref, content, place)
