@@ -94,8 +94,8 @@ class PasswordAuthenticator:
             self._tell("limited", name, protocol, remote_ip)
             return None
         right = await self._verify(credential if usable else None, prepared)
-        if right and self._directory.credential(address) != credential:
-            right = False  # the password or the account was changed while the hash was made
+        if right and not _is_same(credential, self._directory.credential(address)):
+            right = False  # changed while the hash was made: whoever ended the account's sessions did not see this one
         if not right or credential is None or not usable:
             self._guard.failed(remote_ip, name, fingerprint, self._clock.monotonic_seconds())
             self._tell("failure", name, protocol, remote_ip)
@@ -160,3 +160,14 @@ class PasswordAuthenticator:
         self._metrics.auth_attempts.labels(result=result, protocol=protocol).inc()
         level = self._log.info if result == "success" else self._log.warning
         level("login", result=result, account=name[:320], protocol=protocol, remote=remote_ip)
+
+
+def _is_same(before: Credential | None, now: Credential | None) -> bool:
+    """Whether the password and the account's state are what they were."""
+    if before is None or now is None:
+        return False
+    return (before.version, before.account.account_id, before.account.state) == (
+        now.version,
+        now.account.account_id,
+        now.account.state,
+    )

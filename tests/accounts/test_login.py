@@ -116,6 +116,23 @@ async def test_a_remembered_login_is_void_after_a_new_password_or_when_disabled(
     assert await desk.login("alice@example.org", "another one") is not None
 
 
+@pytest.mark.parametrize("change", ["password", "disable", "remove"])
+async def test_a_login_that_is_overtaken_by_a_change_is_refused(desk: Desk, change: str) -> None:
+    verify = desk.hasher.verify
+
+    def slow_verify(stored: str, prepared: str) -> bool:
+        if change == "password":
+            desk.directory.set_password("alice@example.org", "hash of another one")
+        elif change == "disable":
+            desk.directory.set_state("alice@example.org", AccountState.DISABLED)
+        else:
+            desk.directory.remove_account("alice@example.org")
+        return verify(stored, prepared)
+
+    desk.hasher.verify = slow_verify  # type: ignore[method-assign]
+    assert await desk.login("alice@example.org", PASSWORD) is None
+
+
 async def test_after_ten_failures_even_the_right_password_is_refused_without_a_hash(desk: Desk) -> None:
     for number in range(10):
         assert await desk.login("alice@example.org", f"guess number {number}") is None
