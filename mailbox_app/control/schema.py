@@ -33,6 +33,8 @@ class Call:
     """The state before and after, as plain data; never a secret."""
     after: object = None
     detail: str = ""
+    what: str = ""
+    """The act's name where one method does several; empty: the method's."""
     object: str = ""
     """What is changed: an address, a domain, a key. Set it before anything can fail."""
 

@@ -140,7 +140,7 @@ class Session:
 
     async def _audit(self, method: Method, call: Call, result: str) -> None:
         change = Change(
-            who=call.user, uid=call.uid, via=call.via, what=method.name, object=clean(call.object, 1000),
+            who=call.user, uid=call.uid, via=call.via, what=call.what or method.name, object=clean(call.object, 1000),
             detail=clean(call.detail), before=_plain(call.before), after=_plain(call.after), result=clean(result),
         )  # fmt: skip
         await self._context.offload.run(self._context.audit.append, change)

@@ -208,7 +208,16 @@ def test_bounce_tells_the_sender_and_drop_tells_nobody(appliance: Appliance, cli
     assert (row["from"], row["to"]) == ("", "alice@example.org")
     header = client.call("queue.show", {"id": row["id"]})["header"]
     assert "Auto-Submitted" in header
-    assert newest(client)["detail"].startswith("bounce: 1 recipient")
+    assert newest(client)["detail"].startswith("1 recipient of 1 message returned")
+
+
+def test_the_audit_names_an_action_on_the_queue_after_what_it_does(appliance: Appliance, client: ControlClient) -> None:
+    appliance.enqueue("a@example.org", ["x@one.example"])
+    for action in ("hold", "release", "retry", "drop"):
+        apply(client, action, filter={})
+        assert (newest(client)["what"], newest(client)["result"]) == (f"queue.{action}", "ok")
+    assert refused(client, "queue.apply", action="drop", filter={}, plan="old") == "queue.changed"
+    assert newest(client)["what"] == "queue.drop"
 
 
 def test_what_is_being_delivered_is_neither_returned_nor_dropped(appliance: Appliance, client: ControlClient) -> None:
@@ -233,7 +242,8 @@ def test_settings_are_changed_in_the_file_and_applied(appliance: Appliance, clie
     done = client.call("config.set", {"key": "limits.max_recipients", "value": "7"})
     assert (done["old"], done["new"], done["applied"]) == (100, 7, "now")
     assert client.call("config.get", {"key": "limits.max_recipients"})["value"] == 7
-    assert client.call("config.set", {"key": "listen.smtp", "value": '["*:2525"]'})["applied"] == "restart"
+    for key, value in (("listen.smtp", '["*:2525"]'), ("delivery.port", "26"), ("dns.timeout_seconds", "3")):
+        assert client.call("config.set", {"key": key, "value": value})["applied"] == "restart"
     assert refused(client, "config.set", key="limits.max_recipients", value="-1") == "config.invalid"
     assert client.call("config.check") == {"ok": True, "error": ""}
     appliance.config_path.write_text(appliance.config_path.read_text() + "nonsense = 1\n")

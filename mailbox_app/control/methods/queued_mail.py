@@ -110,7 +110,7 @@ async def plan(context: ControlContext, _call: Call, params: Plan) -> Planned:
 
 async def apply(context: ControlContext, call: Call, params: Apply) -> Applied:
     """Do what was planned, or nothing when the set is another one now."""
-    call.object, call.detail = "queue", params.action
+    call.what, call.object = f"queue.{params.action}", "queue"
     chosen = await context.offload.run(choose, context.queue, params)
     if chosen.digest(params.action) != params.plan:
         raise QueueError(
@@ -122,8 +122,8 @@ async def apply(context: ControlContext, call: Call, params: Apply) -> Applied:
     done = await context.offload.run(_carry_out, context, params.action, chosen)
     context.bus.publish(QUEUE_TOPIC)
     call.after = {"done": done, "recipients": [list(pair) for pair in chosen.recipients[:100]]}
-    call.detail = f"{params.action}: {_effect(params.action, done, len(chosen.by_message()))}"
-    return Applied(done, _effect(params.action, done, len(chosen.by_message())))
+    call.detail = _effect(params.action, done, len(chosen.by_message()))
+    return Applied(done, call.detail)
 
 
 def _carry_out(context: ControlContext, action: Action, chosen: Chosen) -> int:
