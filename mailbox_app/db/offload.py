@@ -7,9 +7,9 @@ one as a batch, so concurrent deliveries share fsyncs and a lone one waits for n
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -18,13 +18,21 @@ Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
 
+@dataclass(slots=True)
+class _Turns:
+    """Whose turn it is among the callers with one key."""
+
+    slots: asyncio.Semaphore
+    callers: int = 0
+
+
 class Offload:
     """A bounded pool of threads. 16 are enough to keep one disk busy with fsyncs."""
 
     def __init__(self, threads: int = 16) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="offload")
         self._share = max(1, threads * 3 // 8)
-        self._turns: dict[Hashable, tuple[set[object], deque[asyncio.Future[None]]]] = {}
+        self._turns: dict[Hashable, _Turns] = {}
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one synchronous call in a thread; its exception is raised here.
@@ -38,36 +46,21 @@ class Offload:
 
     async def run_for(self, key: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `run`, but calls of one key take a part of the threads at most, whatever lock they all wait for."""
-        running, waiting = self._turns.setdefault(key, (set(), deque()))
-        me = object()
-        while len(running) >= self._share:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                _wake_next(waiting)  # the turn may have been ours already
-                raise
-        running.add(me)
+        turns = self._turns.get(key)
+        if turns is None:
+            turns = self._turns[key] = _Turns(asyncio.Semaphore(self._share))
+        turns.callers += 1
         try:
-            return await self.run(function, *args, **kwargs)
+            async with turns.slots:
+                return await self.run(function, *args, **kwargs)
         finally:
-            running.discard(me)
-            _wake_next(waiting)
-            if not running and not waiting:
-                self._turns.pop(key, None)
+            turns.callers -= 1
+            if not turns.callers:
+                del self._turns[key]
 
     def close(self) -> None:
         """Wait for running calls and end the threads."""
         self._pool.shutdown(wait=True)
-
-
-def _wake_next(waiting: deque[asyncio.Future[None]]) -> None:
-    while waiting:
-        turn = waiting.popleft()
-        if not turn.done():
-            turn.set_result(None)
-            return
 
 
 class GroupCommit(Generic[Key, Item, T]):

@@ -25,6 +25,17 @@ async def test_calls_run_in_other_threads_and_errors_come_back(offload: Offload)
         await offload.run(divmod, 1, 0)
 
 
+async def test_calls_of_one_key_leave_threads_to_others(offload: Offload) -> None:
+    gate = threading.Event()
+    stuck = [asyncio.ensure_future(offload.run_for("locked", gate.wait, 10)) for _ in range(20)]
+    await asyncio.sleep(0)
+    assert await offload.run_for("other", divmod, 7, 2) == (3, 1)
+    stuck.pop().cancel()
+    gate.set()
+    assert all(await asyncio.gather(*stuck))
+    assert offload._turns == {}
+
+
 class Recorder:
     """A commit that waits until it is let go and remembers its batches."""
 
