@@ -141,8 +141,9 @@ class Session(Connection):
         return self.selected
 
     async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A blocking call in a thread."""
-        return await self.service.deps.offload.run(function, *args, **kwargs)
+        """A blocking call in a thread. An account whose mailboxes are locked keeps no more than its share of them waiting."""
+        key = None if self.account is None else self.account.account_id
+        return await self.service.deps.offload.run_for(key, function, *args, **kwargs)
 
     def mail(self) -> interface.Account:
         """The account's store: blocking, call it in an offloaded function."""
