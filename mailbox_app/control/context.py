@@ -21,6 +21,8 @@ from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
 from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.model import Lease, Outcome
+from mailbox_app.net.resolver import Resolver
+from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.store.interface import Store
 
@@ -66,6 +68,8 @@ class ControlContext:
     bounces: BounceMaker
     audit: Audit
     decisions: Decisions
+    mail_log: MailLog
+    resolver: Resolver
     metrics: Metrics
     clock: Clock
     offload: Offload

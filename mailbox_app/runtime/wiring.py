@@ -257,6 +257,8 @@ def _control_context(
         bounces=bounces,
         audit=audit,
         decisions=parts.decisions,
+        mail_log=parts.mail_log,
+        resolver=parts.resolver,
         metrics=parts.metrics,
         clock=parts.clock,
         offload=parts.offload,

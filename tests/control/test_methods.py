@@ -12,7 +12,7 @@ import pytest
 from mailbox_app.cli import connection
 from mailbox_app.control.client import ControlClient
 from mailbox_app.control.methods import METHODS
-from mailbox_app.errors import ControlError, StoreError
+from mailbox_app.errors import ControlError, QueueError, StoreError
 from mailbox_app.mailqueue.model import Fate, Outcome, QueueFilter
 from tests.support.control import Appliance, Background
 
@@ -209,6 +209,26 @@ def test_bounce_tells_the_sender_and_drop_tells_nobody(appliance: Appliance, cli
     header = client.call("queue.show", {"id": row["id"]})["header"]
     assert "Auto-Submitted" in header
     assert newest(client)["detail"].startswith("1 recipient of 1 message returned")
+    appliance.context.decisions.flush()
+    told = {
+        (each.event.verb, each.event.recipients, each.event.reason)
+        for each in appliance.context.decisions.search(queue_id)
+    }
+    assert told == {("failed", ("x@one.example",), "dropped"), ("failed", ("y@one.example",), "returned")}
+
+
+def test_what_could_not_be_returned_waits_as_before(
+    appliance: Appliance, client: ControlClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance.enqueue("alice@example.org", ["x@one.example", "y@two.example"])
+
+    def full(*_: object) -> None:
+        raise QueueError("queue.full", "the queue cannot store a message now", temporary=True)
+
+    monkeypatch.setattr(appliance.context.bounces, "report", full)
+    plan = client.call("queue.plan", {"action": "bounce", "filter": {}})["plan"]
+    assert refused(client, "queue.apply", action="bounce", filter={}, plan=plan) == "queue.full"
+    assert {row["state"] for row in client.call("queue.list")["rows"]} == {"deferred"}
 
 
 def test_the_audit_names_an_action_on_the_queue_after_what_it_does(appliance: Appliance, client: ControlClient) -> None:

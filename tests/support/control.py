@@ -25,10 +25,20 @@ from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.store.maildir.backend import MaildirStore
+from tests.support.dns import FakeResolver
 
 HOSTNAME = "mail.example.org"
+
+
+class QuietMailLog(MailLog):
+    """Feeds the sinks and prints nothing between the command line's output."""
+
+    def write(self, event: MailEvent) -> None:
+        for sink in self._sinks:
+            sink(event)
 
 
 @dataclass(slots=True)
@@ -58,6 +68,7 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
     spool = Spool(data_dir / "queue")
     queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
     directory = SqliteDirectory(data_dir / "directory.db", clock)
+    decisions = Decisions(data_dir / "journal.db", clock)
 
     async def reload() -> Config:
         return load(config_path)
@@ -72,7 +83,9 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         queue=queue,
         bounces=Bounces(queue, spool, directory.is_local_domain, HOSTNAME, clock),
         audit=Audit(data_dir / "journal.db", clock),
-        decisions=Decisions(data_dir / "journal.db", clock),
+        decisions=decisions,
+        mail_log=QuietMailLog([decisions.record]),
+        resolver=FakeResolver(),
         metrics=Metrics(),
         clock=clock,
         offload=Offload(4),

@@ -7,6 +7,7 @@ A plan counts what would happen and carries a hash over exactly the recipients i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 
@@ -34,10 +35,11 @@ from mailbox_app.control.methods.queue_rows import (
 )
 from mailbox_app.control.methods.queue_set import Chosen, choose
 from mailbox_app.control.schema import Call, Method, NoParams
-from mailbox_app.errors import QueueError
+from mailbox_app.errors import MailboxError, QueueError
 from mailbox_app.events.hints import QUEUE_TOPIC
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueueFilter
+from mailbox_app.observe.mail_log import MailEvent
 from mailbox_app.proto.plain_text import clean, clean_lines
 
 _LEASE_SECONDS = 300.0
@@ -145,14 +147,41 @@ def _finish(context: ControlContext, where: QueueFilter, *, bounce: bool) -> int
     """Own the recipients first, so that no runner delivers what is being returned or dropped."""
     done = 0
     while leases := context.queue.take(where, context.clock.now(), _LEASE_SECONDS):
-        for lease in leases:
-            outcomes = _outcomes(lease, bounce=bounce)
-            if bounce:  # the notification is durable before the recipients leave: a crash in between repeats it
-                context.bounces.report(lease, outcomes)
-            now = context.clock.now()
-            context.queue.settle(lease, outcomes, now + timedelta(seconds=_LEASE_SECONDS), now)
-            done += len(outcomes)
+        waiting = list(leases)
+        try:
+            while waiting:
+                done += _finish_lease(context, waiting[0], bounce=bounce)
+                del waiting[0]
+        except MailboxError:
+            for lease in waiting:  # back as they were, or nobody could act on them until the leases run out
+                with suppress(MailboxError):
+                    context.queue.release(lease)
+            raise
     return done
+
+
+def _finish_lease(context: ControlContext, lease: Lease, *, bounce: bool) -> int:
+    outcomes = _outcomes(lease, bounce=bounce)
+    if bounce:  # the notification is durable before the recipients leave: a crash in between repeats it
+        context.bounces.report(lease, outcomes)
+    now = context.clock.now()
+    context.queue.settle(lease, outcomes, now + timedelta(seconds=_LEASE_SECONDS), now)
+    message = lease.message
+    context.mail_log.write(
+        MailEvent(
+            verb="failed",
+            direction="out",
+            queue_id=message.queue_id,
+            sender=message.envelope.sender,
+            recipients=tuple(outcome.address for outcome in outcomes),
+            message_id=message.envelope.message_id,
+            size_bytes=message.size_bytes,
+            code=outcomes[0].code,
+            text=outcomes[0].text,
+            reason="returned" if bounce else "dropped",
+        )
+    )
+    return len(outcomes)
 
 
 def _outcomes(lease: Lease, *, bounce: bool) -> Sequence[Outcome]:
