@@ -12,6 +12,7 @@ import pytest
 
 from mailbox_app.cli.main import main
 from tests.support.control import Appliance, Background
+from tests.support.dns import FakeResolver
 
 Run = Callable[..., tuple[int, str, str]]
 PASSWORD = "correct horse battery\n"
@@ -139,6 +140,67 @@ def test_signing_keys_and_zone_lines(filled: Run) -> None:
     assert filled("dkim", "retire", "example.org", keys[0]["selector"])[0] == 0
     assert "retired" in filled("dkim", "list", "example.org")[1]
     assert "k=rsa" not in filled("dkim", "dns", "example.org", "--zone")[1]
+
+
+def test_the_records_of_a_domain_are_compared_with_dns(filled: Run, appliance: Appliance) -> None:
+    key = json.loads(filled("dkim", "generate", "example.org", "--algorithm", "ed25519", "--json")[1])
+    resolver = appliance.context.resolver
+    assert isinstance(resolver, FakeResolver)
+    resolver.zone = {
+        ("example.org", "MX"): ["5 backup.example.net.", "20 Mail.Example.org."],
+        ("example.org", "TXT"): ["site-verification=1", "v=spf1 ip4:192.0.2.1 mx ~all"],
+        ("mail.example.org", "TXT"): ["v=spf1 ip4:192.0.2.7 -all"],
+        (key["record_name"].rstrip("."), "TXT"): [key["record_value"].replace("; ", ";")],
+        ("_dmarc.example.org", "TXT"): ["v=DMARC1; p=reject"],
+        ("_imaps._tcp.example.org", "SRV"): ["0 5 993 mail.example.org."],
+    }
+    resolver.broken = {("_smtp._tls.example.org", "TXT")}
+    code, out, _ = filled("domain", "dns", "example.org", "--check", "--json")
+    states = {(each["type"], each["name"]): each["state"] for each in json.loads(out)["records"]}
+    assert (code, states) == (1, {
+        ("MX", "example.org."): "ok",
+        ("TXT", "example.org."): "ok",
+        ("TXT", "mail.example.org."): "differs",
+        ("TXT", key["record_name"]): "ok",
+        ("TXT", "_dmarc.example.org."): "ok",
+        ("TXT", "_smtp._tls.example.org."): "unknown",
+        ("SRV", "_imaps._tcp.example.org."): "ok",
+        ("SRV", "_submissions._tcp.example.org."): "missing",
+        ("SRV", "_submission._tcp.example.org."): "missing",
+    })  # fmt: skip
+    out = filled("domain", "dns", "example.org", "--check")[1]
+    assert "found  v=spf1 ip4:192.0.2.7 -all" in out
+    assert out.endswith("4 of 9 are not as they should be.\n")
+    assert filled("domain", "dns", "example.org", "--check", "--zone")[0] == 2
+
+
+def test_a_dry_run_changes_nothing(filled: Run) -> None:
+    filled("alias", "add", "info@example.org", "alice@example.org")
+    filled("dkim", "generate", "example.org", "--selector", "one")
+    before = filled("audit", "list", "--json")[1]
+    for words, told in (
+        (("alias", "remove", "info@example.org"), "Would remove info@example.org, which leads to alice@example.org.\n"),
+        (("dkim", "retire", "example.org", "one"), "Would retire one of example.org for good; mail is then not signed any more.\n"),
+        (("user", "remove", "alice@example.org"), "Would move alice@example.org with 0 messages (0 B) to the trash for 30 days.\n"),
+        (("domain", "remove", "example.org"), "Would be refused: it has 1 account(s) and 1 alias(es).\n"),
+    ):  # fmt: skip
+        assert filled(*words, "--dry-run")[:2] == (0, told)
+    assert filled("audit", "list", "--json")[1] == before
+
+
+def test_all_changes_are_exported_oldest_first(filled: Run) -> None:
+    assert filled("config", "history")[1] == "No setting was changed yet.\n"
+    filled("config", "set", "limits.max_recipients", "7")
+    lines = [json.loads(line) for line in filled("audit", "export")[1].splitlines()]
+    assert [(line["no"], line["what"]) for line in lines] == [(1, "domain.add"), (2, "user.add"), (3, "config.set")]
+    assert len(filled("audit", "export", "--since", "1h")[1].splitlines()) == 3
+    assert "limits.max_recipients     100      7  ok" in filled("config", "history")[1]
+
+
+@pytest.mark.parametrize("stray", ["pass\udcffword word", "\udcff"])
+def test_a_password_that_is_no_text_is_refused_in_one_sentence(filled: Run, stray: str) -> None:
+    code, _, err = filled("user", "password", "alice@example.org", "--password-file", "-", stdin=stray)
+    assert (code, err) == (1, "mailbox: the password is not UTF-8 text. Write it anew in UTF-8.\n")
 
 
 def test_the_queue_by_id_and_by_filter(appliance: Appliance, filled: Run) -> None:

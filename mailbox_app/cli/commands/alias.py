@@ -44,8 +44,13 @@ def list_all(config_file: str | None, domain: str, as_json: bool) -> None:
 
 @command.command("remove")
 @click.argument("address")
+@click.option("--dry-run", is_flag=True, help="Tell what would happen.")
 @click.pass_obj
-def remove(config_file: str | None, address: str) -> None:
-    """Mail for the alias is refused from now on."""
+def remove(config_file: str | None, address: str, dry_run: bool) -> None:
+    """Mail for the alias is refused from now on, unless a catch-all takes it."""
+    if dry_run:
+        alias = connection.call(config_file, "alias.show", address=address)
+        click.echo(f"Would remove {clean(alias['address'])}, which leads to {clean(', '.join(alias['targets']))}.")
+        return
     alias = connection.call(config_file, "alias.remove", address=address)
     click.echo(f"Removed {clean(alias['address'])}; it led to {clean(', '.join(alias['targets']))}.")

@@ -1,6 +1,8 @@
-"""`mailbox audit`: list, show, verify."""
+"""`mailbox audit`: list, show, export, verify."""
 
 from __future__ import annotations
+
+import json
 
 import click
 
@@ -72,6 +74,18 @@ def show(config_file: str | None, number: int, as_json: bool) -> None:
         ("after", entry["after"]),
         ("result", entry["result"]),
     ])  # fmt: skip
+
+
+@command.command("export")
+@click.option("--since", type=Duration(), default=None, help="Of the last so long, like 90d.")
+@click.pass_obj
+def export(config_file: str | None, since: float | None) -> None:
+    """All changes as JSON lines, oldest first, on standard output."""
+    with connection.connect(config_file) as client:
+        found = client.call("audit.list", {"since_seconds": since, "limit": 1})
+        last = found["entries"][0]["no"] if found["entries"] else 0
+        for number in range(last - found["total"] + 1, last + 1):  # one by one: some are long, and none may be left out
+            click.echo(json.dumps(client.call("audit.show", {"no": number}), ensure_ascii=False))
 
 
 @command.command("verify")

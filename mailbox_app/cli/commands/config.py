@@ -1,4 +1,4 @@
-"""`mailbox config`: check, show, get, set. Checking, showing and getting work without a running server."""
+"""`mailbox config`: check, show, get, set, history. Checking, showing and getting work without a running server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mailbox_app.cli import connection
-from mailbox_app.cli.output import json_option, print_json
+from mailbox_app.cli.output import json_option, print_json, print_table, time
 from mailbox_app.config.paths import config_path
 from mailbox_app.errors import ControlError
 from mailbox_app.proto.plain_text import clean
@@ -86,6 +86,26 @@ def change(config_file: str | None, key: str, value: str) -> int:
         click.echo("It takes effect when the server is started again.")
         return _EXIT_WAITS
     return 0
+
+
+@command.command("history")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@json_option
+@click.pass_obj
+def history(config_file: str | None, limit: int, as_json: bool) -> None:
+    """Changes made with `config set`, newest first."""
+    found = connection.call(config_file, "audit.list", what="config.set", limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["AT", "WHO", "SETTING", "BEFORE", "AFTER", "RESULT"],
+        [
+            (time(each["at"]), each["who"], each["object"], each["before"], each["after"], each["result"][:60])
+            for each in found["entries"]
+        ],
+        "No setting was changed yet.",
+    )
 
 
 def toml(value: object) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import click
 
 from mailbox_app.cli import connection
@@ -73,8 +76,22 @@ def dns(config_file: str | None, domain: str, zone: bool, as_json: bool) -> None
 @command.command("retire")
 @click.argument("domain")
 @click.argument("selector")
+@click.option("--dry-run", is_flag=True, help="Tell what would happen.")
 @click.pass_obj
-def retire(config_file: str | None, domain: str, selector: str) -> None:
+def retire(config_file: str | None, domain: str, selector: str, dry_run: bool) -> int:
     """Sign with a key no more. Keep its record published for a week: mail under way is still checked against it."""
+    if dry_run:
+        return _tell_retirement(connection.call(config_file, "dkim.list", domain=domain)["keys"], domain, selector)
     key = connection.call(config_file, "dkim.retire", domain=domain, selector=selector)
     click.echo(f"{clean(key['selector'])} of {clean(key['domain'])} signs no more; keep its record for a week.")
+    return 0
+
+
+def _tell_retirement(keys: Sequence[Mapping[str, Any]], domain: str, selector: str) -> int:
+    if all(key["selector"] != selector for key in keys):
+        click.echo(f"Would be refused: {clean(domain)} has no key with selector {clean(selector)}.")
+        return 1
+    left = [key["selector"] for key in keys if key["active"] and key["selector"] != selector]
+    rest = f"mail is then signed with {clean(', '.join(left))}" if left else "mail is then not signed any more"
+    click.echo(f"Would retire {clean(selector)} of {clean(domain)} for good; {rest}.")
+    return 0

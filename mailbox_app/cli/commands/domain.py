@@ -83,12 +83,18 @@ def remove(config_file: str | None, name: str, dry_run: bool) -> None:
 @command.command("dns")
 @click.argument("name")
 @click.option("--zone", is_flag=True, help="As lines of a zone file.")
+@click.option("--check", is_flag=True, help="Compare with what DNS says; exit 1 when something is not as it should be.")
 @json_option
 @click.pass_obj
-def dns(config_file: str | None, name: str, zone: bool, as_json: bool) -> None:
+def dns(config_file: str | None, name: str, zone: bool, check: bool, as_json: bool) -> int:
     """Every record the domain needs in the DNS."""
+    if zone and check:
+        raise click.UsageError("--zone prints and --check compares: choose one")
+    if check:
+        return _print_checked(connection.call(config_file, "domain.check_dns", name=name), as_json)
     found = connection.call(config_file, "domain.dns", name=name)
     print_records(found, zone=zone, as_json=as_json)
+    return 0
 
 
 def print_records(found: Mapping[str, Any], *, zone: bool, as_json: bool) -> None:
@@ -103,6 +109,23 @@ def print_records(found: Mapping[str, Any], *, zone: bool, as_json: bool) -> Non
             click.echo(clean(f"{each['type']:4} {each['name']}"))
             click.echo(clean(f"     {each['value']}"))
             click.echo(clean(f"     ({each['purpose']})"))
+
+
+def _print_checked(found: Mapping[str, Any], as_json: bool) -> int:
+    if as_json:
+        print_json(found)
+        return 0 if found["ok"] else 1
+    for each in found["records"]:
+        click.echo(clean(f"{each['state']:8} {each['type']:4} {each['name']}"))
+        if each["state"] != "ok":
+            click.echo(clean(f"         wanted {each['value']}"))
+            for text in each["found"]:
+                click.echo(clean(f"         found  {text}"))
+    wrong = sum(each["state"] != "ok" for each in found["records"])
+    click.echo(
+        f"{wrong} of {len(found['records'])} are not as they should be." if wrong else "All are as they should be."
+    )
+    return 1 if wrong else 0
 
 
 def _zone_value(record: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ import click
 
 from mailbox_app.cli import connection
 from mailbox_app.cli.output import Size, json_option, print_fields, print_json, print_table, size, time
+from mailbox_app.errors import AccountError
 from mailbox_app.proto.plain_text import clean
 
 _RECOMMENDED_CHARACTERS = 12
@@ -155,10 +156,15 @@ def _advise(password: str) -> None:
 
 
 def _password(file: str | None) -> str:
-    if file == "-":
-        return sys.stdin.readline().rstrip("\r\n")
     if file is not None:
-        return Path(file).read_text("utf-8").partition("\n")[0].rstrip("\r")
+        try:
+            text = sys.stdin.readline() if file == "-" else Path(file).read_text("utf-8")
+            text.encode()  # a terminal's stray bytes come as lone surrogates
+        except UnicodeError as error:
+            raise AccountError(
+                "account.bad_password", "the password is not UTF-8 text", fields={"remedy": "Write it anew in UTF-8."}
+            ) from error
+        return text.partition("\n")[0].rstrip("\r")
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask for the password on: use --password-file FILE (- = stdin)")
     answer: str = click.prompt("Password", hide_input=True, confirmation_prompt="The same again", err=True)

@@ -67,6 +67,11 @@ async def list_all(context: ControlContext, _call: Call, params: OfDomain) -> Al
     return Aliases([_view(alias) for alias in page], len(found))
 
 
+async def show(context: ControlContext, _call: Call, params: AliasAddress) -> AliasView:
+    """One alias."""
+    return _view(await context.offload.run(context.directory.alias, params.address))
+
+
 async def remove(context: ControlContext, call: Call, params: AliasAddress) -> AliasView:
     """Mail for the address is refused from now on."""
     call.object = params.address
@@ -83,5 +88,6 @@ def _view(alias: Alias) -> AliasView:
 METHODS = (
     Method("alias.add", NewAlias, AliasView, add, "An alias, or new targets for one.", changes=True),
     Method("alias.list", OfDomain, Aliases, list_all, "All aliases."),
+    Method("alias.show", AliasAddress, AliasView, show, "One alias."),
     Method("alias.remove", AliasAddress, AliasView, remove, "Drop an alias.", changes=True),
 )

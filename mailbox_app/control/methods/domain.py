@@ -8,8 +8,10 @@ from msgspec import Struct
 
 from mailbox_app.accounts.model import DkimKey, Domain
 from mailbox_app.control.context import ControlContext
+from mailbox_app.control.dns_check import compare
 from mailbox_app.control.schema import Call, Method, NoParams, Params
 from mailbox_app.events.hints import DIRECTORY_TOPIC
+from mailbox_app.proto.plain_text import clean
 
 
 class DomainName(Params):
@@ -41,6 +43,24 @@ class Record(Struct):
     name: str
     value: str
     purpose: str
+
+
+class CheckedRecord(Struct):
+    """A record with what DNS says: ok, differs, missing, or unknown when DNS could not be asked."""
+
+    type: str
+    name: str
+    value: str
+    purpose: str
+    state: str
+    found: list[str]
+
+
+class CheckedRecords(Struct):
+    """`ok`: all of them are."""
+
+    ok: bool
+    records: list[CheckedRecord]
 
 
 class Records(Struct):
@@ -84,13 +104,33 @@ async def dns(context: ControlContext, _call: Call, params: DomainName) -> Recor
     return Records(records_for(domain.name, context.config.server.hostname, [key for key in keys if key.active]))
 
 
+async def check_dns(context: ControlContext, call: Call, params: DomainName) -> CheckedRecords:
+    """The same records, compared with what DNS says now."""
+    wanted = (await dns(context, call, params)).records
+    compared = await compare(context.resolver, wanted)
+    records = [
+        CheckedRecord(each.type, each.name, each.value, each.purpose, state, [clean(text) for text in found])
+        for each, (state, found) in zip(wanted, compared, strict=True)
+    ]
+    return CheckedRecords(all(each.state == "ok" for each in records), records)
+
+
 def records_for(domain: str, hostname: str, keys: list[DkimKey]) -> list[Record]:
     """MX, SPF, DKIM, DMARC, TLS reports and the SRV records of RFC 6186 and RFC 8314."""
     host = f"{hostname.rstrip('.')}."
     postmaster = f"postmaster@{domain}"
+    own_name = (
+        [
+            # RFC 7208 2.4: reports have no sender, so receivers ask about the name in EHLO
+            Record("TXT", host, "v=spf1 a -all", "SPF of the server itself: for the reports it sends")
+        ]
+        if host.endswith(f".{domain}.")
+        else []
+    )
     return [
         Record("MX", f"{domain}.", f"10 {host}", "where mail for the domain goes"),
         Record("TXT", f"{domain}.", "v=spf1 mx -all", "SPF: only this server sends for the domain"),
+        *own_name,
         *dkim_records(keys),
         Record(
             "TXT", f"_dmarc.{domain}.", f"v=DMARC1; p=quarantine; rua=mailto:{postmaster}",
@@ -124,4 +164,5 @@ METHODS = (
     Method("domain.list", NoParams, Domains, list_all, "All domains."),
     Method("domain.show", DomainName, DomainView, show, "One domain."),
     Method("domain.dns", DomainName, Records, dns, "The DNS records a domain needs."),
+    Method("domain.check_dns", DomainName, CheckedRecords, check_dns, "The records a domain needs and has."),
 )
