@@ -55,6 +55,7 @@ from mailbox_app.mailqueue.spool import Spool, SpoolFile
 _RECIPIENTS_PER_LEASE = 100
 """What every SMTP server must take in one transaction (RFC 5321 4.5.3.1.8)."""
 _TAKEN_AT_ONCE = 10_000
+_SORTED_AT_ONCE = 2_000
 _LATE_SECONDS = 60.0
 _RELEASED_LIFETIME = timedelta(days=1)
 _RELEASE = "UPDATE recipient SET state = waits_as, lease_token = '' WHERE "
@@ -269,12 +270,14 @@ class SqliteQueue:
         if sort not in SORTS:
             raise QueueError("queue.no_such_sort", f"the queue cannot be sorted by that; one of {', '.join(SORTS)}")
         condition, values = filter_condition(where, self._clock.now())
-        order = f"{SORTS[sort]} {'DESC' if reverse else 'ASC'}"
         with self._reading() as connection:
             table = JOINED if "m." in condition else "recipient r"
             (total,) = connection.execute(f"SELECT COUNT(*) FROM {table} WHERE {condition}", values).fetchone()
+            # Few matches are sorted: finding them in an index's order would fetch every row of the queue at random.
+            order = SORTS[sort] if total > _SORTED_AT_ONCE else f"+{SORTS[sort]}"
             rows = connection.execute(
-                f"SELECT {RECIPIENT}, {MESSAGE} FROM {JOINED} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?",
+                f"SELECT {RECIPIENT}, {MESSAGE} FROM {JOINED} WHERE {condition}"
+                f" ORDER BY {order} {'DESC' if reverse else 'ASC'} LIMIT ? OFFSET ?",
                 (*values, limit, offset),
             ).fetchall()
         split = len(RECIPIENT.split(","))
