@@ -165,6 +165,10 @@ class Framer:
         self._state = _State.LINE
 
     def _take(self, size: int) -> bytes:
+        if size == len(self._buffer):  # a piece of a literal: no copy beside the one that is given out
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            return data
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Sequence
 from typing import BinaryIO, cast
 
 from mailbox_app.errors import StoreError
@@ -13,8 +15,8 @@ from mailbox_app.store.appender import Place
 from mailbox_app.store.interface import Content
 from mailbox_app.store.model import Appended
 
-MEMORY_BYTES = 1 << 20
-_WRITE_BYTES = 1 << 18
+MEMORY_BYTES = 1 << 18
+"""More of one message goes to a file in pieces of this size; ten clients with large ones must not be felt."""
 
 
 class IncomingMessage:
@@ -50,7 +52,7 @@ class IncomingMessage:
         self._pieces.append(data)
         self._held += len(data)
         self._size += len(data)
-        if self._held > (MEMORY_BYTES if self._file is None else _WRITE_BYTES):
+        if self._held > MEMORY_BYTES:
             await self._write_out()
 
     async def _write_out(self) -> None:
@@ -59,7 +61,7 @@ class IncomingMessage:
             directory = self._session.service.deps.temporary_dir
             opened = await self._session.offload(tempfile.TemporaryFile, buffering=0, dir=directory)
             self._file = cast("BinaryIO", opened)
-        await self._session.offload(_write_all, self._file, b"".join(pieces))
+        await self._session.offload(_write_all, self._file.fileno(), pieces)
 
     async def content(self) -> Content:
         """What was received, ready for the store."""
@@ -81,10 +83,11 @@ class IncomingMessage:
             self._file.close()
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
+def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(descriptor, view) :]
 
 
 async def end_of_command(session: Session) -> None:

@@ -85,14 +85,15 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came: wake whoever waits for them."""
         self.framer.feed(data)
+        # Also when somebody waits: before that one runs the loop may bring 8 MiB more of what is there already.
+        if self.framer.buffered > _PAUSE_BYTES and not self._paused_reading and self._transport is not None:
+            self._paused_reading = True
+            self._transport.pause_reading()
         if self._arrival is not None:
             if not self._arrival.done():
                 self._arrival.set_result(None)
         elif self._task is None:
             self.wake()
-        elif self.framer.buffered > _PAUSE_BYTES and not self._paused_reading and self._transport is not None:
-            self._paused_reading = True
-            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The peer sends no more: what it asked for is still answered, as far as the transport allows that."""
