@@ -170,7 +170,9 @@ def test_the_records_of_a_domain_are_compared_with_dns(filled: Run, appliance: A
     })  # fmt: skip
     out = filled("domain", "dns", "example.org", "--check")[1]
     assert "found  v=spf1 ip4:192.0.2.7 -all" in out
-    assert out.endswith("4 of 9 are not as they should be.\n")
+    assert out.endswith(
+        "3 of 9 are not as they should be.\n1 could not be looked up: DNS does not answer; try again.\n"
+    )
     assert filled("domain", "dns", "example.org", "--check", "--zone")[0] == 2
 
 
@@ -219,6 +221,17 @@ def test_the_queue_by_id_and_by_filter(appliance: Appliance, filled: Run) -> Non
     assert "Subject: hello" in filled("queue", "show", queue_id)[1]
     assert filled("queue", "drop", queue_id)[1] == "Done: 2 recipients of 1 message dropped; nobody is told.\n"
     assert json.loads(filled("queue", "stats", "--json")[1])["recipients"] == 0
+
+
+def test_what_is_being_delivered_is_told_and_can_be_held(appliance: Appliance, filled: Run) -> None:
+    queue_id = appliance.enqueue("alice@example.org", ["x@a.example"])
+    context = appliance.context
+    (lease,) = context.queue.claim(context.clock.now(), limit=1, lease_seconds=60)
+    busy = "1 more match and are being delivered right now: wait a little and repeat, or hold them.\n"
+    assert filled("queue", "drop", queue_id)[1] == busy
+    assert filled("queue", "hold", queue_id)[1] == "Done: 1 recipient of 1 message held until released.\n"
+    context.queue.release(lease)
+    assert json.loads(filled("queue", "list", "--json")[1])["rows"][0]["state"] == "held"
 
 
 def test_a_queue_action_without_a_choice_is_a_usage_error(filled: Run) -> None:

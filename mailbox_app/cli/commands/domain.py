@@ -122,9 +122,13 @@ def _print_checked(found: Mapping[str, Any], as_json: bool) -> int:
             for text in each["found"]:
                 click.echo(clean(f"         found  {text}"))
     wrong = sum(each["state"] != "ok" for each in found["records"])
-    click.echo(
-        f"{wrong} of {len(found['records'])} are not as they should be." if wrong else "All are as they should be."
-    )
+    unknown = sum(each["state"] == "unknown" for each in found["records"])
+    if wrong > unknown:
+        click.echo(f"{wrong - unknown} of {len(found['records'])} are not as they should be.")
+    if unknown:
+        click.echo(f"{unknown} could not be looked up: DNS does not answer; try again.")
+    if not wrong:
+        click.echo("All are as they should be.")
     return 1 if wrong else 0
 
 

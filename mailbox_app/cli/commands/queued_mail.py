@@ -168,14 +168,23 @@ def _act(
                 click.echo(clean(f"  {each['id']}  {each['to']}"))
             if planned["count"] > len(planned["sample"]):
                 click.echo(f"  and {planned['count'] - len(planned['sample'])} more")
+            _tell_busy(planned["busy"])
             return
         if not planned["count"]:
-            click.echo("Nothing in the queue matches.")
+            if not planned["busy"]:
+                click.echo("Nothing in the queue matches.")
+            _tell_busy(planned["busy"])
             return
         if not yes and action in {"bounce", "drop"} and sys.stdin.isatty():
             click.confirm(f"{planned['effect']}. Really", abort=True, err=True)
         done = client.call("queue.apply", {"action": action, "filter": where, "plan": planned["plan"]})
     click.echo(f"Done: {done['effect']}.")
+    _tell_busy(planned["busy"])
+
+
+def _tell_busy(count: int) -> None:
+    if count:
+        click.echo(f"{count} more match and are being delivered right now: wait a little and repeat, or hold them.")
 
 
 def _action(name: str, text: str) -> None:

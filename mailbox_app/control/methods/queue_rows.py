@@ -142,6 +142,8 @@ class Planned(Struct):
     messages: int
     sample: list[Sample]
     effect: str
+    busy: int
+    """Recipients that match and are left alone: they are being delivered right now."""
 
 
 class Applied(Struct):

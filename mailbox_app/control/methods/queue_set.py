@@ -1,7 +1,7 @@
 """The set of recipients an action means: chosen by filter or named one by one, and its hash.
 
 Only recipients the action can touch are chosen: `release` means held ones, `retry` deferred ones, and nothing that is being
-delivered right now is returned or dropped.
+delivered right now is returned or dropped (it is counted). What is held then waits if this attempt does not deliver it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mailbox_app.control.methods.queue_rows import Action, Plan, filter_of
 from mailbox_app.errors import QueueError
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.interface import QueueBackend
-from mailbox_app.mailqueue.model import QueueFilter, RecipientState
+from mailbox_app.mailqueue.model import QueuedRecipient, QueueFilter, RecipientState
 
 _MAX_CHOSEN = 100_000
 """One action at a time; more than that is done in parts."""
@@ -30,6 +30,8 @@ class Chosen:
     where: QueueFilter
     exact: bool
     """True: named one by one, so the filter says nothing."""
+    busy: int = 0
+    """Recipients that match and are left alone, because they are being delivered."""
 
     def by_message(self) -> Sequence[str]:
         """Queue ids, once each."""
@@ -47,7 +49,7 @@ class Chosen:
 def choose(queue: QueueBackend, plan: Plan) -> Chosen:
     """What the plan means now. Synchronous."""
     if plan.recipients is not None:
-        return Chosen(_named(queue, plan), QueueFilter(), exact=True)
+        return _chosen(plan.action, _named(queue, plan), QueueFilter(), exact=True)
     if plan.filter is None:
         raise QueueError("queue.no_filter", "say which recipients: a filter or a list")
     where = filter_of(plan.filter)
@@ -58,15 +60,20 @@ def choose(queue: QueueBackend, plan: Plan) -> Chosen:
             f"{total} recipients match; one action takes {_MAX_CHOSEN} at most",
             fields={"remedy": "Narrow the filter."},
         )
-    chosen = sorted((str(row.queue_id), row.address) for row in rows if _touches(plan.action, row.state))
-    return Chosen(chosen, where, exact=False)
+    return _chosen(plan.action, rows, where, exact=False)
 
 
-def _named(queue: QueueBackend, plan: Plan) -> Sequence[tuple[str, str]]:
+def _chosen(action: Action, rows: Sequence[QueuedRecipient], where: QueueFilter, *, exact: bool) -> Chosen:
+    recipients = sorted((str(row.queue_id), row.address) for row in rows if _touches(action, row.state))
+    busy = sum(row.state is RecipientState.ACTIVE for row in rows) if action in ("bounce", "drop") else 0
+    return Chosen(recipients, where, exact, busy)
+
+
+def _named(queue: QueueBackend, plan: Plan) -> Sequence[QueuedRecipient]:
     wanted: dict[str, set[str]] = {}
     for queue_id, address in plan.recipients or ():
         wanted.setdefault(queue_id, set()).add(address)
-    chosen = []
+    rows: list[QueuedRecipient] = []
     for queue_id, addresses in wanted.items():
         try:
             message = queue.message(QueueId(queue_id))
@@ -74,12 +81,8 @@ def _named(queue: QueueBackend, plan: Plan) -> Sequence[tuple[str, str]]:
             if error.temporary:
                 raise
             continue  # it has left the queue meanwhile; the hash tells the operator
-        chosen += [
-            (queue_id, row.address)
-            for row in message.recipients
-            if row.address in addresses and _touches(plan.action, row.state)
-        ]
-    return sorted(chosen)
+        rows += [row for row in message.recipients if row.address in addresses]
+    return rows
 
 
 def _touches(action: Action, state: RecipientState) -> bool:
@@ -87,7 +90,7 @@ def _touches(action: Action, state: RecipientState) -> bool:
         case "retry":
             return state is RecipientState.DEFERRED
         case "hold":
-            return state is RecipientState.DEFERRED
+            return state is not RecipientState.HELD
         case "release":
             return state is RecipientState.HELD
         case "bounce" | "drop":

@@ -107,6 +107,7 @@ async def plan(context: ControlContext, _call: Call, params: Plan) -> Planned:
         messages=len(chosen.by_message()),
         sample=[Sample(queue_id, clean(address)) for queue_id, address in chosen.recipients[:_SAMPLE]],
         effect=_effect(params.action, len(chosen.recipients), len(chosen.by_message())),
+        busy=chosen.busy,
     )
 
 
