@@ -183,5 +183,4 @@ def test_ten_large_messages_at_once_cost_little_memory(
             done.result(SECONDS)
     mebibytes = {role: round(growth / (1 << 20), 1) for role, growth in peaks.growth.items()}
     record_property("growth_mib", mebibytes)
-    print(f"{work.__name__}: {mebibytes} MiB")  # shown with -s or when it fails
-    assert max(peaks.growth.values()) <= GROWTH_BYTES
+    assert max(peaks.growth.values()) <= GROWTH_BYTES, mebibytes
