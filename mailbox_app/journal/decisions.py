@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -84,7 +85,9 @@ class Decisions:
     def flush(self) -> None:
         """Write what is buffered; waits for a running write."""
         with self._write_lock:
-            rows = [self._buffer.popleft() for _ in range(len(self._buffer))]
+            rows: list[tuple[int, MailEvent]] = []
+            with suppress(IndexError):  # a full buffer drops its oldest events at the same time
+                rows.extend(self._buffer.popleft() for _ in range(len(self._buffer)))
             if not rows:
                 return
             try:
@@ -162,6 +165,8 @@ class Decisions:
             if now >= self._tell_again_at:
                 self._tell_again_at = now + _TELL_SECONDS
                 self._log.warning("decisions_not_written", code=error.code, waiting=len(self._buffer))
+        except Exception:  # noqa: BLE001 - these events are lost; those to come must not be, so the thread goes on
+            self._log.exception("decisions_lost")
         else:
             self._tell_again_at = 0.0
 

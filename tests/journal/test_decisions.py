@@ -37,6 +37,16 @@ def event(**fields: object) -> MailEvent:
     return dataclasses.replace(EVENT, **fields)  # type: ignore[arg-type]
 
 
+def test_an_event_that_cannot_be_written_does_not_end_the_journal(decisions: Decisions) -> None:
+    with structlog.testing.capture_logs() as log:
+        decisions.record(event(sender="\udcff is no text"))
+        decisions._try_flush()
+        assert [line["event"] for line in log] in (["decisions_lost"], [])  # the thread may have been quicker
+        decisions.record(event(sender="good@elsewhere.net"))
+        decisions._try_flush()
+    assert [each.event.sender for each in decisions.recent(5)] == ["good@elsewhere.net"]
+
+
 def test_an_event_comes_back_as_it_was(decisions: Decisions, clock: FakeClock) -> None:
     decisions.record(EVENT)
     decisions.record(event(recipients=(), session_id="s2"))
