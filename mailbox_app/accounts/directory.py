@@ -212,13 +212,13 @@ class SqliteDirectory:
             tables.update_removed_place(connection, account_id, place)
 
     def restore_account(self, account_id: AccountId) -> Account:
-        """Out of the trash; `account.exists` when its address was given away meanwhile, `account.no_such_domain`."""
+        """Out of the trash, disabled if it was; `account.exists` when its address was given away, `account.no_such_domain`."""
         with self._changing() as connection:
             found = [entry for entry in tables.removed_accounts(connection) if entry.account.account_id == account_id]
             if not found:
                 raise AccountError("account.not_removed", "this account is not in the trash")
             _check_free(connection, found[0].account.address)
-            tables.update_state(connection, account_id, AccountState.ACTIVE, None)
+            tables.restore_state(connection, account_id)
             tables.bump(connection)
         return self._existing_id(account_id)
 

@@ -56,6 +56,7 @@ MIGRATIONS: Sequence[str] = (
         PRIMARY KEY (domain, selector)
     );
     """,
+    "ALTER TABLE accounts ADD COLUMN state_before TEXT NOT NULL DEFAULT 'active'",
 )
 
 _ACCOUNT = "account_id, address, state, quota_bytes, created_seconds, last_login_seconds"
@@ -259,10 +260,20 @@ def update_quota(connection: sqlite3.Connection, account_id: int, quota_bytes: i
 def update_state(
     connection: sqlite3.Connection, account_id: int, state: AccountState, removed_seconds: int | None
 ) -> None:
-    """Also clears or sets the time of removal."""
+    """Also clears or sets the time of removal, and keeps what the state was before."""
     connection.execute(
-        "UPDATE accounts SET state = ?, removed_seconds = ?, removed_place = '' WHERE account_id = ?",
+        "UPDATE accounts SET state_before = state, state = ?, removed_seconds = ?, removed_place = ''"
+        " WHERE account_id = ?",
         (state.value, removed_seconds, account_id),
+    )
+
+
+def restore_state(connection: sqlite3.Connection, account_id: int) -> None:
+    """Out of the trash, as it was: one that was disabled stays so."""
+    connection.execute(
+        "UPDATE accounts SET state = state_before, removed_seconds = NULL, removed_place = ''"
+        " WHERE account_id = ? AND state = 'removed'",
+        (account_id,),
     )
 
 

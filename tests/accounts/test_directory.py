@@ -175,6 +175,13 @@ def test_ids_are_never_used_twice(directory: SqliteDirectory) -> None:
     assert add(directory, "alice@example.org").account_id > first.account_id
 
 
+def test_an_account_comes_back_as_disabled_as_it_went(directory: SqliteDirectory) -> None:
+    account = directory.add_account("carol@example.org", "hash")
+    directory.set_state(account.address, AccountState.DISABLED)
+    directory.remove_account(account.address)
+    assert directory.restore_account(account.account_id).state is AccountState.DISABLED
+
+
 def test_a_restored_account_needs_its_address_free(directory: SqliteDirectory) -> None:
     first = add(directory, "alice@example.org")
     directory.remove_account("alice@example.org")
