@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from socket import socket
 
 from mailbox_app.config.schema import Config
@@ -16,6 +16,8 @@ from mailbox_app.services.imap.server import ImapService
 from mailbox_app.services.smtp.server import SmtpService
 
 _HANDSHAKE_SECONDS = 20.0
+_REST_SECONDS = 3.0
+_BACKLOG = 1024
 _TLS_SHUTDOWN_SECONDS = 1.0
 """For the peer to answer our goodbye; it holds up a stop, and nothing is lost without it."""
 
@@ -30,6 +32,7 @@ class Front:
         tls: TlsContexts,
         hub: HubClient | None,
         sockets: Sequence[tuple[str, socket]],
+        let_go: Callable[[], Awaitable[None]],
         close_stores: Callable[[], None],
     ) -> None:
         self._smtp = smtp
@@ -37,6 +40,7 @@ class Front:
         self._tls = tls
         self._hub = hub
         self._sockets = sockets
+        self._let_go = let_go
         self._close_stores = close_stores
         self._servers: list[asyncio.Server] = []
 
@@ -46,6 +50,7 @@ class Front:
             spawn(self._hub.run())
         for service, sock in self._sockets:
             self._servers.append(await self._listen(service, sock))
+        spawn(self._rest())
 
     def reload(self, config: Config) -> None:
         """New limits and certificate for what comes from now on."""
@@ -63,15 +68,22 @@ class Front:
         """Wait for calls under way, close the databases."""
         self._close_stores()
 
+    async def _rest(self) -> None:
+        """Idle sessions hold no database handle, and neither does an idle front."""
+        while True:
+            await asyncio.sleep(_REST_SECONDS)
+            await self._let_go()
+
     async def _listen(self, service: str, sock: socket) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         factory = self._factory(service)
         if service not in IMPLICIT_TLS:
-            return await loop.create_server(factory, sock=sock)
+            return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
         context: ssl.SSLContext = self._tls.server_context()
         return await loop.create_server(
             factory,
             sock=sock,
+            backlog=_BACKLOG,
             ssl=context,
             ssl_handshake_timeout=_HANDSHAKE_SECONDS,
             ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,

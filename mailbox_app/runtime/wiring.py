@@ -57,6 +57,9 @@ from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.maildir.backend import MaildirStore
 
+_IDLE_INDEX_SECONDS = 3.0
+"""An account's index that nobody used for so long is closed; opening it again takes half a millisecond."""
+
 
 def initialise(paths: Paths) -> None:
     """Make what an empty data folder lacks, bring the databases to this version, and close them again."""
@@ -197,7 +200,11 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
             temporary_dir=str(parts.data_dir / "tmp"),
         )
     )
-    return Front(smtp, imap, parts.tls, hub, daemon.sockets(FRONT_SERVICES, index), close)
+
+    async def let_go() -> None:
+        await parts.offload.run(parts.store.let_go, _IDLE_INDEX_SECONDS)
+
+    return Front(smtp, imap, parts.tls, hub, daemon.sockets(FRONT_SERVICES, index), let_go, close)
 
 
 def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -51,6 +52,7 @@ class OpenAccount:
             self.index_path, MIGRATIONS, wal_pages=_WAL_PAGES, readers_kept=_READERS_KEPT, cache_kib=_CACHE_KIB
         )
         self._inode = os.stat(self.index_path).st_ino
+        self.used_at = time.monotonic()
 
     def is_current(self) -> bool:
         """False when the index was rebuilt or the account was removed since it was opened."""
