@@ -22,7 +22,7 @@ _WHOLE_MESSAGE_BYTES = 1_048_576
 
 
 class Bounces:
-    """Composes reports and puts them into the queue. Synchronous: call through `db.offload`."""
+    """Composes reports and puts them into the queue; `sign` adds signatures. Synchronous: call through `db.offload`."""
 
     def __init__(
         self,
@@ -31,12 +31,14 @@ class Bounces:
         directory_is_local: Callable[[str], bool],
         hostname: str,
         clock: Clock,
+        sign: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._backend = backend
         self._spool = spool
         self._is_local = directory_is_local
         self._hostname = hostname
         self._clock = clock
+        self._sign = sign
 
     def report(self, lease: Lease, outcomes: Sequence[Outcome]) -> QueueId | None:
         """Tell the sender about the failed recipients; durable on return. None when there is nobody to tell."""
@@ -68,6 +70,8 @@ class Bounces:
                 from_address=f"mailer-daemon@{self._hostname}",
             )
         )
+        if self._sign is not None:
+            content = self._sign(content)
         domain = message.envelope.sender.rpartition("@")[2].lower()
         envelope = Envelope(
             "", "7BIT" if content.isascii() else "8BITMIME", message.envelope.smtputf8, message_id=message_id

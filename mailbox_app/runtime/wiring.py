@@ -37,6 +37,7 @@ from mailbox_app.journal.decisions import Decisions
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.report_signing import ReportSigner
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
@@ -209,7 +210,8 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
 
 def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:
     config, hostname = parts.config, parts.config.server.hostname
-    bounces = Bounces(parts.queue, parts.spool, parts.directory.is_local_domain, hostname, parts.clock)
+    reports = ReportSigner(parts.directory, DkimSigner(), hostname, parts.clock)
+    bounces = Bounces(parts.queue, parts.spool, parts.directory.is_local_domain, hostname, parts.clock, reports.signed)
     outbound = SmtpTransport(
         parts.resolver, hostname=hostname, config=config.delivery, offload=parts.offload, clock=parts.clock
     )
