@@ -54,10 +54,12 @@ class QueueBackend(Protocol):
         lease_seconds: float,
         running: Mapping[str, int] | None = None,
         per_destination: int = 5,
+        held: Sequence[str] = (),
     ) -> Sequence[Lease]:
         """Due recipients, grouped by message and destination, oldest first; reclaims expired leases.
 
-        At most `per_destination` leases of one destination, those the caller already has `running` included.
+        At most `per_destination` leases of one destination, those the caller already has `running` included. Leases whose
+        tokens are `held` are still worked on, however late: their results wait for a disk that takes them.
         """
         ...
 

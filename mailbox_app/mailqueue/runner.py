@@ -84,6 +84,8 @@ class QueueRunner:
         self._tasks: dict[asyncio.Task[None], float] = {}
         """Running deliveries and when they began."""
         self._running: Counter[str] = Counter()
+        self._held: dict[str, None] = {}
+        """The tokens of their leases: not taken anew while a result waits to be recorded, or mail would go out twice."""
         self._wake = asyncio.Event()
         self._measured_at = -_DEPTH_SECONDS
 
@@ -133,6 +135,7 @@ class QueueRunner:
                     lease_seconds=_LEASE_SECONDS,
                     running=dict(self._running),
                     per_destination=self._per_destination,
+                    held=tuple(self._held),
                 )
             )
         )
@@ -150,11 +153,13 @@ class QueueRunner:
     def _start(self, lease: Lease) -> None:
         destination = lease.message.recipients[0].destination
         self._running[destination] += 1
+        self._held[lease.token] = None
         task = asyncio.get_running_loop().create_task(self._work(lease))
         self._tasks[task] = self._clock.monotonic_seconds()
 
         def ended(done: asyncio.Task[None]) -> None:
             del self._tasks[done]
+            del self._held[lease.token]
             self._running[destination] -= 1
             if not self._running[destination]:
                 del self._running[destination]

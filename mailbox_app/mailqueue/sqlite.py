@@ -133,16 +133,21 @@ class SqliteQueue:
         lease_seconds: float,
         running: Mapping[str, int] | None = None,
         per_destination: int = 5,
+        held: Sequence[str] = (),
     ) -> Sequence[Lease]:
         """Due recipients, grouped by message and destination, oldest first, at most `per_destination` leases each.
 
-        `running` counts the leases a caller already works on; a destination that has its share is passed over.
+        `running` counts the leases a caller already works on; a destination that has its share is passed over. Leases with
+        `held` tokens do not run out.
         """
         share = dict(running or {})
         until = now + timedelta(seconds=lease_seconds)
         leases: list[Lease] = []
         with self._transaction() as connection:
-            connection.execute(_RELEASE + "state = 'active' AND lease_until <= ?", (now.timestamp(),))
+            connection.execute(
+                _RELEASE + f"state = 'active' AND lease_until <= ? AND lease_token NOT IN ({marks(held)})",
+                (now.timestamp(), *held),
+            )
             while len(leases) < limit:
                 full = [destination for destination, count in share.items() if count >= per_destination]
                 first = connection.execute(

@@ -250,6 +250,15 @@ def test_the_last_finished_recipient_takes_message_and_file_along(bench: Bench, 
     assert bench.backend.next_due_at() is None
 
 
+def test_a_lease_that_is_still_worked_on_does_not_run_out(bench: Bench) -> None:
+    bench.put()
+    [lease] = bench.claim()
+    late = NOW + 10 * HOUR
+    assert list(bench.backend.claim(late, limit=9, lease_seconds=60, held=[lease.token])) == []
+    bench.settle_all(lease, Fate.DELIVERED)
+    assert bench.backend.stats(late).recipients == 0
+
+
 def test_a_recipient_without_an_outcome_goes_back_as_it_was(bench: Bench) -> None:
     queue_id = bench.put("a@one.example", "b@one.example")
     [lease] = bench.claim()

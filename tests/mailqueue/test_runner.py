@@ -295,6 +295,32 @@ async def test_a_queue_that_cannot_be_written_is_tried_again_and_nothing_is_forg
     assert len(house.smtp.leases) == 1
 
 
+async def test_a_result_that_waits_for_the_disk_longer_than_its_lease_is_not_delivered_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, disk_is_full = house.queue.settle, True
+
+    def full(*arguments: object) -> None:
+        if disk_is_full:
+            raise QueueError("queue.full", "full", temporary=True)
+        settle(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(house.queue, "settle", full)
+    house.start()
+    house.put()
+    for _ in range(90):
+        await house.clock.advance(20)
+        await asyncio.sleep(0.002)
+    disk_is_full = False
+    for _ in range(200):
+        await house.clock.advance(1)
+        await asyncio.sleep(0.002)
+        if house.events:
+            break
+    assert house.verbs() == ["delivered"]
+    assert len(house.smtp.leases) == 1
+
+
 async def test_a_slow_destination_leaves_workers_to_the_others(house: House) -> None:
     opened = asyncio.Event()
 
