@@ -19,6 +19,7 @@ from mailbox_app.services.imap.capabilities import capability_text
 from mailbox_app.services.imap.commands import COMMANDS
 from mailbox_app.services.imap.dependencies import ImapDependencies
 from mailbox_app.services.imap.session import Session
+from mailbox_app.services.imap.sharing import Sharing
 from mailbox_app.store.appender import Appender
 
 SWEEP_SECONDS = 5.0
@@ -40,6 +41,7 @@ class ImapService:
         # RFC 4954 4: an authentication line may have 12,288 octets; a stranger gets no more memory than that takes.
         self.login_limits = FramingLimits(line_bytes=16_384, literal_bytes=4_096, command_bytes=16_384, literals=4)
         self.commands = {row.verb: row for row in COMMANDS}
+        self.sharing = Sharing()
         self.appender = Appender(dependencies.store, dependencies.offload)
         self._sessions: set[Session] = set()
         self._sweeper: asyncio.Task[None] | None = None

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError, ProtocolError
 from mailbox_app.events.hints import Subscription, account_topic
-from mailbox_app.ids import Uid
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.framing import Announced, Chunk, Complete, Event, Overlong
 from mailbox_app.proto.imap.grammar import Cursor
@@ -24,6 +23,7 @@ from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECON
 from mailbox_app.services.imap.replies import Goodbye, Refusal, refusal
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.store import interface
+from mailbox_app.store.model import Changes
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.server import ImapService
@@ -32,6 +32,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_BAD_BEFORE_LOGIN = 5
+_MANY = 500
+"""Changes that are worked through in a thread: less is done sooner than handed over."""
 MAX_BAD = 20
 """Syntax errors in a row: a client would have stopped, what goes on is no client."""
 _TURN_EVENTS = 50
@@ -375,27 +377,30 @@ class Session(Connection):
         if view is None:
             return
         self._dirty = False
-        news = await self.offload(self._news, view, expunges, uid)
-        if news is None:
+        since = view.highest_modseq
+        changes = await self._shared("changes", view, lambda mail: mail.changes(view.mailbox_id, since))
+        if not changes.exists:
             raise Goodbye("Selected mailbox was deleted")
-        lines, new_count = news
+        if len(changes.changed) + len(changes.expunged) > _MANY:
+            lines, new_count = await self.offload(self._apply, view, changes, expunges, uid)
+        else:
+            lines, new_count = self._apply(view, changes, expunges, uid)
         if lines:
             self.write("".join(lines).encode("ascii"))
         if new_count and not view.read_only:
             if self.idle_tag:
                 self.flush()  # EXISTS does not wait for the claim
-            first = await self.offload(self._claim_recent, view)
+            first = await self._shared("recent", view, lambda mail: mail.claim_recent(view.mailbox_id))
             self.write("".join(view.mark_recent_since(first, view.count - new_count)).encode("ascii"))
 
-    def _news(self, view: Selected, expunges: bool, uid: bool) -> tuple[list[str], int] | None:
-        """In the thread too, because a hundred thousand changed flags are a while's work; the session waits for it."""
-        changes = self.mail().changes(view.mailbox_id, view.highest_modseq)
-        if not changes.exists:
-            return None
-        return view.apply(changes, expunges=expunges, uid=uid, modseq=self.condstore)
+    async def _shared(self, what: str, view: Selected, read: Callable[[interface.Account], T]) -> T:
+        """What sessions with the same view of a mailbox ask at the same moment is asked once."""
+        assert self.account is not None
+        key = (what, self.account.account_id, view.mailbox_id, view.highest_modseq)
+        return await self.service.sharing.call(key, lambda: self.offload(lambda: read(self.mail())))
 
-    def _claim_recent(self, view: Selected) -> Uid:
-        return self.mail().claim_recent(view.mailbox_id)
+    def _apply(self, view: Selected, changes: Changes, expunges: bool, uid: bool) -> tuple[list[str], int]:
+        return view.apply(changes, expunges=expunges, uid=uid, modseq=self.condstore)
 
     # IDLE
     async def _end_idle(self, text: bytes) -> None:
