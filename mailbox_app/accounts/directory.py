@@ -103,7 +103,8 @@ class SqliteDirectory:
         """As `account`, but `account.no_such_address` for an unknown one."""
         account = self.account(address)
         if account is None:
-            raise AccountError("account.no_such_address", f"there is no account {'@'.join(canonical(address))}")
+            name = "@".join(canonical(address)).rstrip("@")
+            raise AccountError("account.no_such_address", f"there is no account {name}")
         return account
 
     def domains(self) -> Sequence[Domain]:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
+"""A number of things or a place among them; what JSON readers keep exactly."""
 Progress = Callable[[int, int, str], Awaitable[None]]
 
 

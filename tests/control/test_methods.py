@@ -271,6 +271,14 @@ def test_settings_are_changed_in_the_file_and_applied(appliance: Appliance, clie
     assert refused(client, "config.reload") == "config.invalid"
 
 
+def test_numbers_no_database_takes_are_refused_as_such(client: ControlClient) -> None:
+    huge = 1 << 64
+    for method in ("queue.list", "user.list", "alias.list", "audit.list"):
+        assert refused(client, method, offset=huge) == "control.bad_params"
+    assert refused(client, "audit.show", no=huge) == "control.bad_params"
+    assert refused(client, "user.quota", address="alice@example.org", quota_bytes=huge) == "control.bad_params"
+
+
 def test_status_names_every_open_port(client: ControlClient) -> None:
     status = client.call("status")
     assert status["listeners"] == [{"service": "imaps", "address": "127.0.0.1", "port": 40123}]

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from mailbox_app.control.context import ControlContext
-from mailbox_app.control.schema import Call, Method, NoParams, Params
+from mailbox_app.control.schema import Call, Count, Method, NoParams, Params
 from mailbox_app.errors import ControlError
 from mailbox_app.journal.audit import AuditFilter, Entry
 from mailbox_app.proto.plain_text import clean
@@ -17,7 +17,7 @@ from mailbox_app.proto.plain_text import clean
 class Which(Params):
     """Which entries, newest first; all given conditions hold."""
 
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Count = 0
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
     who: str = ""
     what: str = ""
@@ -29,7 +29,7 @@ class Which(Params):
 class Number(Params):
     """Which entry."""
 
-    no: int
+    no: Count
 
 
 class EntryView(Struct):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from mailbox_app.control.schema import Params
+from mailbox_app.control.schema import Count, Params
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import QueuedMessage, QueuedRecipient, QueueFilter, QueueStats, RecipientState
 from mailbox_app.proto.plain_text import clean
@@ -34,7 +34,7 @@ class Window(Params):
     filter: Filter = field(default_factory=Filter)
     sort: Sort = "next"
     reverse: bool = False
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Count = 0
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 

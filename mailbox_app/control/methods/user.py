@@ -12,11 +12,9 @@ from mailbox_app.accounts.addresses import check_account_address
 from mailbox_app.accounts.model import Account, AccountState
 from mailbox_app.control import trash
 from mailbox_app.control.context import ControlContext
-from mailbox_app.control.schema import Call, Method, Params
+from mailbox_app.control.schema import Call, Count, Method, Params
 from mailbox_app.errors import AccountError, MailboxError
 from mailbox_app.events.hints import DIRECTORY_TOPIC
-
-Bytes = Annotated[int, Meta(ge=0)]
 
 
 class UserAddress(Params):
@@ -30,7 +28,7 @@ class NewUser(Params):
 
     address: str
     password: str
-    quota_bytes: Bytes = 0
+    quota_bytes: Count = 0
 
 
 class NewPassword(Params):
@@ -44,14 +42,14 @@ class NewQuota(Params):
     """A new limit for an account; 0: none."""
 
     address: str
-    quota_bytes: Bytes
+    quota_bytes: Count
 
 
 class OfDomain(Params):
     """One page of what belongs to a domain; empty: to all."""
 
     domain: str = ""
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Count = 0
     limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
     """A thousand fit into one frame, and into one second of looking."""
 
