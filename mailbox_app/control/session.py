@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Method, Params
 from mailbox_app.control.topics import Topic
-from mailbox_app.control.wire import PROTOCOL, Request, decode_request, encode, error_frame
+from mailbox_app.control.wire import BAD_JSON, PROTOCOL, Request, decode_request, encode, error_frame
 from mailbox_app.errors import ControlError, MailboxError
 from mailbox_app.journal.audit import Change
 from mailbox_app.proto.plain_text import clean
@@ -220,7 +220,7 @@ def _frame(
 def _decode(raw: msgspec.Raw, shape: type[Any]) -> Any:
     try:
         return msgspec.json.decode(raw, type=shape)
-    except msgspec.DecodeError as error:
+    except BAD_JSON as error:
         raise ControlError("control.bad_params", clean(str(error), 300)) from error
 
 

@@ -58,6 +58,9 @@ class Answer(Struct):
     sub: int | None = None
 
 
+BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises; bytes that are no UTF-8 and deep nesting are not among its own errors."""
+
 _REQUEST = msgspec.json.Decoder(Request)
 _ANSWER = msgspec.json.Decoder(Answer)
 
@@ -74,7 +77,7 @@ def decode_request(line: bytes) -> Request:
     """A client's line."""
     try:
         return _REQUEST.decode(line)
-    except msgspec.DecodeError as error:
+    except BAD_JSON as error:
         raise ControlError("control.bad_frame", f"this is no request: {error}") from error
 
 
@@ -82,7 +85,7 @@ def decode_answer(line: bytes) -> Answer:
     """A server's line."""
     try:
         return _ANSWER.decode(line)
-    except msgspec.DecodeError as error:
+    except BAD_JSON as error:
         raise ControlError("control.bad_frame", "the server's answer cannot be read; versions may differ") from error
 
 

@@ -23,6 +23,13 @@ def test_no_line_makes_decoding_fail_otherwise_than_with_an_error_of_ours(line: 
             assert error.code == "control.bad_frame"  # noqa: PT017
 
 
+@pytest.mark.parametrize("line", [b'{"id":1,"m\xebthod":"status"}\n', b'{"id":1,"via":"\xff"}\n', b"[" * 100_000])
+def test_bytes_that_are_no_text_and_deep_nesting_are_bad_frames(line: bytes) -> None:
+    with pytest.raises(ControlError) as error:
+        decode_request(line)
+    assert error.value.code == "control.bad_frame"
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
