@@ -159,8 +159,8 @@ def _listener_errors(config: Config) -> Iterator[tuple[str, str]]:
 
 def _queue_errors(config: Config) -> Iterator[tuple[str, str]]:
     queue = config.queue
-    if queue.backend == "redis" and not queue.redis_url:
-        yield "queue.backend", "redis needs queue.redis_url"
+    if queue.backend == "redis":
+        yield "queue.backend", "redis is not part of this version; use sqlite"
     if queue.redis_url and not queue.redis_url.startswith(("redis://", "rediss://", "unix://")):
         yield "queue.redis_url", "must start with redis://, rediss:// or unix://"
 

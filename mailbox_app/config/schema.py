@@ -47,34 +47,35 @@ class Listen(_Section, frozen=True):
     imaps: Listeners = field(default_factory=lambda: ["*:993"])
     """IMAP, TLS from the first byte."""
     pop3s: Listeners = field(default_factory=list)
-    """POP3, TLS from the first byte."""
+    """POP3, TLS from the first byte. Not part of this version: the ports stay closed."""
     managesieve: Listeners = field(default_factory=lambda: ["*:4190"])
-    """Filter scripts by ManageSieve."""
+    """Filter scripts by ManageSieve. Not part of this version: the ports stay closed."""
     https: Listeners = field(default_factory=lambda: ["*:443", "*:8443"])
-    """DAV, MTA-STS policy, client auto-configuration, tls-alpn-01."""
+    """DAV, MTA-STS policy, client auto-configuration, tls-alpn-01. Not part of this version: the ports stay closed."""
     http: Listeners = field(default_factory=lambda: ["*:80"])
-    """http-01 challenges and redirects."""
+    """http-01 challenges and redirects. Not part of this version: the ports stay closed."""
     metrics: Listeners = field(default_factory=lambda: ["127.0.0.1:9254"])
     """/metrics, /health, /health/detailed, /ready."""
     console: Listeners = field(default_factory=list)
-    """The web console; loopback only."""
+    """The web console; loopback only. Not part of this version: the ports stay closed."""
 
 
 class Tls(_Section, frozen=True):
     """Certificates and what may be said without them."""
 
     auto_tls: bool = True
-    """Certificates by ACME. false: the files below, or a self-signed certificate made once."""
+    """Certificates by ACME, which this version does not carry out yet: true and false both mean the files below, or a
+    self-signed certificate made once."""
     email: str = ""
-    """Contact address of the ACME account."""
+    """Contact address of the ACME account. Not used by this version."""
     cert_file: str = ""
     """PEM chain, leaf first."""
     key_file: str = ""
     """PEM private key of the leaf."""
     acme_directory: str = ""
-    """ACME directory address; empty: Let's Encrypt."""
+    """ACME directory address; empty: Let's Encrypt. Not used by this version."""
     acme_ca_file: str = ""
-    """Extra trust for a private or test CA."""
+    """Extra trust for a private or test CA of ACME. Not used by this version."""
     require_tls: bool = True
     """Submission, IMAP, POP3 and ManageSieve take no credentials in clear, without exception."""
 
@@ -101,7 +102,7 @@ class Delivery(_Section, frozen=True):
     """Mail to other servers."""
 
     require_tls: bool = False
-    """Never deliver in clear, to anyone; DANE and MTA-STS always bind."""
+    """Never deliver in clear, to anyone. DANE and MTA-STS are not part of this version."""
     ca_file: str = ""
     """Extra trust for test networks."""
     allow_private_addresses: bool = False
@@ -116,22 +117,22 @@ class Queue(_Section, frozen=True):
     """Where waiting mail lives."""
 
     backend: Literal["sqlite", "redis"] = "sqlite"
-    """sqlite: on this machine; redis: shared by several nodes."""
+    """sqlite: on this machine; redis: shared by several nodes, which this version refuses."""
     redis_url: str = ""
-    """redis://, rediss:// or unix://."""
+    """redis://, rediss:// or unix://. Not used by this version."""
     redis_password_file: str = ""
-    """A file holding the password, so that it is not in the address."""
+    """A file holding the password, so that it is not in the address. Not used by this version."""
 
 
 class Greylist(_Section, frozen=True):
-    """Asking strangers to come back."""
+    """Asking strangers to come back. This version does not do it yet, whatever these keys say."""
 
     enabled: bool = True
-    """Ask unknown senders to try again later."""
+    """Ask unknown senders to try again later. Not carried out by this version."""
     min_delay: Duration = "5m"
-    """The shortest wait before the second try counts."""
+    """The shortest wait before the second try counts. Not used by this version."""
     max_age: Duration = "35d"
-    """How long a known sender is remembered."""
+    """How long a known sender is remembered. Not used by this version."""
 
 
 class Log(_Section, frozen=True):

@@ -46,7 +46,10 @@ def test_only_the_hostname_is_required() -> None:
          "/etc/config.toml:4: listen.console[0]: the web console listens on loopback only, like 127.0.0.1:8080"),
         (GOOD + '[tls]\ncert_file = "a"\n', "/etc/config.toml:4: tls.cert_file: needs tls.key_file too"),
         (GOOD + '[delivery]\nsmarthost = "relay"\n', "/etc/config.toml:4: delivery.smarthost: want \"host:port\", not 'relay'"),
-        (GOOD + '[queue]\nbackend = "redis"\n', "/etc/config.toml:4: queue.backend: redis needs queue.redis_url"),
+        (
+            GOOD + '[queue]\nbackend = "redis"\nredis_url = "redis://localhost"\n',
+            "/etc/config.toml:4: queue.backend: redis is not part of this version; use sqlite",
+        ),
         (GOOD + 'data_dir = \n', "/etc/config.toml:3: not TOML: Invalid value"),
         ('[server]\nhostname = "two words"\n', "/etc/config.toml:2: server.hostname: 'two words' is not a host name"),
         ('server.hostname = "x"\nlimits.max_recipients = 0\n', "/etc/config.toml:2: limits.max_recipients: expected int >= 1"),
