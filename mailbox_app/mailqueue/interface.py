@@ -23,6 +23,7 @@ from mailbox_app.mailqueue.model import (
     QueuedRecipient,
     QueueFilter,
     QueueStats,
+    RecipientState,
 )
 from mailbox_app.mailqueue.spool import SpoolFile
 
@@ -95,6 +96,10 @@ class QueueBackend(Protocol):
         self, where: QueueFilter, sort: str, reverse: bool, offset: int, limit: int
     ) -> tuple[int, Sequence[QueuedRecipient], Sequence[QueuedMessage]]:
         """(total, rows, their messages without recipients); sort: next, age, size, sender, recipient, attempts."""
+        ...
+
+    def matching(self, where: QueueFilter, limit: int) -> Sequence[tuple[QueueId, str, RecipientState]]:
+        """(id, address, state) of the recipients meant, in order of id and address; at most `limit`."""
         ...
 
     def stats(self, now: datetime) -> QueueStats:

@@ -289,6 +289,18 @@ class SqliteQueue:
         messages = {row[0]: read_message(row[split:], ()) for row in rows}
         return total, [read_recipient(row[:split]) for row in rows], list(messages.values())
 
+    def matching(self, where: QueueFilter, limit: int) -> Sequence[tuple[QueueId, str, RecipientState]]:
+        """(id, address, state) of the recipients meant, in order of id and address; at most `limit`."""
+        condition, values = filter_condition(where, self._clock.now())
+        states = {state.value: state for state in RecipientState}
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT r.queue_id, r.address, r.state FROM {JOINED if 'm.' in condition else 'recipient r'}"
+                f" WHERE {condition} ORDER BY r.queue_id, r.address LIMIT ?",
+                (*values, limit),
+            )
+            return [(queue_id, address, states[state]) for queue_id, address, state in rows]
+
     def stats(self, now: datetime) -> QueueStats:
         """Counts, the oldest and the ten destinations with most recipients."""
         with self._reading() as connection:

@@ -317,6 +317,22 @@ def test_mail_held_during_its_delivery_is_held_after_it(bench: Bench) -> None:
     assert bench.backend.message(queue_id).recipients[0].state is RecipientState.HELD
 
 
+def test_matching_names_exactly_what_a_filter_means(bench: Bench) -> None:
+    first = bench.put("b@two.example", "a@one.example")
+    second = bench.put("a@one.example", sender="zoe@here.example")
+    bench.backend.hold(QueueFilter(domain="two.example"))
+    held, deferred = RecipientState.HELD, RecipientState.DEFERRED
+    everything = [
+        (first, "a@one.example", deferred),
+        (first, "b@two.example", held),
+        (second, "a@one.example", deferred),
+    ]
+    assert list(bench.backend.matching(QueueFilter(), 9)) == everything
+    assert list(bench.backend.matching(QueueFilter(), 2)) == everything[:2]
+    assert list(bench.backend.matching(QueueFilter(state=held), 9)) == everything[1:2]
+    assert list(bench.backend.matching(QueueFilter(text="zoe"), 9)) == everything[2:]
+
+
 def test_take_leases_whatever_waits_but_never_what_is_being_delivered(bench: Bench) -> None:
     bench.put("a@one.example", "b@two.example", "c@three.example", due_at=NOW + HOUR)
     bench.backend.hold(QueueFilter(domain="two.example"))

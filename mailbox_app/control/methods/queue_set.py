@@ -16,8 +16,9 @@ from mailbox_app.control.methods.queue_rows import Action, Plan, filter_of
 from mailbox_app.errors import QueueError
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.interface import QueueBackend
-from mailbox_app.mailqueue.model import QueuedRecipient, QueueFilter, RecipientState
+from mailbox_app.mailqueue.model import QueueFilter, RecipientState
 
+_Row = tuple[QueueId, str, RecipientState]
 _MAX_CHOSEN = 100_000
 """One action at a time; more than that is done in parts."""
 
@@ -53,27 +54,28 @@ def choose(queue: QueueBackend, plan: Plan) -> Chosen:
     if plan.filter is None:
         raise QueueError("queue.no_filter", "say which recipients: a filter or a list")
     where = filter_of(plan.filter)
-    total, rows, _ = queue.window(where, "next", reverse=False, offset=0, limit=_MAX_CHOSEN)
-    if total > _MAX_CHOSEN:
+    rows = queue.matching(where, _MAX_CHOSEN + 1)
+    if len(rows) > _MAX_CHOSEN:
         raise QueueError(
             "queue.too_many",
-            f"{total} recipients match; one action takes {_MAX_CHOSEN} at most",
+            f"more than {_MAX_CHOSEN} recipients match, which is what one action takes at most",
             fields={"remedy": "Narrow the filter."},
         )
     return _chosen(plan.action, rows, where, exact=False)
 
 
-def _chosen(action: Action, rows: Sequence[QueuedRecipient], where: QueueFilter, *, exact: bool) -> Chosen:
-    recipients = sorted((str(row.queue_id), row.address) for row in rows if _touches(action, row.state))
-    busy = sum(row.state is RecipientState.ACTIVE for row in rows) if action in ("bounce", "drop") else 0
+def _chosen(action: Action, rows: Sequence[_Row], where: QueueFilter, *, exact: bool) -> Chosen:
+    recipients = [(str(queue_id), address) for queue_id, address, state in rows if _touches(action, state)]
+    busy = sum(state is RecipientState.ACTIVE for _, _, state in rows) if action in ("bounce", "drop") else 0
+    recipients.sort()  # the hash is over the set, however it was chosen
     return Chosen(recipients, where, exact, busy)
 
 
-def _named(queue: QueueBackend, plan: Plan) -> Sequence[QueuedRecipient]:
+def _named(queue: QueueBackend, plan: Plan) -> Sequence[_Row]:
     wanted: dict[str, set[str]] = {}
     for queue_id, address in plan.recipients or ():
         wanted.setdefault(queue_id, set()).add(address)
-    rows: list[QueuedRecipient] = []
+    rows: list[_Row] = []
     for queue_id, addresses in wanted.items():
         try:
             message = queue.message(QueueId(queue_id))
@@ -81,7 +83,7 @@ def _named(queue: QueueBackend, plan: Plan) -> Sequence[QueuedRecipient]:
             if error.temporary:
                 raise
             continue  # it has left the queue meanwhile; the hash tells the operator
-        rows += [row for row in message.recipients if row.address in addresses]
+        rows += [(row.queue_id, row.address, row.state) for row in message.recipients if row.address in addresses]
     return rows
 
 
