@@ -84,7 +84,10 @@ async def check_spf(resolver: Resolver, *, remote_ip: str, helo: str, sender: st
     identity = "mailfrom" if sender else "helo"
     domain = sender.rpartition("@")[2] if sender else helo
     if not domain.isascii():
-        domain = domain.encode("idna").decode("ascii")
+        try:
+            domain = domain.encode("idna").decode("ascii")
+        except UnicodeError:  # RFC 7208 4.3: a malformed domain has no policy to look up
+            return SpfResult(Result.NONE, domain, identity, sender or helo, "the domain is malformed")
         local, at, _ = sender.rpartition("@")
         sender = f"{local}{at}{domain}" if sender else ""
         helo = domain if not sender else helo

@@ -82,3 +82,9 @@ async def test_a_mapped_address_is_its_ipv4_address():
 
 async def test_text_records_that_are_no_ascii_do_not_disturb():
     assert (await evaluate(["caf\xe9", "v=spf1 +all"]))[0] is Result.PASS
+
+
+@pytest.mark.parametrize("domain", ["ü" * 80 + ".example", "ü..example", "\u3002.example"])
+async def test_a_malformed_international_domain_has_no_policy(domain: str):
+    result, asked = await evaluate("v=spf1 +all", sender=f"user@{domain}")
+    assert (result, asked) == (Result.NONE, [])
