@@ -122,6 +122,11 @@ class Database:
             while self._readers:
                 self._readers.pop().close()
 
+    def __del__(self) -> None:
+        # A connection holds itself through its cache of statements: without this, file and memory wait for the collector.
+        with suppress(AttributeError, sqlite3.Error):  # one that failed to open may have no connection
+            self.close()
+
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StoreError("store.closed", "the server is stopping", temporary=True)

@@ -7,7 +7,6 @@ speaks. Every module the roles need is imported here, so that all processes shar
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import resource
@@ -27,7 +26,7 @@ from mailbox_app.net.listeners import Listener, bind_all, close_all
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe import log
 from mailbox_app.observe.metrics import clear_shared
-from mailbox_app.runtime import data_lock, privileges, process, wiring
+from mailbox_app.runtime import data_lock, memory, privileges, process, wiring
 from mailbox_app.runtime.board import Board
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.notify import Notifier
@@ -37,8 +36,6 @@ _EXIT_FAILED = 1
 _EXIT_BUSY = 75
 _EXIT_NOT_PERMITTED = 77
 _NEEDS_RESTART = ("server", "listen", "dns", "delivery", "queue")
-_MALLOC = ((-8, 2), (-3, 131072), (-1, 4 * 1024 * 1024))
-"""M_ARENA_MAX, M_MMAP_THRESHOLD (above the 1 MiB a message may take in memory), M_TRIM_THRESHOLD."""
 
 
 def start(given_config: str | None, *, single: bool) -> int:
@@ -59,7 +56,7 @@ def start(given_config: str | None, *, single: bool) -> int:
     except MailboxError as error:
         return _refuse(f"the data in {paths.data_dir} cannot be used: {error.public_text}", _EXIT_FAILED)
     _tell_what_is_missing(config)
-    _lean_memory()
+    memory.set_limits()
     if single:
         return _run_single(daemon)
     return _run_processes(daemon)
@@ -184,15 +181,3 @@ def _raise_file_limit() -> None:
     """As many connections as the system lets us have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _lean_memory() -> None:
-    """Tell glibc's malloc what it cannot guess; elsewhere nothing happens.
-
-    Two arenas instead of eight per core: with 16 threads that is tens of MiB of idle heap a process. And a fixed border
-    above which blocks go back at once: left alone, the first Argon2 hash (19 MiB) raises it and is kept for ever.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        for option, value in _MALLOC:
-            libc.mallopt(option, value)

@@ -47,6 +47,7 @@ from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics, exposition, total
 from mailbox_app.outbound.transport import SmtpTransport
+from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
@@ -202,10 +203,13 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
         )
     )
 
-    async def let_go() -> None:
-        await parts.offload.run(parts.store.let_go, _IDLE_INDEX_SECONDS)
+    def let_go() -> None:
+        if parts.store.let_go(_IDLE_INDEX_SECONDS):
+            memory.give_back()
 
-    return Front(smtp, imap, parts.tls, hub, daemon.sockets(FRONT_SERVICES, index), let_go, close)
+    return Front(
+        smtp, imap, parts.tls, hub, daemon.sockets(FRONT_SERVICES, index), lambda: parts.offload.run(let_go), close
+    )
 
 
 def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:

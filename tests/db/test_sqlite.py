@@ -49,12 +49,13 @@ def test_undurable_transaction_leaves_the_next_one_durable(path: Path) -> None:
 
 
 def test_file_is_private(path: Path) -> None:
-    Database(path, [SCHEMA])
+    database = Database(path, [SCHEMA])
     assert {entry.name: entry.stat().st_mode & 0o777 for entry in path.parent.iterdir()} == {
         "x.db": 0o600,
         "x.db-wal": 0o600,
         "x.db-shm": 0o600,
     }
+    database.close()
 
 
 def test_migrations_run_once_each_and_in_order(path: Path) -> None:

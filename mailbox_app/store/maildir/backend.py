@@ -94,9 +94,9 @@ class MaildirStore(Store):
         """Let file names follow the flags now instead of within a second."""
         self._follower.flush()
 
-    def let_go(self, idle_seconds: float) -> None:
-        """Close the indexes that nobody asked for in so many seconds; they open again by themselves."""
-        self._handles.let_go(idle_seconds)
+    def let_go(self, idle_seconds: float) -> int:
+        """Close the indexes that nobody asked for in so many seconds, and tell how many; they open again by themselves."""
+        return self._handles.let_go(idle_seconds)
 
     def close(self) -> None:
         """Finish background work and close all indexes."""

@@ -96,12 +96,14 @@ class Handles:
         with self._lock:
             self._open.pop(ref.account_id, None)
 
-    def let_go(self, idle_seconds: float) -> None:
+    def let_go(self, idle_seconds: float) -> int:
         """Those that nobody asked for in so many seconds: some 360 KiB each, opened again in half a millisecond."""
-        limit = time.monotonic() - idle_seconds
+        limit, count = time.monotonic() - idle_seconds, 0
         with self._lock:  # the least recently used come first
             while self._open and next(iter(self._open.values())).used_at < limit:
                 self._open.popitem(last=False)
+                count += 1
+        return count
 
     def close(self) -> None:
         """Close all; handles still in use fail."""
