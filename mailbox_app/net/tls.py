@@ -26,8 +26,8 @@ class TlsContexts:
         self._settings = settings
         self._certs_dir = data_dir / "certs"
         self._hostname = hostname
-        self._context = _new_context()
-        self._certificate = self._load()
+        self._context, self._certificate = self._load()
+        self._present = self._context
 
     @property
     def self_signed(self) -> bool:
@@ -35,7 +35,7 @@ class TlsContexts:
         return not self._settings.cert_file
 
     def server_context(self) -> ssl.SSLContext:
-        """The context for a new connection."""
+        """The context for new connections; what it shows follows each reload."""
         return self._context
 
     def reload(self, settings: Tls | None = None) -> None:
@@ -43,10 +43,12 @@ class TlsContexts:
         before = self._settings
         self._settings = settings or before
         try:
-            self._certificate = self._load()
+            self._present, self._certificate = self._load()
         except ConfigError:
             self._settings = before
             raise
+        # A chain loaded into the context in use would stand beside one of another key type, not in its place.
+        self._context.sni_callback = self._hand_over
 
     def certificate_days(self) -> int:
         """Whole days until the certificate expires; negative when it has."""
@@ -55,15 +57,21 @@ class TlsContexts:
         certificate = x509.load_pem_x509_certificates(self._certificate)[0]
         return int((certificate.not_valid_after_utc.timestamp() - time.time()) // 86_400)
 
-    def _load(self) -> bytes:
+    def _hand_over(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        """In each handshake, also of clients that name nobody: go on with the present certificate."""
+        connection.context = self._present
+
+    def _load(self) -> tuple[ssl.SSLContext, bytes]:
         if self._settings.cert_file:
             cert, key = Path(self._settings.cert_file), Path(self._settings.key_file)
         else:
             cert, key = ensure_self_signed(self._certs_dir, self._hostname)
+        context = _new_context()
         try:
-            _new_context().load_cert_chain(cert, key)  # tried on a spare one: a failure must not touch the one in use
-            self._context.load_cert_chain(cert, key)
-            return cert.read_bytes()
+            context.load_cert_chain(cert, key)
+            return context, cert.read_bytes()
         except (OSError, ValueError) as error:
             raise ConfigError("tls.unusable", f"{cert} and {key} are not usable: {_reason(error)}") from error
 

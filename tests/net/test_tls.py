@@ -6,9 +6,13 @@ import shutil
 import socket
 import ssl
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mailbox_app.config.schema import Tls
 from mailbox_app.errors import ConfigError
@@ -70,6 +74,37 @@ def test_a_reload_takes_new_files_and_keeps_the_old_on_error(tmp_path: Path) -> 
     shutil.copy(second[1], key)
     tls.reload()
     assert handshake(tls.server_context()) == ssl.PEM_cert_to_DER_cert(second[0].read_text())
+
+
+def test_a_certificate_of_another_key_type_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    tls = TlsContexts(Tls(), tmp_path, "mail.example.org")
+    listener_context = tls.server_context()
+    own = handshake(listener_context)
+    cert, key = tmp_path / "rsa.pem", tmp_path / "rsa.key"
+    make_rsa(cert, key)
+    tls.reload(Tls(cert_file=str(cert), key_file=str(key)))
+    assert handshake(listener_context) == ssl.PEM_cert_to_DER_cert(cert.read_text())
+    assert handshake(tls.server_context(), highest=ssl.TLSVersion.TLSv1_2) == handshake(listener_context)
+    tls.reload(Tls())
+    assert handshake(listener_context) == own
+
+
+def make_rsa(cert: Path, key: Path) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mail.example.org")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=9))
+        .sign(private, hashes.SHA256())
+    )
+    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
