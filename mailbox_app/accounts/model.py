@@ -42,6 +42,14 @@ class Account:
     """0: no limit."""
     created_at: datetime
     last_login_at: datetime | None = None
+    credential_version: int = 1
+    """Grows with every new password: a login with an older one counts no more."""
+
+    def still_lets_in(self, now: Account | None) -> bool:
+        """Whether a session that logged in as this account may go on, the account being `now` what it is."""
+        return (
+            now is not None and now.state is AccountState.ACTIVE and now.credential_version == self.credential_version
+        )
 
     @property
     def ref(self) -> AccountRef:

@@ -59,7 +59,7 @@ MIGRATIONS: Sequence[str] = (
     "ALTER TABLE accounts ADD COLUMN state_before TEXT NOT NULL DEFAULT 'active'",
 )
 
-_ACCOUNT = "account_id, address, state, quota_bytes, created_seconds, last_login_seconds"
+_ACCOUNT = "account_id, address, state, quota_bytes, created_seconds, last_login_seconds, credential_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +163,11 @@ def accounts(connection: sqlite3.Connection, domain: str | None) -> list[Account
 def credential(connection: sqlite3.Connection, address: str) -> Credential | None:
     """What a login as this canonical address is checked against."""
     row = connection.execute(
-        f"SELECT {_ACCOUNT}, password_hash, credential_version FROM accounts"  # noqa: S608 - a constant
+        f"SELECT {_ACCOUNT}, password_hash FROM accounts"  # noqa: S608 - a constant
         " WHERE address = ? AND state <> 'removed'",
         (address,),
     ).fetchone()
-    return None if row is None else Credential(_account(row), row[6], row[7])
+    return None if row is None else Credential(_account(row), row[7], row[6])
 
 
 def removed_accounts(connection: sqlite3.Connection, address: str | None = None) -> list[Removed]:
@@ -177,7 +177,7 @@ def removed_accounts(connection: sqlite3.Connection, address: str | None = None)
         " WHERE state = 'removed' AND (? IS NULL OR address = ?) ORDER BY removed_seconds DESC, account_id DESC",
         (address, address),
     ).fetchall()
-    return [Removed(_account(row), _at(row[6]), row[7]) for row in rows]
+    return [Removed(_account(row), _at(row[7]), row[8]) for row in rows]
 
 
 def alias_at(connection: sqlite3.Connection, address: str) -> Alias | None:
@@ -327,7 +327,7 @@ def retire_dkim_key(connection: sqlite3.Connection, domain: str, selector: str) 
 
 
 def _account(row: Sequence[object]) -> Account:
-    account_id, address, state, quota_bytes, created, last_login = row[:6]
+    account_id, address, state, quota_bytes, created, last_login, version = row[:7]
     return Account(
         AccountId(_int(account_id)),
         str(address),
@@ -335,6 +335,7 @@ def _account(row: Sequence[object]) -> Account:
         _int(quota_bytes),
         _at(_int(created)),
         None if last_login is None else _at(_int(last_login)),
+        _int(version),
     )
 
 

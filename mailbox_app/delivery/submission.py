@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from mailbox_app.accounts.interface import Directory
-from mailbox_app.accounts.model import Account, AccountState
+from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.delivery.header_block import read_header, rest_behind
@@ -74,10 +74,9 @@ class Submission:
         return replace(await self._inbound.deliver(mail), message_id=envelope.message_id)
 
     def _check_active(self, account: Account) -> None:
-        """A session may be older than the end of its account."""
-        now = self._directory.account_by_id(account.account_id)
-        if now is None or now.state is not AccountState.ACTIVE:
-            raise Refusal(530, "5.7.0", "This account may not send any more", reason="account_disabled")
+        """A session may be older than a new password or the end of its account."""
+        if not account.still_lets_in(self._directory.account_by_id(account.account_id)):
+            raise Refusal(530, "5.7.0", "Your login counts no more, log in again", reason="login_void")
 
     def _check_author(self, account: Account, header: Header) -> bytes:
         """The first author's domain, after a look at every address in From and Sender."""

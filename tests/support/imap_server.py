@@ -43,6 +43,10 @@ class KnownPasswords:
     def account_by_id(self, account_id: AccountId) -> Account | None:
         return next((account for account in self._accounts.values() if account.account_id == account_id), None)
 
+    def new_password(self, name: str) -> None:
+        account = self._accounts[name]
+        self._accounts[name] = replace(account, credential_version=account.credential_version + 1)
+
     def disable(self, name: str) -> None:
         self._accounts[name] = replace(self._accounts[name], state=AccountState.DISABLED)
 

@@ -2,7 +2,7 @@
 
 One sweep task serves all sessions: it ends those whose time is up and, every `POLL_SECONDS`, lets idling ones look at
 the store in case a hint was lost, a few at a time so that a thousand of them are no burst. When the directory changes, sessions
-whose account was disabled or removed are ended.
+whose account was disabled, removed or given a new password are ended.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from mailbox_app.accounts.model import AccountState
 from mailbox_app.config.schema import Config
 from mailbox_app.events.hints import DIRECTORY_TOPIC, Subscription
 from mailbox_app.proto.imap.framing import FramingLimits
@@ -141,13 +140,13 @@ class ImapService:
             self._checker = asyncio.get_running_loop().create_task(self._check_accounts())
 
     async def _check_accounts(self) -> None:
-        """End the sessions of accounts that may not be used any more."""
+        """End the sessions whose login counts no more."""
         while self._check_again:
             self._check_again = False
             for number, session in enumerate(list(self._sessions), 1):
                 if session.account is not None and not session.closed:
                     now = self.deps.account_by_id(session.account.account_id)
-                    if now is None or now.state is not AccountState.ACTIVE:
+                    if not session.account.still_lets_in(now):
                         session.dismiss()
                 if number % _CHECKS_AT_ONCE == 0:
                     await asyncio.sleep(0)

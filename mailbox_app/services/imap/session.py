@@ -111,7 +111,7 @@ class Session(Connection):
         self.close()
 
     def dismiss(self) -> None:
-        """The account may not be used any more: the end, at once or after the running command."""
+        """The login counts no more: the end, at once or after the running command."""
         self._dismissed = True
         if not self.running:
             self._leave_when_told()
@@ -202,7 +202,7 @@ class Session(Connection):
         if self.closed:
             return
         if self._dismissed:
-            self.say_goodbye("This account cannot be used any more")
+            self.say_goodbye("Your login counts no more")
         elif self.service.draining:
             self.say_goodbye("[UNAVAILABLE] Server is shutting down")
 
@@ -232,6 +232,10 @@ class Session(Connection):
                 await self._end_idle(event.data)
             else:
                 await self._command(event.data)
+        elif self.idle_tag:  # RFC 2177 3: nothing but DONE may come, least of all a message
+            if isinstance(event, Announced):
+                self.framer.refuse()
+            await self._end_idle(b"")
         elif isinstance(event, Announced):
             await self._literal(event)
         elif isinstance(event, Overlong):
@@ -365,11 +369,15 @@ class Session(Connection):
             return
         expunges = uid or Does.KEEPS_NUMBERS not in row.flags
         if self._dirty or Does.LOOKS in row.flags or (expunges and self.selected.withheld):
-            try:
-                await self.look(expunges=expunges, uid=uid)
-            except MailboxError as error:  # the command itself is done; the news come with the next one
-                self._dirty = True
-                self.service.deps.log.warning("no news", session=self.session_id, code=error.code)
+            await self.look_or_later(expunges=expunges, uid=uid)
+
+    async def look_or_later(self, *, expunges: bool, uid: bool = False) -> None:
+        """As `look`, but the command is done all the same when the store cannot tell: the news come with the next one."""
+        try:
+            await self.look(expunges=expunges, uid=uid)
+        except MailboxError as error:
+            self._dirty = True
+            self.service.deps.log.warning("no news", session=self.session_id, code=error.code)
 
     async def look(self, *, expunges: bool, uid: bool = False) -> None:
         """Ask the store what is new and queue it."""
@@ -409,7 +417,7 @@ class Session(Connection):
             self._bad(tag, "DONE expected")
             return
         if self._dirty:
-            await self.look(expunges=True)
+            await self.look_or_later(expunges=True)
         self._answer(tag, "OK IDLE done")
         await self.drain()
 

@@ -149,7 +149,8 @@ async def test_drain_says_goodbye_to_all(tmp_path: Path) -> None:
         assert server.service.connections == 0
 
 
-async def test_sessions_of_a_disabled_account_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["disable", "new_password"])
+async def test_sessions_end_with_their_account_or_password(tmp_path: Path, change: str) -> None:
     async with (
         imap_server(tmp_path) as server,
         connected(server) as idling,
@@ -161,11 +162,11 @@ async def test_sessions_of_a_disabled_account_end(tmp_path: Path) -> None:
         await idling.select()
         idling.writer.write(b"i IDLE\r\n")
         assert (await idling.reader.readline()).startswith(b"+")
-        server.passwords.disable("alice")
+        getattr(server.passwords, change)("alice")
         server.bus.publish(DIRECTORY_TOPIC)
         for client in (idling, waiting):
             async with asyncio.timeout(10):
-                assert await client.reader.read() == b"* BYE This account cannot be used any more\r\n"
+                assert await client.reader.read() == b"* BYE Your login counts no more\r\n"
         assert " OK " in (await other.command("NOOP"))[-1]
 
 

@@ -160,12 +160,14 @@ AUTHORS = [
 ]
 
 
-@pytest.mark.parametrize("end", ["disable", "remove"])
+@pytest.mark.parametrize("end", ["disable", "remove", "password"])
 async def test_a_session_sends_no_more_when_its_account_ends(world: SmtpWorld, end: str) -> None:
     client = await world.logged_in()
     await client.begin("alice@example.org", "x@outside.example")
     if end == "disable":
         world.directory.set_state("alice@example.org", AccountState.DISABLED)
+    elif end == "password":
+        world.directory.set_password("alice@example.org", "another")
     else:
         world.directory.remove_account("alice@example.org")
     assert (await client.content(COMPLETE))[0] == 530
