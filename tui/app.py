@@ -6,13 +6,14 @@ Keys go through one table (`tui.keys`); Textual's own bindings and palette are o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.containers import Container
 from textual.filter import LineFilter
 from textual.widget import Widget
@@ -23,7 +24,10 @@ from tui.feeds import Feeds
 from tui.filters import TerminalSafe
 from tui.frame import Hints, Tabs, TitleRow
 from tui.keys import ACTIONS, Action, KeyTable, go_actions
+from tui.link import ASK_SECONDS, QUESTION, SLOW_HZ, Link
 from tui.models import Health
+from tui.one_paint import OnePaintScreen
+from tui.outside import show_outside
 from tui.report import write_report
 from tui.screens import SCREENS
 from tui.screens.menu import MenuPage
@@ -110,10 +114,16 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._history: list[str] = []
         self._was_connected = False
         self._cover = ExitStack()
+        self._link = Link()
+        self._ticks = 0
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """The terminal guard is the last filter."""
         return [*super().get_line_filters(), self._safe]
+
+    def get_default_screen(self) -> OnePaintScreen:
+        """The only screen there is."""
+        return OnePaintScreen(id="_default")
 
     def compose(self) -> ComposeResult:
         """The frame."""
@@ -131,6 +141,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.desk.feeds.always("health", self._on_health)
         self.run_worker(self.desk.client.run(), group="client", name="control client")
         self.set_interval(1.0, self._tick)
+        self.set_interval(ASK_SECONDS, self._ask_terminal)
         self.go(SCREENS[0].NAME)
 
     def _uncover(self) -> None:
@@ -336,6 +347,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if not self.view.escape() and len(self._stack) > 1:
             self.close_page()
 
+    def do_plain(self) -> None:
+        """The view's text where the terminal can select it."""
+        text = self.view.plain_text()
+        if text.strip():
+            self.run_worker(self._plain(text), group="plain", exclusive=True)
+        else:
+            self.desk.prompt.say("There is no text to show here.", "dim")
+
+    async def _plain(self, text: str) -> None:
+        try:
+            await show_outside(self, text)
+        except SuspendNotSupported:
+            self.desk.prompt.say("This terminal has no other page; o writes a file.", "warn")
+
     def do_suspend(self) -> None:
         """To the shell."""
         self.action_suspend_process()
@@ -386,10 +411,47 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.redraw_frame()
 
     def _tick(self) -> None:
+        self._ticks += 1
+        self._judge_link()
+        if self.desk.link != "fast" and self._ticks % 2:
+            return
         self._title.show()
         self.view.tick(self.desk.now())
 
     # The terminal
+
+    def _ask_terminal(self) -> None:
+        """Time the line to the terminal."""
+        if not self._batch_count and self._link.asking(time.monotonic()):
+            self.write_terminal(QUESTION)
+
+    def on_cursor_position(self, event: events.CursorPosition) -> None:
+        """The answer to `_ask_terminal`."""
+        self._link.answered(time.monotonic())
+        self._judge_link()
+
+    def _judge_link(self) -> None:
+        """A slow line gets less, a stuck one nothing until it moves again."""
+        desk, pace = self.desk, self._link.pace(time.monotonic())
+        if pace == desk.link:
+            return
+        desk.link = pace
+        desk.feeds.limit(float("inf") if pace == "fast" else SLOW_HZ)
+        if pace == "stuck":
+            desk.feeds.stop("slow link")
+        else:
+            desk.feeds.resume("slow link")
+        self.redraw_frame()
+
+    def on_app_blur(self, event: events.AppBlur) -> None:
+        """Nobody types here now: only the title row stays live."""
+        self.desk.feeds.stop("no focus")
+        self.redraw_frame()
+
+    def on_app_focus(self, event: events.AppFocus) -> None:
+        """Live again, from the present state."""
+        self.desk.feeds.resume("no focus")
+        self.redraw_frame()
 
     def on_resize(self, event: events.Resize) -> None:
         """Below 60x16 there is one line instead of a broken screen."""

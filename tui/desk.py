@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from tui.client import CallError, Client
 from tui.feeds import Feeds
 from tui.keys import Action, KeyTable
+from tui.link import Pace
 from tui.models import Health
 from tui.theme import Palette
 from tui.widgets.prompt_row import PromptRow
@@ -49,6 +50,8 @@ class Desk:
     read_only: bool
     screens: Sequence[str]
     health: Health
+    link: Pace = "fast"
+    """How the line to the terminal is doing."""
 
     async def call(self, method: str, **params: object) -> dict[str, Any] | None:
         """Ask the daemon; a refusal is said in the prompt row and gives None."""

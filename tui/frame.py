@@ -53,8 +53,11 @@ class TitleRow(LineView):
             if health.certificate_days is not None:
                 role = "title-text" if health.certificate_days >= 14 else "title-warn"
                 parts.append([(f"cert {health.certificate_days}d", role)])
-        if desk.feeds.paused:
-            parts.append([("PAUSED", "title-warn")])
+        if not desk.feeds.live:
+            why = " ".join(sorted(desk.feeds.stopped))
+            parts.append([(f"PAUSED {why}".strip(), "title-warn")])
+        elif desk.link != "fast":
+            parts.append([("slow link", "title-warn")])
         if desk.read_only:
             parts.append([("read-only", "title-text")])
         if hello.get("user"):
@@ -146,7 +149,7 @@ class Hints(LineView):
     def line(self, view: View, width: int) -> Line:
         """Key and label pairs; none is cut."""
         spans: list[Span] = [(" ", "text")]
-        for name in view.HINTS:
+        for name in view.hints():
             action = self._desk.keys[name]
             pair: list[Span] = [(action.shown, "key"), (f" {action.label}  ", "dim")]
             if width_of(spans) + width_of(pair) - 2 > width:

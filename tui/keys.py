@@ -49,7 +49,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("move.page-up", ("pageup", "ctrl+u"), "page up", "One page up", "move"),
     Action("open", ("enter",), "open", "Open what is under the cursor", "open"),
     # Lists.
-    Action("list.filter", ("/",), "filter", "Show only what matches; empty shows all", "list"),
+    Action("list.filter", ("/",), "filter", "Filter a list or find in a text; empty ends it", "find"),
+    Action("find.next", ("n",), "next match", "Go to the next line with the text found", "text"),
+    Action("find.previous", ("N",), "match before", "Go to the line before with the text found", "text"),
     Action("list.mark", ("space",), "mark", "Mark the row; actions work on all marked rows", "mark"),
     Action("list.mark-range", ("V",), "range", "Mark from the last marked row to this one", "mark"),
     Action("list.mark-all", ("*",), "mark all", "Mark all listed rows, on the screen or not", "mark"),
@@ -101,17 +103,20 @@ ACTIONS: tuple[Action, ...] = (
     # Audit.
     Action(
         "audit.verify",
-        ("v",),
+        ("c",),
         "verify",
         "Check that no entry was changed or removed",
         "audit",
         cli="audit verify",
     ),
+    # Without a daemon.
+    Action("unit.start", ("b",), "begin", "Start the service: systemctl start mailserver", "offline"),
     # Everywhere.
     Action("help", ("?", "f1"), "help", "What the keys do here; enter runs one", "any"),
     Action("command", (":",), "command", "Type an action by its name", "any"),
     Action("palette", ("ctrl+p",), "palette", "Find any action by typing a part of it", "any"),
     Action("cli", ("!",), "as command", "Show the command line that does the same", "any"),
+    Action("plain", ("v",), "plain text", "Show it outside the full screen, to select it", "any"),
     Action("pause", ("p",), "pause", "Stop live data, or go on", "any"),
     Action("resync", ("R",), "reload", "Load this screen again; when lost, connect now", "any"),
     Action("back", ("-",), "back", "Back to the last screen", "any"),

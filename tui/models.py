@@ -384,6 +384,8 @@ class Plan:
     messages: int
     effect: str
     sample: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    busy: int = 0
+    """Matching recipients that are being delivered right now and are left alone."""
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Plan:
@@ -395,4 +397,5 @@ class Plan:
             messages=int_of(row, "messages"),
             effect=text_of(row, "effect"),
             sample=[(text_of(item, "id"), text_of(item, "to")) for item in rows_of(row, "sample")],
+            busy=int_of(row, "busy"),
         )

@@ -12,8 +12,9 @@ import pytest
 from mailbox_app.cli import connection
 from mailbox_app.control.client import ControlClient
 from mailbox_app.control.methods import METHODS
-from mailbox_app.errors import ControlError, QueueError, StoreError
+from mailbox_app.errors import ControlError, MailboxError, QueueError, StoreError
 from mailbox_app.mailqueue.model import Fate, Outcome, QueueFilter
+from mailbox_app.observe.mail_log import MailEvent
 from tests.support.control import Appliance, Background
 
 PASSWORD = "correct horse battery"
@@ -215,6 +216,25 @@ def test_bounce_tells_the_sender_and_drop_tells_nobody(appliance: Appliance, cli
         for each in appliance.context.decisions.search(queue_id)
     }
     assert told == {("failed", ("x@one.example",), "dropped"), ("failed", ("y@one.example",), "returned")}
+
+
+def test_a_message_that_left_the_queue_says_how(appliance: Appliance, client: ControlClient) -> None:
+    queue_id = appliance.enqueue("alice@example.org", ["x@one.example", "y@one.example"])
+    context = appliance.context
+    apply(client, "drop", recipients=[[queue_id, "x@one.example"]])
+    (lease,) = context.queue.claim(context.clock.now(), limit=1, lease_seconds=60)
+    outcome = Outcome("y@one.example", Fate.DELIVERED, 250, "2.0.0", "taken\x1b[2J", "mx.one.example")
+    context.queue.settle(lease, [outcome], context.clock.now(), context.clock.now())
+    context.mail_log.write(
+        MailEvent("delivered", "out", queue_id=queue_id, recipients=("y@one.example",), code=250, text="taken\x1b[2J")
+    )
+    with pytest.raises(MailboxError) as told:
+        client.call("queue.show", {"id": queue_id})
+    assert told.value.code == "queue.no_such_id"
+    assert "dropped for x@one.example 0 s ago; delivered to y@one.example 0 s ago" in told.value.public_text
+    assert "(250 taken\ufffd[2J)" in told.value.public_text
+    with pytest.raises(MailboxError, match="the queue holds no message"):
+        client.call("queue.show", {"id": "0000000000000"})
 
 
 def test_what_could_not_be_returned_waits_as_before(

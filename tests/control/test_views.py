@@ -9,6 +9,7 @@ from mailbox_app.control import machine, trash
 from mailbox_app.control.machine import Disk
 from mailbox_app.control.views import HealthView, TrafficHistory
 from mailbox_app.observe.mail_log import MailEvent
+from mailbox_app.store.interface import Content, NewMessage
 from tests.support.clock import FakeClock
 from tests.support.control import Appliance, build, close
 
@@ -88,6 +89,21 @@ def test_a_thing_to_do_keeps_the_time_it_was_first_seen(
     health = view.look(0)
     assert (health.state, health.todo[0].state, health.todo[0].since) == ("BAD!", "BAD!", since)
     assert health.answer.startswith("Mail is in danger. 2 things need you")
+
+
+def test_mail_is_counted_again_after_a_few_seconds(appliance: Appliance, clock: FakeClock) -> None:
+    context = appliance.context
+    view = HealthView(context)
+    assert view.look(0).storage.mail_bytes == 0
+    context.directory.add_domain("example.org")
+    ref = context.directory.add_account("alice@example.org", "hash").ref
+    text = b"Subject: hello\r\n\r\nhello\r\n"
+    staged = context.store.stage(ref, Content(b"", text, len(text)))
+    context.store.account(ref).append([NewMessage(staged, "INBOX")])
+    clock.skip(4)
+    assert view.look(0).storage.mail_bytes == 0
+    clock.skip(2)
+    assert view.look(0).storage.mail_bytes == len(text)
 
 
 def test_the_trash_is_emptied_after_thirty_days(appliance: Appliance, clock: FakeClock) -> None:

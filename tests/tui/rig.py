@@ -13,6 +13,7 @@ import struct
 import sys
 import termios
 import time
+from collections.abc import Callable
 
 import pyte
 
@@ -94,6 +95,14 @@ class Rig:
                 raise AssertionError(f"{text!r} did not appear:\n{self.text()}")
             self.read(0.02)
         return time.monotonic() - start
+
+    def until_true(self, condition: Callable[[], bool], seconds: float = 15.0) -> None:
+        """Read until it holds of the screen."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError(f"it did not become true:\n{self.text()}")
+            self.read(0.02)
 
     def text(self) -> str:
         return "\n".join(line.rstrip() for line in self.screen.display)

@@ -28,7 +28,7 @@ async def test_new_entries_wait_for_the_dot(tmp_path: Path) -> None:
 
 async def test_verify_says_whether_the_chain_is_whole(tmp_path: Path) -> None:
     async with console(tmp_path) as screen:
-        await screen.press("9", "v")
+        await screen.press("9", "c")
         await screen.shows("Chain is whole: 212 entries")
 
 

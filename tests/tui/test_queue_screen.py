@@ -7,8 +7,8 @@ import pytest
 
 from tests.tui.console import Console, console
 from tests.tui.daemon import NOW, Data, iso
-from tui.screens.queued_mail import QueueScreen
 from tui.screens.queue_filter import parse_filter
+from tui.screens.queued_mail import QueueScreen
 
 
 async def to_queue(screen: Console) -> QueueScreen:

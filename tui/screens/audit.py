@@ -95,7 +95,7 @@ class EntryPage(PageView):
 
     NAME: ClassVar[str] = "entry"
     TITLE: ClassVar[str] = "entry"
-    SCOPES: ClassVar[Sequence[str]] = ("copy", "move", "any")
+    SCOPES: ClassVar[Sequence[str]] = ("find", "text", "copy", "move", "any")
     HINTS: ClassVar[Sequence[str]] = ("help", "copy.record", "escape")
 
     def __init__(self, desk: Desk, entry: AuditEntry) -> None:
@@ -146,7 +146,7 @@ class AuditScreen(ListView[AuditEntry]):
     NAME: ClassVar[str] = "audit"
     TITLE: ClassVar[str] = "Audit"
     DIGIT: ClassVar[str] = "9"
-    SCOPES: ClassVar[Sequence[str]] = ("audit", "list", "copy", "move", "open", "any")
+    SCOPES: ClassVar[Sequence[str]] = ("audit", "open", "find", "list", "copy", "move", "any")
     PARSE = staticmethod(parse_filter)
     HINTS: ClassVar[Sequence[str]] = (
         "help",
@@ -258,7 +258,7 @@ class AuditScreen(ListView[AuditEntry]):
             verified = (
                 f"Chain verified up to no. {count(self._verified_to)}."
                 if self._verified_to
-                else "Chain not verified yet, v does it."
+                else "Chain not verified yet, c does it."
             )
         return (
             (f" {plural(self._count or self.rows.total, 'change')} on record. ", "strong"),

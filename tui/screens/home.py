@@ -13,7 +13,7 @@ from tui.feeds import Want
 from tui.format import ago_words, bar, clock, count, fit, health_role, plural, size_words, spark
 from tui.keys import Action
 from tui.models import AuditEntry, LastMail, Service, Todo, Traffic, TrafficRow, rows_of
-from tui.screens.view import View, heading
+from tui.screens.view import View, heading, text_of
 from tui.theme import Line
 from tui.widgets.lines import BLANK, LineView
 
@@ -31,13 +31,25 @@ RESULT_ROLES = {
 }
 
 
+DIRECTIONS = {"submission": "sub"}
+
+
+def took(seconds: float | None) -> str:
+    """How long it took, in at most six characters; nothing when it was not measured."""
+    if not seconds:
+        return ""
+    if seconds < 0.9995:
+        return f"{max(1, round(seconds * 1000))} ms"
+    return f"{seconds:.1f} s" if seconds < 1000 else f"{seconds / 60:.0f} m"
+
+
 class HomeScreen(View):
     """Answer line, things to do, traffic, services, storage, last messages."""
 
     NAME: ClassVar[str] = "home"
     TITLE: ClassVar[str] = "Home"
     DIGIT: ClassVar[str] = "1"
-    SCOPES: ClassVar[Sequence[str]] = ("home", "move", "open", "any")
+    SCOPES: ClassVar[Sequence[str]] = ("home", "open", "move", "any")
     HINTS: ClassVar[Sequence[str]] = ("help", "command", "palette", "open", "pause", "quit")
 
     def __init__(self, desk: Desk) -> None:
@@ -106,6 +118,10 @@ class HomeScreen(View):
         if self._roomy and self._last_no is not None and not self._changes:
             self.run_worker(self._load_changes(), group="changes", exclusive=True)
         self.redraw()
+
+    def plain_text(self) -> str:
+        """The lines on the screen."""
+        return "\n".join(text_of(line).rstrip() for line in self._lines.lines)
 
     # Actions
 
@@ -308,23 +324,19 @@ class HomeScreen(View):
 
     def _mail(self, mail: LastMail, width: int, *, first: bool, indent: int = 10) -> Line:
         lead = fit(" LAST" if first else "", indent)
-        room = width - indent - 6 - 4 - 10 - 8
-        sender = (room - 3) * 5 // 11
-        seconds = "" if mail.seconds is None else f"{mail.seconds:.1f} s"
-        shown = mail.result if mail.result in {"ok", "delivered", "accepted"} or not mail.text else mail.text
         wide = width >= WIDE
-        if wide:
-            room -= 30
-            sender = (room - 3) // 2
+        answer = 36 if wide else 9
+        room = width - indent - len("18:41 ") - len("sub ") - len(" > ") - 1 - answer - 7
+        shown = mail.result if mail.result in {"ok", "delivered", "accepted"} or not mail.text else mail.text
         return (
             (lead, "head"),
             (fit(clock(mail.at, self.desk.now()), 6), "dim"),
-            (fit(mail.direction, 4), "dim"),
-            (fit(mail.sender or "<>", sender), "text"),
+            (fit(DIRECTIONS.get(mail.direction, mail.direction), 3) + " ", "dim"),
+            (fit(mail.sender or "<>", room // 2), "text"),
             (" > ", "faint"),
-            (fit(mail.recipient, room - 3 - sender), "text"),
-            (" " + fit(shown if wide else mail.result, 39 if wide else 9), RESULT_ROLES.get(mail.result, "text")),
-            (fit(seconds, 7, "right"), "dim"),
+            (fit(mail.recipient, room - room // 2), "text"),
+            (" " + fit(shown if wide else mail.result, answer), RESULT_ROLES.get(mail.result, "text")),
+            (fit(took(mail.seconds), 7, "right"), "dim"),
         )
 
     def _recent_changes(self, width: int, rows: int) -> list[Line]:

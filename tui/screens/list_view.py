@@ -46,6 +46,10 @@ class ListView(View, Generic[RowT]):
         """The rows on the screen, for the clipboard."""
         return ""
 
+    def plain_text(self) -> str:
+        """What stands on the screen."""
+        return self.block_text()
+
     def tick(self, now: datetime) -> None:
         """Ages."""
         self.rows.tick()
@@ -67,7 +71,7 @@ class ListView(View, Generic[RowT]):
 
     def do_list_menu(self) -> None:
         """What can be done with the row."""
-        scopes = [scope for scope in self.SCOPES if scope not in {"list", "sort", "mark", "move", "any"}]
+        scopes = [scope for scope in self.SCOPES if scope not in {"find", "list", "sort", "mark", "move", "any"}]
         self.desk.shell.open_page(MenuPage(self.desk, "actions", self.desk.keys.within(scopes), self))
 
     def do_copy_record(self) -> None:

@@ -20,6 +20,8 @@ from tui.widgets.prompt_row import Entry
 
 SCOPE_NAMES = {
     "move": "MOVING",
+    "find": "THIS LIST",
+    "text": "FINDING",
     "list": "THIS LIST",
     "sort": "THIS LIST",
     "mark": "THIS LIST",
@@ -141,7 +143,8 @@ class MenuPage(View):
         under = 0
         group = ""
         for index, action in enumerate(self._actions):
-            name = SCOPE_NAMES.get(action.scope, self._below.TITLE.upper())
+            scope = "text" if action.scope == "find" and "list" not in self._below.SCOPES else action.scope
+            name = SCOPE_NAMES.get(scope, self._below.TITLE.upper())
             if name != group:
                 lines += [*([BLANK] if lines else []), ((f" {name}", "head"),)]
                 group = name

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from tui.client import CallError
 from tui.desk import Desk
-from tui.format import age, ago_words, fit, plural, size, stamp, state_word, until
+from tui.format import age, ago_words, fit, plural, size_words, stamp, state_word, until
 from tui.keys import Action
 from tui.models import Attempt, Message, QueueRow
 from tui.screens.queue_actions import QueueActions, exact
@@ -21,6 +21,12 @@ FATE_ROLES = {"delivered": "ok", "deferred": "warn", "failed": "bad", "loop": "b
 RELOAD_SECONDS = 5
 BRIEF_RECIPIENTS = 3
 BRIEF_ATTEMPTS = 3
+GONE = "queue.no_such_id"
+
+
+def sentence(text: str) -> str:
+    """A daemon's text as a sentence of its own."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def recipient_line(row: QueueRow, now: datetime, width: int) -> Line:
@@ -46,7 +52,7 @@ def attempt_line(attempt: Attempt, now: datetime, width: int) -> Line:
     return (
         ("   " + fit(stamp(attempt.at, now), 16), "dim"),
         (fit(f"{attempt.seconds:.1f} s", 7, "right") + "  ", "dim"),
-        (fit(attempt.host or "no host", host) + " ", "text"),
+        (fit((attempt.host if wide else attempt.host.partition(" [")[0]) or "no host", host) + " ", "text"),
         *(((fit(attempt.tls or ("in clear" if attempt.host else "-"), 29) + " ", "dim"),) if wide else ()),
         (
             fit(f"{attempt.code or ''} {attempt.text}".strip(), max(0, width - used)),
@@ -62,7 +68,7 @@ def message_lines(message: Message, now: datetime, width: int, *, brief: bool = 
         lines.append(
             (
                 (f" {message.id} ", "head"),
-                (f" {message.sender or '<>'}  {size(message.size_bytes)}B  {message.message_id}", "dim"),
+                (f" {message.sender or '<>'}  {size_words(message.size_bytes)}  {message.message_id}", "dim"),
             )
         )
     lines += wrapped(message.why, width, "strong")[: 2 if brief else 6] if message.why else []
@@ -80,7 +86,7 @@ def message_lines(message: Message, now: datetime, width: int, *, brief: bool = 
                     ("account", message.submitter),
                     ("id", message.id),
                     ("header id", message.message_id),
-                    ("size", f"{size(message.size_bytes)}B"),
+                    ("size", size_words(message.size_bytes)),
                     ("arrived", f"{stamp(message.arrived_at, now)}  ({age(message.arrived_at, now)} ago{left})"),
                 )
             ),
@@ -104,7 +110,7 @@ class MessagePage(PageView):
 
     NAME: ClassVar[str] = "message"
     TITLE: ClassVar[str] = "message"
-    SCOPES: ClassVar[Sequence[str]] = ("queue", "copy", "move", "any")
+    SCOPES: ClassVar[Sequence[str]] = ("queue", "open", "find", "text", "copy", "move", "any")
     HINTS: ClassVar[Sequence[str]] = (
         "help",
         "queue.retry",
@@ -112,7 +118,7 @@ class MessagePage(PageView):
         "queue.bounce",
         "queue.drop",
         "copy.record",
-        "copy.block",
+        "plain",
         "escape",
     )
 
@@ -120,7 +126,8 @@ class MessagePage(PageView):
         super().__init__(desk)
         self._queue_id = name
         self._message: Message | None = None
-        self._gone = ""
+        self._gone: Sequence[str] = ()
+        self._trouble = ""
         self._ticks = 0
         self._actions = QueueActions(desk, self.resync)
 
@@ -139,32 +146,45 @@ class MessagePage(PageView):
     def tick(self, now: datetime) -> None:
         """Ages every second; a running attempt shows within a few."""
         self._ticks += 1
-        if (
-            self._ticks % RELOAD_SECONDS == 0
-            and self.desk.client.connected
-            and not self.desk.feeds.paused
-            and not self._gone
-        ):
+        if self._ticks % RELOAD_SECONDS == 0 and self.desk.client.connected and self.desk.feeds.live and not self._gone:
             self.resync()
         self.redraw()
 
     async def _load(self) -> None:
         try:
             self._message = Message.read(await self.desk.client.call("queue.show", {"id": self._queue_id}))
-            self._gone = ""
+            self._gone, self._trouble = (), ""
         except CallError as error:
-            self._gone = error.sentence()
+            if error.code == GONE:
+                self._gone = (sentence(error.text), error.remedy)
+            elif self._message is None:
+                self._trouble = error.sentence()
         self.redraw()
 
     def content(self) -> Sequence[Line]:
-        """Everything known about it."""
-        if self._message is None:
-            return [((f" {self._gone}", "warn") if self._gone else (" Asking the daemon.", "dim"),)]
-        lines = message_lines(self._message, self.desk.now(), self.size.width)
-        return [((f" {self._gone}", "warn"),), *lines] if self._gone else lines
+        """Everything known about it; when it has left the queue first how, then what was known."""
+        width = self.size.width
+        known = [] if self._message is None else message_lines(self._message, self.desk.now(), width)
+        if not self._gone:
+            return known or wrapped(self._trouble or "Asking the daemon.", width, "bad" if self._trouble else "dim")
+        lines: list[Line] = [
+            ((" It is not in the queue any more.", "strong"),),
+            *(line for text in self._gone if text for line in wrapped(text, width, "warn")),
+            *wrapped("esc or enter closes this page.", width, "faint"),
+        ]
+        if known:
+            lines += [BLANK, heading("BEFORE THAT", "what was known while it waited"), *known]
+        return lines
+
+    def do_open(self) -> None:
+        """There is nothing below: a message that has left is closed like it was opened."""
+        if self._gone:
+            self.desk.shell.close_page()
 
     def refuse(self, action: Action) -> str:
         """A message that left the queue cannot be changed."""
+        if action.scope == "open" and not self._gone:
+            return "there is nothing below this page"
         if action.scope == "queue" and (self._message is None or self._gone or not self._message.recipients):
             return "it has left the queue"
         return ""

@@ -6,17 +6,20 @@ import asyncio
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
 from tui.desk import Desk
 from tui.format import clean_lines, plural
+from tui.keys import Action
 from tui.screens.view import PageView, facts, heading, wrapped
 from tui.theme import Line
 from tui.widgets.lines import BLANK
 
 UNIT = "mailserver"
 PROBE_SECONDS = 3.0
+START_SECONDS = 60.0
 LOG_LINES = 15
 REMEDIES = {
     "missing": "Start the daemon: `systemctl start mailserver` as a service, or `mailbox serve` by hand.",
@@ -26,26 +29,35 @@ REMEDIES = {
 }
 
 
-async def probe(*command: str) -> list[str]:
-    """A short command's output, off the loop, [] when it is not there or does not answer in time."""
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended: its status, None when it is not there or took too long, and what it wrote."""
+
+    status: int | None
+    lines: Sequence[str] = ()
+
+
+async def ran(*command: str, seconds: float = PROBE_SECONDS, errors: bool = False) -> Ran:
+    """Run a short command off the loop; `errors` takes what it writes to stderr as well."""
     program = shutil.which(command[0])
     if program is None:
-        return []
+        return Ran(None)
     process = await asyncio.create_subprocess_exec(
         program,
         *command[1:],
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.STDOUT if errors else asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(PROBE_SECONDS):
+        async with asyncio.timeout(seconds):
             output, _ = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()
-        return []
-    return clean_lines(output.decode("utf-8", "replace").strip()) if output.strip() else []
+        return Ran(None)
+    text = output.decode("utf-8", "replace").strip()
+    return Ran(process.returncode, clean_lines(text) if text else ())
 
 
 def tail(text: str, width: int) -> str:
@@ -58,13 +70,20 @@ class OfflinePage(PageView):
 
     NAME: ClassVar[str] = "offline"
     TITLE: ClassVar[str] = "Not connected"
-    HINTS: ClassVar[Sequence[str]] = ("resync", "help", "quit")
+    SCOPES: ClassVar[Sequence[str]] = ("offline", "find", "text", "move", "any")
+    HINTS: ClassVar[Sequence[str]] = ("resync", "help", "plain", "quit")
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self._unit: list[str] = []
-        self._log: list[str] = []
+        self._unit: Sequence[str] = ()
+        self._log: Sequence[str] = ()
+        self._installed = False
+        self._starting = False
         self._looked = False
+
+    def hints(self) -> Sequence[str]:
+        """Starting is offered where it can work."""
+        return ("unit.start", *self.HINTS) if self._installed and not self.desk.read_only else self.HINTS
 
     def shown(self) -> None:
         """Look at the unit without blocking."""
@@ -74,9 +93,44 @@ class OfflinePage(PageView):
             self.run_worker(self._look(), group="unit", exclusive=True)
 
     async def _look(self) -> None:
-        self._unit = await probe("systemctl", "is-active", UNIT)
-        self._log = await probe("journalctl", "-u", UNIT, "-n", str(LOG_LINES), "-o", "short", "--no-pager", "-q")
+        listed = await ran("systemctl", "list-unit-files", f"{UNIT}.service", "--no-legend")
+        self._installed = listed.status == 0 and bool(listed.lines)
+        if self._installed:
+            self._unit = (await ran("systemctl", "is-active", UNIT)).lines
+            log = await ran("journalctl", "-u", UNIT, "-n", str(LOG_LINES), "-o", "short", "--no-pager", "-q")
+            self._log = log.lines
         self.redraw()
+        self.desk.shell.redraw_frame()
+
+    def refuse(self, action: Action) -> str:
+        """The service can be started where systemd knows it."""
+        if action.id != "unit.start":
+            return ""
+        if self.desk.read_only:
+            return "this console was opened read-only"
+        if not self._installed:
+            return f"systemd has no unit {UNIT} here; `mailbox serve` starts the daemon by hand"
+        return "it is being started" if self._starting else ""
+
+    def do_unit_start(self) -> None:
+        """Start the service; the page goes away when the daemon answers."""
+        self._starting = True
+        self.desk.prompt.say(f"Starting {UNIT} ...", "dim")
+        self.run_worker(self._start(), group="start", exclusive=True)
+
+    async def _start(self) -> None:
+        done = await ran(
+            "systemctl", "start", "--no-ask-password", f"{UNIT}.service", seconds=START_SECONDS, errors=True
+        )
+        self._starting = False
+        if done.status == 0:
+            self.desk.prompt.say(f"{UNIT} was started.", "ok")
+            self.desk.client.retry_now()
+        elif done.status is None:
+            self.desk.prompt.say(f"{UNIT} did not start within {START_SECONDS:.0f} s; the log says more.", "bad")
+        else:
+            self.desk.prompt.say(" ".join(done.lines) or f"{UNIT} did not start; the log says more.", "bad")
+        await self._look()
 
     def tick(self, now: datetime) -> None:
         """The countdown."""

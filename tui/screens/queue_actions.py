@@ -51,7 +51,8 @@ class QueueActions:
             return
         plan = Plan.read(answer)
         if plan.count == 0:
-            prompt.say(f"Nothing to {action}: no waiting recipient matches any more.", "warn")
+            why = "it is being delivered right now" if plan.busy else "no waiting recipient matches any more"
+            prompt.say(f"Nothing to {action}: {why}.", "warn")
             self._done()
             return
         if action in {"hold", "release"} or (action == "retry" and plan.count == 1):

@@ -37,7 +37,7 @@ class QueueScreen(ListView[QueueRow]):
     NAME: ClassVar[str] = "queue"
     TITLE: ClassVar[str] = "Queue"
     DIGIT: ClassVar[str] = "2"
-    SCOPES: ClassVar[Sequence[str]] = ("queue", "list", "sort", "mark", "copy", "move", "open", "any")
+    SCOPES: ClassVar[Sequence[str]] = ("queue", "open", "mark", "find", "list", "sort", "copy", "move", "any")
     PARSE = staticmethod(parse_filter)
     HINTS: ClassVar[Sequence[str]] = (
         "help",

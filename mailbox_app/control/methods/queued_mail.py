@@ -12,6 +12,7 @@ from datetime import timedelta
 from itertools import islice
 
 from mailbox_app.control.context import ControlContext
+from mailbox_app.control.methods.queue_departed import departed
 from mailbox_app.control.methods.queue_rows import (
     Action,
     Applied,
@@ -69,7 +70,12 @@ async def list_window(context: ControlContext, _call: Call | None, params: Windo
 async def show(context: ControlContext, _call: Call, params: MessageId) -> MessageView:
     """One message with its recipients and all attempts."""
     queue_id = QueueId(params.id)
-    message = await context.offload.run(context.queue.message, queue_id)
+    try:
+        message = await context.offload.run(context.queue.message, queue_id)
+    except QueueError as error:
+        if error.code == "queue.no_such_id" and (told := await context.offload.run(departed, context, queue_id)):
+            raise told from error
+        raise
     attempts = await context.offload.run(context.queue.attempts, queue_id)
     header = await context.offload.run(context.queue.header, queue_id)
     return MessageView(
