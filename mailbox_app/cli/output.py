@@ -63,10 +63,10 @@ def size(count: int | None) -> str:
 
 
 def time(text: str | None) -> str:
-    """A protocol time as 2026-11-22 18:40 (UTC)."""
+    """A protocol time as 2026-11-22 18:40Z: UTC, and it says so."""
     if not text:
         return "-"
-    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
+    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%MZ")
 
 
 def duration(seconds: float) -> str:

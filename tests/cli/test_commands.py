@@ -30,7 +30,7 @@ def run(appliance: Appliance, capsys: pytest.CaptureFixture[str], monkeypatch: p
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
         code = main(["--config", str(appliance.config_path), *words])
         out, err = capsys.readouterr()
-        return code, re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME", out), err
+        return code, re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\dZ", "TIME", out), err
 
     return command
 
@@ -210,7 +210,7 @@ def test_the_queue_by_id_and_by_filter(appliance: Appliance, filled: Run) -> Non
     queue_id = appliance.enqueue("alice@example.org", ["x@a.example", "y\x1b[2J@b.example"])
     assert filled("queue", "list")[1] == (
         "2 waiting, oldest 0 s.\n\n"
-        "ID             STATE     NEXT              TRIES  SIZE  FROM               TO               LAST ANSWER\n"
+        "ID             STATE     NEXT               TRIES  SIZE  FROM               TO               LAST ANSWER\n"
         f"{queue_id}  deferred  TIME      0  22 B  alice@example.org  x@a.example                -\n"
         f"{queue_id}  deferred  TIME      0  22 B  alice@example.org  y\ufffd[2J@b.example            -\n"
     )
