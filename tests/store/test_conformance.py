@@ -437,6 +437,24 @@ def test_rename_refuses_existing_and_own_children(place: Place) -> None:
         place.account.rename("Nowhere", "Somewhere")
 
 
+def test_rename_of_a_name_without_a_mailbox_takes_its_children_along(place: Place) -> None:
+    place.account.create("A/B/C")
+    place.account.delete("A")
+    place.account.rename("A", "X")
+    names = {box.name for box in place.account.mailboxes()}
+    assert {"X/B", "X/B/C"} <= names
+    assert not {"X", "A/B"} & names
+
+
+def test_subscriptions_are_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailbox_app.store.maildir.mailboxes.MAX_MAILBOXES", len(place.account.subscriptions()) + 1)
+    place.account.subscribe("one", True)
+    with pytest.raises(StoreError, match="too_many_mailboxes"):
+        place.account.subscribe("two", True)
+    place.account.subscribe("one", False)
+    place.account.subscribe("two", True)
+
+
 def test_renaming_inbox_moves_its_messages(place: Place) -> None:
     place.deliver(keywords=("Work",))
     place.account.rename("INBOX", "Old/Mail")

@@ -25,6 +25,7 @@ _CODES = {
     "store.mailbox_exists": "ALREADYEXISTS",
     "store.bad_name": "CANNOT",
     "store.too_many_keywords": "LIMIT",
+    "store.too_many_mailboxes": "LIMIT",
     "store.no_such_message": "EXPUNGEISSUED",
     "store.busy": "INUSE",
 }

@@ -126,22 +126,22 @@ def new_row(mailbox_id: int, name: str, folder: str, uidvalidity: int) -> Mailbo
 def rename(work: Work, old: str, new: str, move_all: Callable[[Work, MailboxRow, MailboxRow], None]) -> None:
     """Rename a mailbox with its children; of INBOX move the messages only, by `move_all`. Names are canonical."""
     row = work.named(old)
-    if row is None:
-        raise no_such_mailbox()
     if new == names.INBOX or new.startswith(old + "/"):
         raise names.bad_name("it cannot become that")
     if work.named(new) is not None:
         raise StoreError("store.mailbox_exists", "the mailbox exists already")
-    if old == names.INBOX:
+    if row is not None and old == names.INBOX:
         move_all(work, row, create(work, new, None))
         return
-    moves = [(row, new)]
+    moves = [] if row is None else [(row, new)]
     for other in queries.all_mailboxes(work.connection):
         if other.name.startswith(old + "/"):
             target = names.canonical(new + other.name[len(old) :])
             if work.named(target) is not None:
                 raise StoreError("store.mailbox_exists", "the mailbox exists already")
             moves.append((work.adopt_row(other), target))
+    if not moves:  # a name without a mailbox may still have children
+        raise no_such_mailbox()
     for parent in names.parents(new):
         if work.named(parent) is None:
             _make(work, parent, None)
@@ -191,6 +191,8 @@ def subscribe(opened: OpenAccount, name: str, subscribed: bool) -> None:
     """Carry out `Account.subscribe`."""
     name = names.canonical(name)
     with opened.writing() as work:
+        if subscribed and len(queries.subscriptions(work.connection)) >= MAX_MAILBOXES:
+            raise StoreError("store.too_many_mailboxes", "the account has too many subscriptions")
         queries.subscribe(work.connection, name, subscribed)
         work.touching_folders()  # the subscriptions file is at the root
         write_subscriptions(opened.maildir, queries.subscriptions(work.connection))

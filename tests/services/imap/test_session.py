@@ -205,6 +205,23 @@ async def test_a_fault_is_answered_and_counted_and_the_session_goes_on(
         assert (await client.command("NOOP"))[-1] == "t4 OK NOOP done"
 
 
+async def test_idle_ends_well_while_the_store_cannot_tell_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise StoreError("store.busy", "storage is busy", temporary=True)
+
+    async with imap_server(tmp_path) as server, connected(server) as client:
+        await client.login()
+        await client.select()
+        monkeypatch.setattr(MaildirAccount, "changes", busy)
+        client.writer.write(b"i IDLE\r\nDONE\r\n")
+        assert await client.reader.readline() == b"+ idling\r\n"
+        assert await client.reader.readline() == b"i OK IDLE done\r\n"
+        monkeypatch.undo()
+        assert (await client.command("NOOP"))[-1].endswith("OK NOOP done")
+
+
 async def test_a_message_larger_than_memory_goes_through_a_file_unchanged(tmp_path: Path) -> None:
     body = b"Subject: big\r\n\r\n" + random.Random(1).randbytes(3 << 20).replace(b"\0", b"x")
     async with imap_server(tmp_path, max_message_bytes=1 << 23) as server, connected(server) as client:

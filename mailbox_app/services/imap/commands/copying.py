@@ -64,7 +64,11 @@ async def _copy(session: Session, request: Request, target: Target, *, move: boo
         if error.code == "store.over_quota":
             session.service.deps.metrics.quota_exceeded.inc()
         raise refusal(error, creatable=True) from error
-    return copied if copied is not None and copied.source_uids else None
+    if copied is None or not copied.source_uids:
+        if uids and not request.uid:  # RFC 2180 4.4.1: all of them were expunged by somebody else meanwhile
+            raise Refusal("The messages no longer exist", "EXPUNGEISSUED")
+        return None
+    return copied
 
 
 def _copyuid(copied: Copied) -> str:

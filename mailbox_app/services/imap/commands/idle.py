@@ -12,7 +12,7 @@ from mailbox_app.services.imap.session import Session
 async def idle(session: Session, request: Request, arguments: None) -> None:
     """Tell what is new already, then wait for hints."""
     session.write(b"+ idling\r\n")
-    await session.look(expunges=True)
+    await session.look_or_later(expunges=True)
     session.idle_tag = request.tag
     await session.drain()
 
