@@ -12,6 +12,8 @@ from collections import defaultdict
 from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
 
 _IDLE_SECONDS = 3.0
+_SIGN_OF_LIFE_SECONDS = 10.0
+"""It answered seconds ago: silence now means that the way to it is gone, and a fresh connection finds out."""
 _KEPT = 100
 _MESSAGES_PER_CONNECTION = 100
 """Many servers count and close by themselves beyond that."""
@@ -33,9 +35,10 @@ class Pool:
             connection = next(reversed(waiting))
             self._remove(place, connection)
             try:
-                if (await connection.command(b"RSET")).positive:
-                    return connection
-            except HostTrouble:
+                async with asyncio.timeout(_SIGN_OF_LIFE_SECONDS):
+                    if (await connection.command(b"RSET")).positive:
+                        return connection
+            except (HostTrouble, TimeoutError):
                 pass  # it went while it waited: a fresh one tells whether the host is in trouble
             except BaseException:
                 connection.close()

@@ -59,6 +59,18 @@ async def test_a_kept_connection_that_is_gone_is_replaced(
     made.close()
 
 
+async def test_a_kept_connection_that_is_silent_is_soon_replaced(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_SIGN_OF_LIFE_SECONDS", 0.05)
+    made = make_transport()
+    await made.deliver(make_lease())
+    remote.script.null_at = "RSET"
+    [outcome] = await made.deliver(make_lease())
+    assert (outcome.fate, remote.connections) == (Fate.DELIVERED, 2)
+    made.close()
+
+
 async def test_a_connection_with_answers_nobody_asked_for_is_not_used_again(
     make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
 ) -> None:
