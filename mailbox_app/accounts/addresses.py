@@ -12,6 +12,7 @@ import unicodedata
 
 from mailbox_app.errors import AccountError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _OWN_LOCALPART = re.compile(r"[a-z0-9._+\-=~'&%]+")
 _OUTSIDE_LOCALPART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
@@ -70,6 +71,8 @@ def check_alias_address(text: str) -> str:
 
 def check_target(text: str) -> str:
     """Where an alias may lead: any well-formed address, here or outside."""
+    if _SURROGATE.search(text):
+        raise _bad(text, "holds bytes that are no text")
     localpart, _, domain = text.strip().rpartition("@")
     if not localpart or localpart.startswith(".") or localpart.endswith(".") or ".." in localpart:
         raise _bad(text, "is not an address of the form name@domain")

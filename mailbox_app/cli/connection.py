@@ -54,7 +54,7 @@ def _paths_despite(file: Path, error: ConfigError) -> Paths:
     try:
         server = tomllib.loads(file.read_text("utf-8")).get("server", {})
         folders = {key: server[key] for key in ("data_dir", "run_dir") if isinstance(server.get(key), str)}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         raise error from None
     plain = resolve(None, file)
     data_dir = file.parent / folders["data_dir"] if folders.get("data_dir") else plain.data_dir

@@ -51,7 +51,7 @@ def parse(text: str, path: Path) -> Config:
     """Decode and check the text of a file that is or will be at `path`."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits, and deep nesting
         place = _TOML_LINE.search(str(error))
         line = int(place[1]) if place else 1
         raise _invalid(path, line, "", f"not TOML: {_TOML_LINE.sub('', str(error)).strip()}") from error

@@ -72,7 +72,7 @@ def test_the_local_part_of_an_outside_target_keeps_its_case() -> None:
     assert check_target("Bob@Elsewhere.NET") == "Bob@elsewhere.net"
 
 
-@pytest.mark.parametrize("text", ["", "x", "@x.net", "a b@x.net", "a\r\nb@x.net", "a@x..net"])
+@pytest.mark.parametrize("text", ["", "x", "@x.net", "a b@x.net", "a\r\nb@x.net", "a@x..net", "a\udc80@x.net"])
 def test_a_malformed_target_is_refused(text: str) -> None:
     with pytest.raises(AccountError):
         check_target(text)

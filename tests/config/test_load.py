@@ -59,6 +59,11 @@ def test_a_mistake_names_file_line_and_key(text: str, expected: str) -> None:
     assert refusal(text) == expected
 
 
+@pytest.mark.parametrize("value", ["[" * 3_000, "{a=" * 3_000, "1" * 5_000])
+def test_a_value_no_reader_can_hold_is_no_toml(value: str) -> None:
+    assert refusal(f"{GOOD}fronts = {value}\n").startswith("/etc/config.toml:1: not TOML: ")
+
+
 def test_port_zero_may_be_used_twice() -> None:
     config = parse(GOOD + '[listen]\nsmtp = ["127.0.0.1:0"]\nimap = ["127.0.0.1:0"]\n', Path("/c.toml"))
     assert config.listen.imap == ["127.0.0.1:0"]

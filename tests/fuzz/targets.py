@@ -1,0 +1,314 @@
+"""Every reader of outside input: (group, name, function, seed corpus). A new parser is one more row.
+
+A function takes the bytes of one input and returns when they were read or refused with the parser's own error;
+anything else that comes out is a fault, and so is an answer that contradicts itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from mailbox_app.accounts import addresses
+from mailbox_app.config.load import parse as parse_config
+from mailbox_app.control.wire import decode_answer, decode_request
+from mailbox_app.errors import AccountError, ConfigError, ControlError, MailboxError, ProtocolError, StoreError
+from mailbox_app.mailauth.dmarc import author_domain, parse_record
+from mailbox_app.outbound.dot_stuffing import DotStuffer
+from mailbox_app.outbound.replies import ReplyReader
+from mailbox_app.proto.authres import Method, compose_authres, forged_authres
+from mailbox_app.proto.dates import parse_date, parse_internal_date
+from mailbox_app.proto.dsn import DsnRecipient, DsnReport, compose_dsn
+from mailbox_app.proto.header import Header, decode_words
+from mailbox_app.proto.imap import mailbox_name
+from mailbox_app.proto.imap.framing import Announced, Complete, Framer, FramingLimits
+from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.mime import PartTable
+from mailbox_app.proto.plain_text import clean
+from mailbox_app.proto.smtp.commands import parse_mail, parse_rcpt, split_command
+from mailbox_app.proto.smtp.dot_stream import DotStream, LineEndings
+from mailbox_app.services.imap.commands import COMMANDS
+from mailbox_app.services.imap.replies import Refusal
+from mailbox_app.store.maildir import filenames, names
+from tests.fuzz.corpus import ARGUMENTS, CONFIG, FRAMES, MAIL, NAMES, REPLIES
+from tests.proto.fuzz import check_canonical, check_readers, check_scanner
+from tests.support.rough import SMTP_FRAGMENTS
+
+
+class Target(NamedTuple):
+    """One reader. `group` is what `scripts/fuzz GROUP` names."""
+
+    group: str
+    name: str
+    read: Callable[[bytes], None]
+    corpus: Sequence[bytes]
+
+
+def smtp_command(data: bytes) -> None:
+    verb, argument = split_command(data)
+    assert verb == verb.upper()
+    for parse in (
+        parse_mail,
+        lambda text: parse_rcpt(text, smtputf8=True),
+        lambda text: parse_rcpt(text, smtputf8=False),
+    ):
+        try:
+            parse(argument)
+        except ProtocolError:
+            continue
+        except MailboxError as error:
+            assert not error.temporary  # noqa: PT017
+
+
+def dot_stream(data: bytes) -> None:
+    """The same for every cut, and nothing that a bare line end lets through."""
+    found = []
+    for step in (len(data) + 1, 1, 3):
+        stream, content, rest = DotStream(), b"", b""
+        for start in range(0, len(data), step):
+            if stream.done:
+                rest += data[start : start + step]
+            else:
+                content += stream.feed(data[start : start + step])
+        found.append((stream.done, bool(stream.fault), b"" if stream.fault else content, stream.rest + rest))
+        endings = LineEndings()
+        endings.feed(content)
+        if stream.done and not stream.fault:
+            endings.finish()
+            assert not endings.fault
+    whole = found[0]
+    for one in found[1:]:
+        assert one[0] == whole[0]
+        if one[0]:
+            assert one == whole
+    stuffer = DotStuffer()
+    stuffed = b"".join(stuffer.chunk(data[start : start + 2]) for start in range(0, len(data), 2)) + stuffer.end()
+    assert not data.count(b"\0") or stuffed
+
+
+def reply(data: bytes) -> None:
+    texts = []
+    for step in (len(data) + 1, 1):
+        reader, answers = ReplyReader(), []
+        try:
+            for start in range(0, len(data), step):
+                reader.feed(data[start : start + step])
+                while (answer := reader.next_reply()) is not None:
+                    answers.append((answer.code, answer.enhanced, answer.text))
+        except ProtocolError:
+            answers.append((0, "", ""))
+        texts.append(answers)
+    assert [each for each in texts[0] if each[0]][: len(texts[1])] == [each for each in texts[1] if each[0]][
+        : len(texts[0])
+    ]
+
+
+def message(data: bytes) -> None:
+    chance = random.Random(len(data))
+    check_scanner(data, chance)
+    check_canonical(data, chance)
+
+
+def part_table(data: bytes) -> None:
+    """Bytes of our own index; damage must not look like anything but damage."""
+    try:
+        table = PartTable.decode(data)
+        for section in ((), (1,), (1, 2), (2, 1, 1)):
+            table.find(section)
+    except (ValueError, IndexError, MailboxError):
+        return
+
+
+def dsn(data: bytes) -> None:
+    """Whatever strangers wrote, one report comes out, in lines that are lines."""
+    text = data.decode("utf-8", "surrogateescape")
+    now = datetime(2026, 1, 5, 10, tzinfo=UTC)
+    recipient = DsnRecipient(text[:300], text[:90] or None, "failed", "5.1.1", text[:60], text, text[:10])
+    report = DsnReport(
+        reporting_mta="mx.example.org", sender="a@example.net", arrived_at=now, envid=text[:100], queue_id="q1",
+        recipients=[recipient], original_header=data, original_message=None, message_id="<1@mx.example.org>", now=now,
+        from_address="postmaster@example.org",
+    )  # fmt: skip
+    made = compose_dsn(report)
+    assert made.count(b"\n") == made.count(b"\r") == made.count(b"\r\n")
+    assert b"\0" not in made
+    assert max(map(len, made.split(b"\r\n"))) <= 998
+
+
+def authres(data: bytes) -> None:
+    forged_authres(Header.parse(b"Authentication-Results: " + data), "mail.example.org")
+    text = data.decode("latin-1")
+    made = compose_authres("mail.example.org", [Method("spf", "pass", [("smtp.mailfrom", text)], text, text)])
+    assert made.replace(b"\r\n\t", b"").replace(b"\r\n ", b"").count(b"\n") == 1
+
+
+def records(data: bytes) -> None:
+    parse_record(data.decode("latin-1"))
+    author_domain(Header.parse(data))
+    author_domain(Header.parse(b"From: " + data))
+
+
+def words(data: bytes) -> None:
+    text = decode_words(data)
+    assert "\r" not in text
+    assert "\0" not in text
+    parse_date(data)
+    try:
+        parse_internal_date(data)
+    except ProtocolError:
+        return
+
+
+def imap_framing(data: bytes) -> None:
+    """The same events for every cut, within the limits."""
+    limits = FramingLimits(line_bytes=300, literal_bytes=40, command_bytes=500, literals=3)
+    found = []
+    for step in (len(data) + 1, 1, 7):
+        framer, events = Framer(limits), []
+        for start in range(0, len(data), step):
+            framer.feed(data[start : start + step])
+            while (event := framer.next_event()) is not None:
+                if isinstance(event, Announced):
+                    assert event.size >= 0
+                    framer.collect()
+                if isinstance(event, Complete):
+                    assert len(event.data) <= limits.command_bytes + 2
+                    events.append(event.data)
+        assert step != 1 or framer.buffered <= limits.line_bytes + 1
+        found.append(events)
+    assert found[1] == found[2]
+    assert found[0][: len(found[1])] == found[1][: len(found[0])]
+
+
+def imap_command(data: bytes) -> None:
+    """Every command's own parser."""
+    for command in COMMANDS:
+        cursor = Cursor(data)
+        try:
+            command.parse(cursor)
+            cursor.end()
+        except (ProtocolError, StoreError, Refusal):
+            continue
+
+
+def mailbox_path(data: bytes) -> None:
+    """From the wire to a folder and back, and never out of the account."""
+    try:
+        wire = mailbox_name.decode(data)
+        assert mailbox_name.encode(wire) == data or not wire.isprintable()
+    except ProtocolError:
+        wire = data.decode("utf-8", "surrogateescape")
+    try:
+        name = names.canonical(wire)
+    except StoreError:
+        pass
+    else:
+        folder = names.folder_of(name)
+        assert folder == "" or (folder.startswith(".") and folder not in {".", ".."})
+        assert "/" not in folder
+        assert folder.isascii()
+        assert names.name_of(folder) == name
+    found = names.name_of("." + wire)
+    assert found is None or names.canonical(found) == found
+    try:
+        place = names.account_folder(wire.encode("utf-8", "replace").decode())
+    except StoreError:
+        return
+    assert not place.startswith(".")
+    assert "/" not in place
+
+
+def file_name(data: bytes) -> None:
+    stem, flag_letters = filenames.split(data.decode("utf-8", "surrogateescape"))
+    filenames.flags_of(flag_letters)
+    filenames.uid_of(stem)
+    filenames.seconds_of(stem)
+    filenames.delivered(stem)
+
+
+def address(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    addresses.canonical(text)
+    for check in (
+        addresses.check_domain, addresses.check_account_address, addresses.check_alias_address, addresses.check_target,
+    ):  # fmt: skip
+        try:
+            good = check(text)
+        except (AccountError, ProtocolError):
+            continue
+        assert clean(good) == good
+        assert "/" not in good.rpartition("@")[2]
+
+
+def config(data: bytes) -> None:
+    try:
+        parse_config(data.decode("utf-8", "replace"), Path("config.toml"))
+    except ConfigError:
+        return
+
+
+def control_frame(data: bytes) -> None:
+    for decode in (decode_request, decode_answer):
+        try:
+            frame = decode(data)
+        except ControlError:
+            continue
+        assert isinstance(frame, msgspec.Struct)
+
+
+TARGETS: tuple[Target, ...] = (
+    Target("smtp", "SMTP commands", smtp_command, SMTP_FRAGMENTS),
+    Target(
+        "smtp", "dot stream", dot_stream, (b"a\r\n.\r\nb", b"..a\r\n..\r\n.\r\n", b"\r\n.\n", b"a\r.\r\n", b".\r\n")
+    ),
+    Target("smtp", "replies", reply, REPLIES),
+    Target("mail", "MIME scanner", message, MAIL),
+    Target("mail", "readers of mail", check_readers, MAIL),
+    Target("mail", "part table", part_table, (b"", b"\0" * 40, bytes(range(64)), b"\xff" * 80)),
+    Target(
+        "mail",
+        "words and dates",
+        words,
+        (*MAIL, b"=?utf-8?b?4pi6?= =?x?q?_?=", b"Mon, 5 Jan 2026 10:00:00 GMT", b"05-Jan-2026 10:00:00 +0000"),
+    ),
+    Target("mail", "reports", dsn, (*MAIL, "ünï@exämple; \u202e".encode())),
+    Target(
+        "mail",
+        "Authentication-Results",
+        authres,
+        (b"mail.example.org; spf=pass", b'(c) "mail.example.org" 1; dkim=fail (x)', b"a;b=c d.e=f"),
+    ),
+    Target(
+        "mail",
+        "DMARC records",
+        records,
+        (b"v=DMARC1; p=reject; sp=none; pct=50; adkim=s", b"A <a@b.example>, c@d", b"From: a@\xc3\xa9.example"),
+    ),
+    Target(
+        "imap",
+        "IMAP framing",
+        imap_framing,
+        (b"a NOOP\r\n", b"a LOGIN {3+}\r\nabc {2}\r\nde\r\n", b"a X {999+}\r\n", b"a {5}\r\n", b"x" * 400, b"\n"),
+    ),
+    Target("imap", "IMAP commands", imap_command, ARGUMENTS),
+    Target("imap", "mailbox names", mailbox_path, NAMES),
+    Target(
+        "imap",
+        "file names",
+        file_name,
+        (b"1767607200.M1P2Q3.mx,S=5,U=7:2,FS", b"a:2,", b"1.2.3:1,x", b",U=99999999999999999999:2,abc"),
+    ),
+    Target(
+        "local",
+        "addresses",
+        address,
+        (b"alice@example.org", b"a.b+c@\xc3\xa9.example", b"@example.org", b'"a b"@x', b"a@[127.0.0.1]", b"xn--\x80@a"),
+    ),
+    Target("local", "configuration", config, CONFIG),
+    Target("local", "control frames", control_frame, FRAMES),
+)
