@@ -17,6 +17,7 @@ from pathlib import Path
 from mailbox_app.errors import ConfigError
 
 _BACKLOG = 1024
+_NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,8 @@ def _bind(service: str, host: str, port: int, processes: int) -> Sequence[Listen
         places = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
         return [_bind_one(service, family, address, port, processes) for family, address in places]
     except OSError as error:
-        raise ConfigError(
-            "listen.failed", f"{service} cannot listen on {host}:{port}: {_reason(error, port)}"
-        ) from error
+        code = "listen.not_permitted" if error.errno in _NOT_PERMITTED else "listen.failed"
+        raise ConfigError(code, f"{service} cannot listen on {host}:{port}: {_reason(error, port)}") from error
 
 
 def _bind_any(service: str, port: int, processes: int) -> Sequence[Listener]:
@@ -111,7 +111,7 @@ def _socket(family: socket.AddressFamily, address: str, port: int, *, shared: bo
 
 
 def _reason(error: OSError, port: int) -> str:
-    if error.errno in {errno.EACCES, errno.EPERM}:
+    if error.errno in _NOT_PERMITTED:
         return f"port {port} needs root or CAP_NET_BIND_SERVICE; or choose a port from {_first_free_port()} on"
     if error.errno == errno.EADDRINUSE:
         return "another program has this port; stop it or choose another port"

@@ -23,7 +23,7 @@ class Daemon:
     """The whole daemon as each of its processes sees it."""
 
     config: Config
-    """As read at the start; a process that reloads keeps its own newer one."""
+    """As read when the process was forked; one that reloads keeps its own newer one."""
     paths: Paths
     listeners: Sequence[Listener]
     hub_listener: socket.socket | None

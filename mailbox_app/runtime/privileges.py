@@ -21,13 +21,15 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def make_folders(folders: Sequence[tuple[Path, int]], user: str) -> None:
-    """Make absent folders with these modes, the service user's when we are root."""
+    """Make absent folders with these modes; they, and empty ones that are there, become the service user's when we are root."""
     owner = _service_user(user)
     for folder, mode in folders:
-        if folder.is_dir():
-            continue
         try:
-            folder.mkdir(mode=mode, parents=True)
+            if folder.is_dir():
+                if owner is None or folder.stat().st_uid == owner.pw_uid or any(folder.iterdir()):
+                    continue  # what holds something is given to nobody else: `require_writable` says what to do
+            else:
+                folder.mkdir(mode=mode, parents=True)
             folder.chmod(mode)  # whatever the umask is
             if owner is not None:
                 os.chown(folder, owner.pw_uid, owner.pw_gid)
@@ -36,6 +38,19 @@ def make_folders(folders: Sequence[tuple[Path, int]], user: str) -> None:
                 "folder.failed",
                 f"{folder} cannot be made: {error.strerror}; make it or choose another in the configuration",
             ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """After `drop`: whether what we have become may work in the folder; ConfigError says what to do."""
+    if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container may run as a number without a name
+        name = str(os.geteuid())
+    raise ConfigError(
+        "folder.not_permitted", f"user {name} may not write in {folder}; give it away with: chown -R {name} {folder}"
+    )
 
 
 def drop(user: str, owned: Sequence[Path] = ()) -> None:

@@ -12,10 +12,14 @@ import os
 import resource
 import signal
 import sys
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
+from msgspec import structs
 
 from mailbox_app.config.load import load
 from mailbox_app.config.paths import Paths, config_path, resolve
@@ -46,12 +50,14 @@ def start(given_config: str | None, *, single: bool) -> int:
         paths = resolve(config, config_file)
         log.configure(level=config.log.level, form=config.log.format, role="supervisor")
         _make_folders(config, paths)
+        if os.geteuid():
+            privileges.require_writable(paths.data_dir)
         lock = data_lock.acquire(paths.data_dir)
         if lock is None:
             return _refuse(f"another daemon uses {paths.data_dir}; stop it first", _EXIT_BUSY)
         daemon = _prepare(config, paths, single=single)
     except ConfigError as error:
-        status = _EXIT_NOT_PERMITTED if error.code == "listen.not_permitted" else _EXIT_FAILED
+        status = _EXIT_NOT_PERMITTED if error.code.endswith(".not_permitted") else _EXIT_FAILED
         return _refuse(error.public_text, status)
     except MailboxError as error:
         return _refuse(f"the data in {paths.data_dir} cannot be used: {error.public_text}", _EXIT_FAILED)
@@ -79,6 +85,8 @@ def _prepare(config: Config, paths: Paths, *, single: bool) -> Daemon:
         hub_listener = None if single else unix_socket.listen(paths.hub_socket)
         privileges.drop(config.server.user, [paths.data_dir / ".lock", paths.hub_socket])
         privileges.no_new_privileges()
+        for folder in (paths.data_dir, paths.run_dir):
+            privileges.require_writable(folder)
         TlsContexts(config.tls, paths.data_dir, config.server.hostname)  # a certificate that cannot be used is told now
         wiring.initialise(paths)
         _raise_file_limit()
@@ -117,9 +125,35 @@ def _run_single(daemon: Daemon) -> int:
     return process.run(daemon, 0, lambda loop: wiring.build_single(daemon, loop), ready)
 
 
+class _Present:
+    """The daemon as the next process is to see it: one that ends is started anew with what was reloaded since."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+
+    def reload(self) -> bool:
+        """Whether the file as it is now may be passed on; the log says what it changes nothing about."""
+        daemon = self.daemon
+        logger = structlog.get_logger("supervisor")
+        try:
+            config = load(daemon.paths.config_file)
+            TlsContexts(config.tls, daemon.paths.data_dir, config.server.hostname)
+        except ConfigError as error:
+            logger.error("reload refused, nothing changed", reason=error.public_text)  # noqa: TRY400 - the reason says it all
+            return False
+        kept = {name: getattr(daemon.config, name) for name in _NEEDS_RESTART}
+        changed = [name for name, value in kept.items() if getattr(config, name) != value]
+        if changed:
+            logger.warning("some changes need a restart", sections=changed)
+        log.configure(level=config.log.level, form=config.log.format, role="supervisor")
+        self.daemon = replace(daemon, config=structs.replace(config, **kept))
+        return True
+
+
 def _run_processes(daemon: Daemon) -> int:
     notifier = Notifier()
-    roles = [Role(name, _main(daemon, index, name == "core")) for index, name in enumerate(daemon.board.roles)]
+    present = _Present(daemon)
+    roles = [Role(name, _main(present, index, name == "core")) for index, name in enumerate(daemon.board.roles)]
 
     def ready() -> None:
         _announce(daemon)
@@ -133,39 +167,32 @@ def _run_processes(daemon: Daemon) -> int:
         notifier,
         on_ready=ready,
         on_stop=lambda: close_all(daemon.listeners),
-        reload=lambda: _may_reload(daemon),
+        reload=present.reload,
     )
     return supervisor.run()
 
 
-def _main(daemon: Daemon, index: int, is_core: bool) -> Callable[[], int]:
-    def tell_supervisor() -> None:
-        os.kill(daemon.supervisor_pid, signal.SIGUSR1)
+def _main(present: _Present, index: int, is_core: bool) -> Callable[[], int]:
+    build = wiring.build_core if is_core else partial(_build_front, index)
 
-    if is_core:
-        return lambda: process.run(daemon, index, lambda loop: wiring.build_core(daemon, loop), tell_supervisor)
-    return lambda: process.run(daemon, index, lambda loop: wiring.build_front(daemon, index, loop), tell_supervisor)
+    def main() -> int:
+        daemon = present.daemon
+        return process.run(daemon, index, lambda loop: build(daemon, loop), lambda: _tell(daemon.supervisor_pid))
+
+    return main
+
+
+def _build_front(index: int, daemon: Daemon, loop: AbstractEventLoop) -> Sequence[process.Part]:
+    return wiring.build_front(daemon, index, loop)
+
+
+def _tell(supervisor_pid: int) -> None:
+    os.kill(supervisor_pid, signal.SIGUSR1)
 
 
 def _announce(daemon: Daemon) -> None:
     listeners = [{"service": each.service, "address": each.address, "port": each.port} for each in daemon.listeners]
     structlog.get_logger().info("ready", listeners=listeners, data_dir=str(daemon.paths.data_dir))
-
-
-def _may_reload(daemon: Daemon) -> bool:
-    """Whether the file as it is now may be passed on; the log says what it changes nothing about."""
-    logger = structlog.get_logger("supervisor")
-    try:
-        config = load(daemon.paths.config_file)
-        TlsContexts(config.tls, daemon.paths.data_dir, config.server.hostname)
-    except ConfigError as error:
-        logger.error("reload refused, nothing changed", reason=error.public_text)  # noqa: TRY400 - the reason says it all
-        return False
-    changed = [name for name in _NEEDS_RESTART if getattr(config, name) != getattr(daemon.config, name)]
-    if changed:
-        logger.warning("some changes need a restart", sections=changed)
-    log.configure(level=config.log.level, form=config.log.format, role="supervisor")
-    return True
 
 
 def _tell_what_is_missing(config: Config) -> None:

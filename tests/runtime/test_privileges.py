@@ -63,6 +63,25 @@ def test_root_becomes_the_user_for_good_and_the_folders_are_its_own(open_folder:
     assert (data / "late").stat().st_mode & 0o077 == 0
 
 
+@needs_root
+def test_an_empty_folder_of_root_becomes_the_users_and_a_full_one_is_told_about(open_folder: Path) -> None:
+    empty, full = open_folder / "empty", open_folder / "full"
+    empty.mkdir()
+    full.mkdir()
+    (full / "something").touch()
+
+    def become() -> None:
+        privileges.make_folders([(empty, 0o750), (full, 0o750)], "nobody")
+        privileges.drop("nobody")
+        privileges.require_writable(empty)
+        (empty / "new").touch()
+        with pytest.raises(ConfigError, match=f"chown -R nobody {full}"):
+            privileges.require_writable(full)
+
+    assert in_child(become) == 0
+    assert full.stat().st_uid == 0
+
+
 def test_an_unknown_user_leaves_us_as_we_are(tmp_path: Path) -> None:
     def stay() -> None:
         uid = os.geteuid()

@@ -120,6 +120,23 @@ def test_a_bad_reload_changes_nothing_and_a_good_one_is_applied(daemon: Daemon) 
         assert "SIZE 5000" in client.ehlo_resp.decode()  # type: ignore[union-attr]
 
 
+def test_a_process_started_anew_has_what_was_reloaded_since(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, fronts=1).start()
+    try:
+        daemon.config.write_text(daemon.config.read_text() + "[limits]\nmax_message_bytes = 5000\n")
+        daemon.signal(signal.SIGHUP)
+        eventually("all reloaded", lambda: len(daemon.events("runtime.reloaded")) == 2)
+        daemon.config.write_text("nothing = 1\n")  # nor does a later mistake in the file keep it from starting
+        before = daemon.process("front-1")["pid"]
+        os.kill(before, signal.SIGKILL)
+        eventually("front is back", lambda: daemon.process("front-1")["pid"] != before)
+        with daemon.smtp() as client:
+            client.ehlo()
+            assert "SIZE 5000" in client.ehlo_resp.decode()  # type: ignore[union-attr]
+    finally:
+        daemon.destroy()
+
+
 def test_a_reload_asked_for_by_an_operator_is_applied(any_daemon: Daemon) -> None:
     any_daemon.start()
     any_daemon.config.write_text(any_daemon.config.read_text() + "[limits]\nmax_message_bytes = 5000\n")
@@ -180,6 +197,20 @@ def test_started_as_root_everything_runs_as_the_user() -> None:
             assert daemon.stop() == 0
         finally:
             daemon.destroy()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_data_of_another_user_is_refused_with_what_to_do() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        daemon = Daemon(folder)
+        daemon.config.write_text(daemon.config.read_text().replace("fronts = 2", 'fronts = 1\nuser = "nobody"'))
+        (folder / "data").mkdir()
+        (folder / "data" / "directory.db").touch()
+        process = daemon.spawn()
+        assert process.wait(20) == 77
+        assert f"user nobody may not write in {folder}/data; give it away with: chown -R" in daemon.log_path.read_text()
 
 
 def test_a_killed_front_is_back_and_what_waited_is_served(tmp_path: Path) -> None:
