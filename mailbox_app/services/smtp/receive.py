@@ -19,8 +19,9 @@ from mailbox_app.delivery.submission import Submission
 from mailbox_app.ids import new_queue_id
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.observe.mail_log import MailEvent, MailLog
+from mailbox_app.proto.authres import forged_authres
 from mailbox_app.proto.dates import format_date
-from mailbox_app.proto.header import Header, unfold
+from mailbox_app.proto.header import Header
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.limits import SmtpLimits
 from mailbox_app.services.smtp.session import SmtpSession
@@ -28,7 +29,6 @@ from mailbox_app.services.smtp.session import SmtpSession
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _RESULTS = re.compile(rb"^authentication-results[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,250})", re.IGNORECASE | re.MULTILINE)
-_COMMENT = re.compile(rb"\([^()]*\)")
 
 
 class CheckResult(Protocol):
@@ -224,22 +224,11 @@ class Receiver:
 
 def cut_own_results(block: bytes, header: Header, hostname: str) -> bytes:
     """The block without Authentication-Results fields that claim to be ours; all other bytes untouched."""
-    own = hostname.lower().encode()
-    kept, position = b"", 0
-    for field in header.fields:
-        if field.key == b"authentication-results" and _server_id(field.value) == own:
-            kept += block[position : field.start]
-            position = field.end
-    return kept + block[position:]
-
-
-def _server_id(value: bytes) -> bytes:
-    """The authserv-id of a field's value, in lower case. RFC 8601 2.2."""
-    name = unfold(value)
-    while (shorter := _COMMENT.sub(b" ", name)) != name:  # comments nest
-        name = shorter
-    words = name.partition(b";")[0].split()
-    return words[0].strip(b'"').lower() if words else b""
+    kept, position = [], 0
+    for field in forged_authres(header, hostname):
+        kept.append(block[position : field.start])
+        position = field.end
+    return b"".join(kept) + block[position:]
 
 
 def _literal(remote_ip: str) -> str:
