@@ -11,12 +11,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from mailbox_app.observe.mail_log import MailEvent
 
+_KINDS = ("counter", "histogram", "gauge_livemax", "gauge_livesum")
+"""The library's names for the files of the metrics below."""
+_FILE_BYTES = 1 << 16
+"""What the library begins a file with; ours never fill it."""
 _DURATION_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86_400.0)
 """Seconds from acceptance to the last hop: from local (milliseconds) to a day of retries."""
 
@@ -90,13 +95,28 @@ class Metrics:
 def share(directory: Path, role: str) -> None:
     """From now on metrics made in this process live in the directory's files of this role; before `Metrics()`.
 
-    The role must not hold `_`; one process at a time may have it.
+    The role must not hold `_`; one process at a time may have it. On a full disk the values stay in this process.
     """
-    directory.mkdir(mode=0o700, exist_ok=True)
-    for stale in directory.glob(f"gauge_*_{role}.db"):  # what a killed process held open is no more
-        stale.unlink()
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for stale in directory.glob(f"gauge_*_{role}.db"):  # what a killed process held open is no more
+            stale.unlink()
+        for kind in _KINDS:
+            _reserve(directory / f"{kind}_{role}.db")
+    except OSError as error:
+        structlog.get_logger("metrics").warning("metrics not shared", directory=str(directory), error=error.strerror)
+        return
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # the library reads it whenever it opens a file
     values.ValueClass = values.MultiProcessValue(lambda: role)  # type: ignore[no-untyped-call]
+
+
+def _reserve(path: Path) -> None:
+    """The library makes sparse files: a page of one that finds no room later would end the process (SIGBUS)."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, _FILE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def clear_shared(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,30 @@ def test_many_metrics_live_side_by_side() -> None:
     first, second = Metrics(), Metrics()
     first.errors.inc()
     assert total(second, None, "mailserver_errors_total") == {"": 0.0}
+
+
+def test_every_page_of_shared_files_is_there_before_it_is_used(tmp_path: Path) -> None:
+    def front() -> None:
+        share(tmp_path, "front-1")
+        Metrics().active_connections.labels("imap").inc()
+
+    in_child(front)
+    found = {path.name: path.stat() for path in tmp_path.iterdir()}
+    assert set(found) == {f"{kind}_front-1.db" for kind in ("counter", "histogram", "gauge_livemax", "gauge_livesum")}
+    assert all(stat.st_blocks * 512 >= stat.st_size == 65_536 for stat in found.values())
+
+
+def test_without_room_for_shared_files_metrics_stay_in_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    share(tmp_path, "front-1")
+    metrics = Metrics()
+    metrics.errors.inc()
+    assert total(metrics, None, "mailserver_errors_total") == {"": 1.0}
 
 
 def test_processes_add_up_and_a_restarted_one_goes_on(tmp_path: Path) -> None:

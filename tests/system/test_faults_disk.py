@@ -179,12 +179,16 @@ def test_a_stop_with_a_full_disk_is_in_time_and_loses_nothing(daemon: Daemon, di
 @contextlib.contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Nothing can be opened for writing; the kernel keeps descriptors that are open writable, as it does for a remount."""
-    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    place, side = str(folder), str(folder) + ".ro"
+    os.mkdir(side)
+    subprocess.run(["mount", "--bind", place, side], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", side], check=True)
+    subprocess.run(["mount", "--bind", side, place], check=True)
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "-l", place], check=True)  # what was opened meanwhile stays read-only
+        subprocess.run(["umount", "-l", side], check=True)
 
 
 def test_a_read_only_disk_is_temporary(daemon: Daemon, disk: SmallDisk) -> None:
@@ -203,3 +207,28 @@ def test_a_read_only_disk_is_temporary(daemon: Daemon, disk: SmallDisk) -> None:
                 assert client.append("INBOX", "", "", mail("<no-4@example.net>"))[0] == "NO"
                 assert client.noop()[0] == "OK"
     expect_recovery(daemon, {ALICE: ["<full-a@example.net>"], BOB: ["<full-a@example.net>"]})
+
+
+def test_a_full_run_folder_ends_no_process(tmp_path: Path) -> None:
+    """Metrics are files mapped into memory there: a page that finds no room would kill its process."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with small_disk(tmp_path / "run", 2 << 20) as disk:
+        daemon = Daemon(tmp_path)
+        try:
+            daemon.start()
+            disk.fill()
+            daemon.add_account(ALICE)
+            for number in range(4):
+                assert send(daemon, f"<full-{number}@example.net>") == 250
+                assert send(daemon, "<no@example.net>", "nobody@example.org") == 550
+                with daemon.imap(ALICE) as client:
+                    client.select("INBOX")
+                    for verb in ("NOOP", "CHECK", "CAPABILITY", "NAMESPACE", "EXPUNGE"):
+                        assert client._simple_command(verb)[0] == "OK"
+                    assert client.store("1:*", "+FLAGS", "(\\Seen)")[0] == "OK"
+                    assert client.fetch("1:*", "(ENVELOPE)")[0] == "OK"
+            assert all(row["restarts"] == 0 for row in daemon.call("status")["processes"])
+            assert metric(daemon, "errors_total") == 0
+        finally:
+            daemon.destroy()
