@@ -34,6 +34,7 @@ from mailbox_app.proto.imap.search import (
 )
 from mailbox_app.proto.imap.sequence import Membership, indexes_of_uids, indexes_within
 from mailbox_app.proto.mime import PartTable
+from mailbox_app.services.imap.bodies import BodyReader
 from mailbox_app.services.imap.message_text import MessageText
 from mailbox_app.services.imap.selected import RECENT, SYSTEM_FLAGS, Selected
 from mailbox_app.store.interface import Account
@@ -62,7 +63,8 @@ class Candidate:
         self.size_bytes = 0
         self.internal_day = date.min
         self.header = b""
-        self.found: dict[Text, bool] = {}
+        self.found: dict[Key, bool] = {}
+        """What the header and the text said; they themselves are not kept."""
 
 
 Answer = bool | None
@@ -166,6 +168,7 @@ class Search:
                 hits = []
                 for candidate in self._informed(mail(), batch, level):
                     answer = test(candidate)
+                    candidate.header = b""
                     if answer:
                         hits.append(candidate.index)
                     elif answer is None:
@@ -178,13 +181,15 @@ class Search:
         view = self._view
         by_uid = {view.uids[candidate.index]: candidate for candidate in batch}
         uids = [Uid(uid) for uid in by_uid]
+        reader = BodyReader(account, view.mailbox_id)
         for row in list(account.rendered(view.mailbox_id, uids, _COLUMNS[level])):
             candidate = by_uid[row[0]]  # type: ignore[index]
             if level is Level.ROW:
                 candidate.size_bytes = row[1]  # type: ignore[assignment]
                 candidate.internal_day = (_EPOCH + timedelta(seconds=row[2])).date()  # type: ignore[arg-type]
             elif level is Level.HEADER:
-                candidate.header = row[1]  # type: ignore[assignment]
+                # One too long for the index is in the file only.
+                candidate.header = row[1] or reader.read_header(row[0])  # type: ignore[assignment, arg-type]
             elif not self._read_text(account, candidate, row[1]):  # type: ignore[arg-type]
                 continue
             candidate.level = level
@@ -257,14 +262,12 @@ class Search:
         self._levels.add(Level.HEADER)
         field = _field_pattern(b"date")
 
-        def test(candidate: Candidate) -> Answer:
-            if candidate.level < Level.HEADER:
-                return None
-            match = field.search(candidate.header)
+        def look(block: bytes) -> bool:
+            match = field.search(block)
             moment = parse_date(unfold(match[1])) if match else None
             return moment is not None and _compare(moment.date(), key)
 
-        return test
+        return _of_header(key, look)
 
     def _header_text(self, key: HeaderText) -> Test:
         self._levels.add(Level.HEADER)
@@ -274,20 +277,29 @@ class Search:
         # words, in 8-bit text, or (with a space) in a folded line.
         quick = wanted.encode("ascii") if wanted.isascii() and wanted.isprintable() and " " not in wanted else b""
 
-        def test(candidate: Candidate) -> Answer:
-            if candidate.level < Level.HEADER:
-                return None
-            block = candidate.header
+        def look(block: bytes) -> bool:
             if quick and block.isascii() and b"=?" not in block and quick not in block.lower():
                 return False
-            return any(wanted in decode_words(value).casefold() for value in field.findall(candidate.header))
+            return any(wanted in decode_words(value).casefold() for value in field.findall(block))
 
-        return test
+        return _of_header(key, look)
 
     def _text(self, key: Text) -> Test:
         self._levels.add(Level.TEXT)
         self._texts.append(key)
         return lambda candidate: candidate.found.get(key)
+
+
+def _of_header(key: Key, look: Callable[[bytes], bool]) -> Test:
+    """A test that looks at the header while it is there and remembers what it said."""
+
+    def test(candidate: Candidate) -> Answer:
+        answer = candidate.found.get(key)
+        if answer is None and candidate.level is Level.HEADER:
+            answer = candidate.found[key] = look(candidate.header)
+        return answer
+
+    return test
 
 
 def _no_account() -> Account:

@@ -205,6 +205,21 @@ async def test_a_fault_is_answered_and_counted_and_the_session_goes_on(
         assert (await client.command("NOOP"))[-1] == "t4 OK NOOP done"
 
 
+async def test_mail_can_be_read_while_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("store.full", "storage is not writable now", temporary=True)
+
+    async with imap_server(tmp_path) as server, connected(server) as client:
+        await client.login()
+        await client.command("APPEND INBOX", literal=b"A: b\r\n\r\nhello")
+        await client.select()
+        monkeypatch.setattr(MaildirAccount, "store_flags", full)
+        assert "hello" in "".join(await client.command("FETCH 1 BODY[TEXT]"))
+        assert "\\Seen" not in "".join(await client.command("FETCH 1 FLAGS"))
+        monkeypatch.undo()
+        assert "\\Seen" in "".join(await client.command("FETCH 1 BODY[TEXT]"))
+
+
 async def test_idle_ends_well_while_the_store_cannot_tell_what_is_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +235,24 @@ async def test_idle_ends_well_while_the_store_cannot_tell_what_is_new(
         assert await client.reader.readline() == b"i OK IDLE done\r\n"
         monkeypatch.undo()
         assert (await client.command("NOOP"))[-1].endswith("OK NOOP done")
+
+
+async def test_searches_look_at_headers_that_are_too_long_for_the_index(tmp_path: Path) -> None:
+    long = b"Subject: long\r\nDate: Tue, 6 Jan 2026 10:00:00 +0000\r\n" + b"X-Fill: %b\r\n" % (b"y" * 70) * 4_000
+    async with imap_server(tmp_path, max_message_bytes=1 << 20) as server, connected(server) as client:
+        await client.login()
+        await client.command("APPEND INBOX", literal=long + b"X-Last: zebra\r\n\r\nbody\r\n")
+        await client.command("APPEND INBOX", literal=b"Subject: short\r\n\r\nbody zebra\r\n")
+        await client.select()
+        for program, found in (
+            ("SUBJECT long", " 1"),
+            ("HEADER X-Last ZEBRA", " 1"),
+            ("NOT SENTON 6-Jan-2026", " 2"),
+            ("OR (SUBJECT long BODY body) (SUBJECT short BODY zebra)", " 1 2"),
+            ("OR (SUBJECT long BODY zebra) (NOT SUBJECT long BODY body)", " 2"),
+            ("TEXT zebra NOT SUBJECT short", " 1"),
+        ):
+            assert (await client.command(f"SEARCH {program}"))[0] == f"* SEARCH{found}", program
 
 
 async def test_a_message_larger_than_memory_goes_through_a_file_unchanged(tmp_path: Path) -> None:
