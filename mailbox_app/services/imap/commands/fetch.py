@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mailbox_app.errors import StoreError
 from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.fetch import FetchRequest, parse_fetch
 from mailbox_app.proto.imap.grammar import Cursor
@@ -68,14 +69,20 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
 
 
 async def _mark_seen(session: Session, indexes: Sequence[int]) -> bool:
-    """Whether a message was not seen before."""
+    """Whether a message is seen from now on. What cannot be written now is no reason not to show the mail."""
     view = session.view
     unseen = [Uid(view.uids[index]) for index in indexes if not view.flags[index] & SystemFlag.SEEN]
     if not unseen:
         return False
-    result = await session.offload(
-        lambda: session.mail().store_flags(view.mailbox_id, unseen, FlagMode.ADD, SystemFlag.SEEN)
-    )
+    try:
+        result = await session.offload(
+            lambda: session.mail().store_flags(view.mailbox_id, unseen, FlagMode.ADD, SystemFlag.SEEN)
+        )
+    except StoreError as error:
+        if not error.temporary:
+            raise
+        session.service.deps.log.warning("not marked as seen", session=session.session_id, code=error.code)
+        return False
     return bool(view.set_flags(result.changed))
 
 
