@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         "clock",
         "expires_at",
         "framer",
+        "is_counted",
+        "is_local",
         "is_tls",
         "remote_ip",
         "session_id",
@@ -62,6 +64,9 @@ class Connection(asyncio.Protocol):
         self.clock = clock
         self.session_id: SessionId = new_session_id()
         self.remote_ip = ""
+        self.is_local = True
+        self.is_counted = False
+        """By the service, against the limit of its address."""
         self.is_tls = False
         self.expires_at = math.inf
         self._transport: asyncio.Transport | None = None
@@ -79,7 +84,8 @@ class Connection(asyncio.Protocol):
         """A peer is there."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.remote_ip = peer[0] if isinstance(peer, tuple) else ""
+        self.remote_ip = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
+        self.is_local = self.remote_ip.startswith("127.") or self.remote_ip in {"", "::1"}
         self.is_tls = transport.get_extra_info("ssl_object") is not None
 
     def data_received(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from mailbox_app.config.schema import Config
 from mailbox_app.events.hints import DIRECTORY_TOPIC, Subscription
+from mailbox_app.net.limits import ConnectionCounter
 from mailbox_app.proto.imap.framing import FramingLimits
 from mailbox_app.services.imap.capabilities import capability_text
 from mailbox_app.services.imap.commands import COMMANDS
@@ -28,6 +29,8 @@ _CHECKS_AT_ONCE = 200
 """Of accounts after a change of the directory: some milliseconds of the loop's time."""
 MAX_CONNECTIONS = 20_000
 """At 40 KiB each this is what a front may take of a small machine's memory."""
+MAX_PER_ADDRESS = 1_000
+"""A whole company may be behind one address; one stranger cannot take all places. Not for this machine itself."""
 
 
 class ImapService:
@@ -43,6 +46,7 @@ class ImapService:
         self.sharing = Sharing()
         self.appender = Appender(dependencies.store, dependencies.offload)
         self._sessions: set[Session] = set()
+        self._per_address = ConnectionCounter(MAX_PER_ADDRESS)
         self._sweeper: asyncio.Task[None] | None = None
         self._directory_hints: Subscription | None = None
         self._checker: asyncio.Task[None] | None = None
@@ -99,13 +103,17 @@ class ImapService:
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         if self._directory_hints is None:
             self._directory_hints = self.deps.bus.subscribe(DIRECTORY_TOPIC, self._directory_changed)
-        return len(self._sessions) <= MAX_CONNECTIONS and not self._draining
+        session.is_counted = not session.is_local and self._per_address.enter(session.remote_ip)
+        may_stay = session.is_counted or session.is_local
+        return may_stay and len(self._sessions) <= MAX_CONNECTIONS and not self._draining
 
     def gone(self, session: Session) -> None:
         """Forget a session."""
         if session in self._sessions:
             self._sessions.discard(session)
             self._active.dec()
+            if session.is_counted:
+                self._per_address.leave(session.remote_ip)
         if self._empty is not None and not self._sessions and not self._empty.done():
             self._empty.set_result(None)
 

@@ -237,6 +237,43 @@ async def test_idle_ends_well_while_the_store_cannot_tell_what_is_new(
         assert (await client.command("NOOP"))[-1].endswith("OK NOOP done")
 
 
+class Wire(asyncio.Transport):
+    """The transport of a client somewhere else."""
+
+    def __init__(self, remote_ip: str) -> None:
+        super().__init__({"peername": (remote_ip, 40_000)})
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("remote_ip", "is_limited"), [("192.0.2.1", True), ("2001:db8::1", True), ("127.0.0.1", False)]
+)
+async def test_one_address_cannot_take_all_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote_ip: str, is_limited: bool
+) -> None:
+    monkeypatch.setattr("mailbox_app.services.imap.server.MAX_PER_ADDRESS", 2)
+    async with imap_server(tmp_path) as server:
+        wires = [Wire(remote_ip) for _ in range(4)]
+        sessions = [server.service.factory("imaps")() for _ in wires]
+        for session, wire in zip(sessions[:3], wires, strict=False):
+            session.connection_made(wire)
+        assert wires[1].written.startswith(b"* OK ")
+        assert wires[2].written.startswith(b"* BYE [UNAVAILABLE]" if is_limited else b"* OK ")
+        for session in (sessions[2], sessions[0]):
+            session.connection_lost(None)  # type: ignore[attr-defined]
+        sessions[3].connection_made(wires[3])
+        assert wires[3].written.startswith(b"* OK ")
+        for session in (sessions[1], sessions[3]):
+            session.connection_lost(None)  # type: ignore[attr-defined]
+        assert server.service.connections == 0
+
+
 async def test_searches_look_at_headers_that_are_too_long_for_the_index(tmp_path: Path) -> None:
     long = b"Subject: long\r\nDate: Tue, 6 Jan 2026 10:00:00 +0000\r\n" + b"X-Fill: %b\r\n" % (b"y" * 70) * 4_000
     async with imap_server(tmp_path, max_message_bytes=1 << 20) as server, connected(server) as client:
