@@ -6,7 +6,6 @@ Keys go through one table (`tui.keys`); Textual's own bindings and palette are o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -18,13 +17,13 @@ from textual.containers import Container
 from textual.filter import LineFilter
 from textual.widget import Widget
 
+from tui.attention import ASK_SECONDS, Attention
 from tui.client import Client
 from tui.desk import Desk
 from tui.feeds import Feeds
 from tui.filters import TerminalSafe
 from tui.frame import Hints, Tabs, TitleRow
 from tui.keys import ACTIONS, Action, KeyTable, go_actions
-from tui.link import ASK_SECONDS, QUESTION, SLOW_HZ, Link
 from tui.models import Health
 from tui.one_paint import OnePaintScreen
 from tui.outside import show_outside
@@ -114,7 +113,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._history: list[str] = []
         self._was_connected = False
         self._cover = ExitStack()
-        self._link = Link()
+        self._attention = Attention(self.desk)
         self._ticks = 0
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -141,7 +140,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.desk.feeds.always("health", self._on_health)
         self.run_worker(self.desk.client.run(), group="client", name="control client")
         self.set_interval(1.0, self._tick)
-        self.set_interval(ASK_SECONDS, self._ask_terminal)
+        self.set_interval(ASK_SECONDS, self._attention.ask)
         self.go(SCREENS[0].NAME)
 
     def _uncover(self) -> None:
@@ -222,6 +221,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if isinstance(event, events.Key) and not event.is_forwarded:
             character = event.character if event.character and event.character.isprintable() else None
             key = character if character and character != " " else event.key
+            self._attention.come()  # who types is there, whatever the terminal said
             self.press(key, character)
         elif isinstance(event, events.Paste) and not event.is_forwarded:
             self.desk.prompt.paste(event.text)
@@ -357,7 +357,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     async def _plain(self, text: str) -> None:
         try:
-            await show_outside(self, text)
+            with self._attention.elsewhere():
+                await show_outside(self, text)
         except SuspendNotSupported:
             self.desk.prompt.say("This terminal has no other page; o writes a file.", "warn")
 
@@ -412,7 +413,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def _tick(self) -> None:
         self._ticks += 1
-        self._judge_link()
+        self._attention.judge()
         if self.desk.link != "fast" and self._ticks % 2:
             return
         self._title.show()
@@ -420,38 +421,17 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     # The terminal
 
-    def _ask_terminal(self) -> None:
-        """Time the line to the terminal."""
-        if not self._batch_count and self._link.asking(time.monotonic()):
-            self.write_terminal(QUESTION)
-
     def on_cursor_position(self, event: events.CursorPosition) -> None:
-        """The answer to `_ask_terminal`."""
-        self._link.answered(time.monotonic())
-        self._judge_link()
-
-    def _judge_link(self) -> None:
-        """A slow line gets less, a stuck one nothing until it moves again."""
-        desk, pace = self.desk, self._link.pace(time.monotonic())
-        if pace == desk.link:
-            return
-        desk.link = pace
-        desk.feeds.limit(float("inf") if pace == "fast" else SLOW_HZ)
-        if pace == "stuck":
-            desk.feeds.stop("slow link")
-        else:
-            desk.feeds.resume("slow link")
-        self.redraw_frame()
+        """The answer to the question that times the line."""
+        self._attention.answered()
 
     def on_app_blur(self, event: events.AppBlur) -> None:
-        """Nobody types here now: only the title row stays live."""
-        self.desk.feeds.stop("no focus")
-        self.redraw_frame()
+        """Nobody types here now."""
+        self._attention.leave()
 
     def on_app_focus(self, event: events.AppFocus) -> None:
-        """Live again, from the present state."""
-        self.desk.feeds.resume("no focus")
-        self.redraw_frame()
+        """Somebody is back."""
+        self._attention.come()
 
     def on_resize(self, event: events.Resize) -> None:
         """Below 60x16 there is one line instead of a broken screen."""

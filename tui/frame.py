@@ -46,6 +46,11 @@ class TitleRow(LineView):
         clock = f"{desk.now():%H:%M} "
         left: list[Span] = [(f" {clean(str(hello.get('hostname') or 'mailbox'))} ", "title"), (" ", "title-text")]
         parts: list[list[Span]] = [self._state()]
+        if not desk.feeds.live:
+            why = " ".join(sorted(desk.feeds.stopped))
+            parts.append([(f"PAUSED {why}".strip(), "title-warn")])
+        elif desk.link != "fast":
+            parts.append([("slow link", "title-warn")])
         health = desk.health
         if desk.client.hello is not None and health.state:
             late = f" ({count(health.late)} late)" if health.late else ""
@@ -53,11 +58,6 @@ class TitleRow(LineView):
             if health.certificate_days is not None:
                 role = "title-text" if health.certificate_days >= 14 else "title-warn"
                 parts.append([(f"cert {health.certificate_days}d", role)])
-        if not desk.feeds.live:
-            why = " ".join(sorted(desk.feeds.stopped))
-            parts.append([(f"PAUSED {why}".strip(), "title-warn")])
-        elif desk.link != "fast":
-            parts.append([("slow link", "title-warn")])
         if desk.read_only:
             parts.append([("read-only", "title-text")])
         if hello.get("user"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-ASK_SECONDS = 5.0
 SLOW_SECONDS = 0.3
 STUCK_SECONDS = 2.0
 SLOW_HZ = 0.5

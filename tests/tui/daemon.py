@@ -38,6 +38,7 @@ class Data:
         self.now = now
         self.size = rows
         self.gone: set[int] = set()
+        self.busy = 0
         self.changed: dict[int, dict[str, Any]] = {}
         self.audit_count = audit
         self.hostile = hostile
@@ -267,7 +268,7 @@ class Data:
         return {"total": len(numbers), "entries": [self.entry(no) for no in numbers[offset : offset + limit]]}
 
     def plan(self, params: dict[str, Any]) -> dict[str, Any]:
-        found = list(self.indices(params))
+        found = [] if self.busy else list(self.indices(params))
         verbs = {"retry": "Retry", "hold": "Hold", "release": "Release", "bounce": "Fail and bounce", "drop": "Drop"}
         verb = verbs[params["action"]]
         rows = [self.row(index) for index in found[:5]]
@@ -278,6 +279,7 @@ class Data:
             "messages": len(found),
             "sample": [{"id": row["id"], "to": row["to"]} for row in rows],
             "effect": f"{verb} {len(found)} recipient{plural} of {len(found)} message{plural}",
+            "busy": self.busy,
         }
 
     def apply(self, params: dict[str, Any]) -> dict[str, Any]:

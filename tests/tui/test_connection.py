@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.tui.console import console
 from tests.tui.daemon import Data
 from tui.screens.queued_mail import QueueScreen
@@ -73,3 +75,37 @@ async def test_losing_the_right_ends_with_77(tmp_path: Path) -> None:
         await screen.press("R")
         await screen.until(lambda: screen.app.return_value == 77)
         assert "mailserver-admin" in screen.app.complaint
+
+
+SYSTEMCTL = """#!/bin/sh
+echo "$@" >> {folder}/asked
+case "$1" in
+list-unit-files) echo "mailserver.service enabled enabled" ;;
+is-active) echo inactive; exit 3 ;;
+start) echo "Job for mailserver.service failed, see the log." >&2; exit 1 ;;
+esac
+"""
+
+
+async def test_the_service_can_be_started_where_systemd_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "systemctl"
+    tool.write_text(SYSTEMCTL.format(folder=tmp_path))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    async with console(tmp_path, started=False) as screen:
+        await screen.shows("mailserver: inactive")
+        await screen.shows("b begin")
+        await screen.press("b")
+        await screen.shows("Job for mailserver.service failed, see the log.")
+        assert "start --no-ask-password mailserver.service" in (tmp_path / "asked").read_text()
+
+
+async def test_starting_is_not_offered_without_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    async with console(tmp_path, started=False) as screen:
+        await screen.shows("The daemon does not answer")
+        await screen.press("b")
+        await screen.shows("Not possible: systemd has no unit mailserver here")
+        await screen.shows_not("b begin")

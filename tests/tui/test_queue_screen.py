@@ -9,6 +9,7 @@ from tests.tui.console import Console, console
 from tests.tui.daemon import NOW, Data, iso
 from tui.screens.queue_filter import parse_filter
 from tui.screens.queued_mail import QueueScreen
+from tui.screens.view import marked
 
 
 async def to_queue(screen: Console) -> QueueScreen:
@@ -200,8 +201,57 @@ async def test_message_page_acts_on_all_its_recipients_and_survives_their_leavin
         await screen.shows("Drop 1 recipient of 1 message?")
         await screen.press("y")
         await screen.shows("There is no such message in the queue.")
+        await screen.shows("BEFORE THAT")
         await screen.press("r")
         await screen.shows("Not possible: it has left the queue.")
+        await screen.press("enter")
+        await screen.shows("LAST ANSWER")
+
+
+async def test_text_is_found_on_a_page_by_n_and_N(tmp_path: Path) -> None:
+    async with console(tmp_path, size=(80, 16)) as screen:
+        await to_queue(screen)
+        await screen.press("enter")
+        await screen.shows("RECIPIENTS")
+        await screen.press("n")
+        await screen.shows("Nothing is looked for yet")
+        await screen.press("/")
+        await screen.type("JOE@")
+        await screen.press("enter")
+        await screen.shows("1 of ")
+        first = screen.app.view._found_at  # type: ignore[attr-defined]
+        await screen.press("n")
+        await screen.shows("2 of ")
+        await screen.press("N")
+        assert screen.app.view._found_at == first  # type: ignore[attr-defined]
+        await screen.press("/", "ctrl+u")
+        await screen.type("[/foo]")
+        await screen.press("enter")
+        await screen.shows("'[/foo]' is not on this page")
+        await screen.press("escape")
+        await screen.shows("RECIPIENTS")
+        await screen.press("escape")
+        await screen.shows("LAST ANSWER")
+
+
+def test_a_match_is_marked_across_spans() -> None:
+    line = (("one Tw", "text"), ("o three two", "dim"))
+    assert marked(line, "two") == (
+        ("one ", "text"),
+        ("Tw", "match"),
+        ("o", "match"),
+        (" three ", "dim"),
+        ("two", "match"),
+    )
+    assert marked(line, "four") == line
+
+
+async def test_what_is_being_delivered_is_said_to_be(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        await to_queue(screen)
+        screen.daemon.data.busy = 1
+        await screen.press("r")
+        await screen.shows("Nothing to retry: it is being delivered right now.")
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "txt"])

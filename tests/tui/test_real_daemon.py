@@ -131,7 +131,7 @@ def change_by_keys(rig: Rig) -> None:
     rig.press("D")
     rig.until("y runs")
     rig.press("y")
-    rig.until("1 message deleted")
+    rig.until("nobody is told")
     rig.until_true(lambda: len(rows(rig)) == WAITING - 2)
     rig.press("9")
     for action in ("hold", "release", "retry", "bounce", "drop"):

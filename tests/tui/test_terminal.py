@@ -78,6 +78,57 @@ def test_a_cursor_move_costs_less_than_a_kilobyte(socket: str) -> None:
         rig.close()
 
 
+def test_the_first_screen_is_sent_once(socket: str) -> None:
+    rig = Rig(socket)
+    try:
+        rig.until("SERVICES")
+        rig.read(0.2)
+        assert len(rig.raw) < 12_000
+        assert rig.raw.count(b"palette") == 1
+    finally:
+        rig.close()
+
+
+def test_plain_text_stands_outside_the_full_screen_until_enter(socket: str) -> None:
+    rig = Rig(socket)
+    try:
+        rig.until("SERVICES")
+        rig.press("2")
+        rig.until("LAST ANSWER")
+        rig.press("\r")
+        rig.until("ATTEMPTS")
+        entered = rig.raw.count(b"\x1b[?1049h")
+        rig.press("v")
+        rig.until("-- enter returns to the console --")
+        assert rig.raw.count(b"\x1b[?1049l") == 1
+        plain = rig.raw[rig.raw.rfind(b"\x1b[?1049l") :]
+        assert b"ATTEMPTS" in plain
+        assert b"\x1b]52" not in plain
+        assert "\u202e".encode() not in plain
+        rig.press("\n")
+        rig.until("v plain text")
+        assert rig.raw.count(b"\x1b[?1049h") == entered + 1
+        rig.press("q")
+        rig.until("LAST ANSWER")
+        rig.press("q")
+        assert rig.wait() == 0
+        assert restored(bytes(rig.raw))
+    finally:
+        rig.close()
+
+
+def test_the_terminal_may_go_while_plain_text_is_shown(socket: str) -> None:
+    rig = Rig(socket)
+    try:
+        rig.until("SERVICES")
+        rig.press("v")
+        rig.until("-- enter returns")
+        rig.hang_up()
+        assert rig.reap(5.0) == 128 + signal.SIGHUP
+    finally:
+        rig.close()
+
+
 def test_q_leaves_with_0(socket: str) -> None:
     rig = Rig(socket, env={"TERM": "linux", "LANG": "C"})
     try:

@@ -325,8 +325,8 @@ class HomeScreen(View):
     def _mail(self, mail: LastMail, width: int, *, first: bool, indent: int = 10) -> Line:
         lead = fit(" LAST" if first else "", indent)
         wide = width >= WIDE
-        answer = 36 if wide else 9
-        room = width - indent - len("18:41 ") - len("sub ") - len(" > ") - 1 - answer - 7
+        answer = 36 if wide else 8
+        room = width - indent - len("18:41 ") - len("sub ") - len(" > ") - 1 - answer - 7 - 1
         shown = mail.result if mail.result in {"ok", "delivered", "accepted"} or not mail.text else mail.text
         return (
             (lead, "head"),
@@ -336,7 +336,7 @@ class HomeScreen(View):
             (" > ", "faint"),
             (fit(mail.recipient, room - room // 2), "text"),
             (" " + fit(shown if wide else mail.result, answer), RESULT_ROLES.get(mail.result, "text")),
-            (fit(took(mail.seconds), 7, "right"), "dim"),
+            (fit(took(mail.seconds), 7, "right") + " ", "dim"),
         )
 
     def _recent_changes(self, width: int, rows: int) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -146,7 +147,7 @@ class MessagePage(PageView):
     def tick(self, now: datetime) -> None:
         """Ages every second; a running attempt shows within a few."""
         self._ticks += 1
-        if self._ticks % RELOAD_SECONDS == 0 and self.desk.client.connected and self.desk.feeds.live and not self._gone:
+        if self._ticks % RELOAD_SECONDS == 0 and self.desk.client.connected and self.desk.feeds.live:
             self.resync()
         self.redraw()
 
@@ -164,16 +165,18 @@ class MessagePage(PageView):
     def content(self) -> Sequence[Line]:
         """Everything known about it; when it has left the queue first how, then what was known."""
         width = self.size.width
-        known = [] if self._message is None else message_lines(self._message, self.desk.now(), width)
         if not self._gone:
-            return known or wrapped(self._trouble or "Asking the daemon.", width, "bad" if self._trouble else "dim")
-        lines: list[Line] = [
-            ((" It is not in the queue any more.", "strong"),),
-            *(line for text in self._gone if text for line in wrapped(text, width, "warn")),
-            *wrapped("esc or enter closes this page.", width, "faint"),
+            if self._message is None:
+                return wrapped(self._trouble or "Asking the daemon.", width, "bad" if self._trouble else "dim")
+            return message_lines(self._message, self.desk.now(), width)
+        lines = [
+            *(line for text in self._gone if text for line in wrapped(text, width, "strong")),
+            *wrapped("esc or enter closes this page.", width, "dim"),
         ]
-        if known:
-            lines += [BLANK, heading("BEFORE THAT", "what was known while it waited"), *known]
+        if self._message is not None:
+            before = message_lines(replace(self._message, why=""), self.desk.now(), width)
+            lines += [BLANK, heading("BEFORE THAT", "as it was while it waited")]
+            lines += [tuple((text, "faint") for text, _ in line) for line in before]
         return lines
 
     def do_open(self) -> None:

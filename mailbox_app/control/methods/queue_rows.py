@@ -232,8 +232,9 @@ def why(message: QueuedMessage, now: datetime) -> str:
     when = f"in {duration(wait)}" if wait > 0 else "now"
     if not first.attempts:
         return f"It has not been tried yet; the first try is {when}."
+    tries = "once" if first.attempts == 1 else f"{first.attempts} times"
     host = f"{clean(first.last_host)} answered" if first.last_host else "the last answer was"
-    return f"Tried {first.attempts} time(s); {host} {first.last_code} {clean(first.last_text, 200)}; next try {when}."
+    return f"Tried {tries}; {host} {first.last_code} {clean(first.last_text, 200)}; next try {when}."
 
 
 def whole_seconds(at: datetime) -> datetime:
