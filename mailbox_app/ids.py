@@ -34,8 +34,13 @@ class AccountRef:
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+
+
 def _base32(number: int, length: int) -> str:
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(5 * (length - 1), -1, -5))
+    """The last `length` characters; two at a time, since each message takes several."""
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range(10 * ((length - 1) // 2), -1, -10)]
+    return "".join(pairs)[-length:]
 
 
 def new_queue_id() -> QueueId:

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import BinaryIO, TypeVar
 
 import structlog
@@ -155,6 +156,7 @@ class SenderChecks:
         return AuthResults(compose_authres(self._hostname, methods), summary, spf, tuple(dkim), dmarc)
 
 
+@lru_cache(4096)
 def is_private(remote_ip: str) -> bool:
     """Whether the client is on this machine or its local network, where SPF means nothing."""
     try:
