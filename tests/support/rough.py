@@ -63,10 +63,11 @@ def check_well(daemon: Daemon) -> None:
 
 
 @contextlib.contextmanager
-def rude(port: int, *, tls: bool = False) -> Iterator[socket.socket]:
+def rude(port: int, *, tls: bool = False, source: str = "127.0.0.1") -> Iterator[socket.socket]:
     """A connection whose end is no failure, whenever it comes."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), READ_SECONDS))
+        address = ("127.0.0.1", port)
+        connection = stack.enter_context(socket.create_connection(address, READ_SECONDS, source_address=(source, 0)))
         yield stack.enter_context(untrusting().wrap_socket(connection)) if tls else connection
 
 

@@ -128,7 +128,7 @@ def test_random_logins(daemon: Daemon) -> None:
     """AUTH is where strangers may send long lines; three wrong answers cost seconds, so each goes a third of the way."""
     chance, end = random.Random(SEED), time.monotonic() + SECONDS
     while time.monotonic() < end:
-        with rude(daemon.ports["submissions"], tls=True) as connection:
+        with rude(daemon.ports["submissions"], tls=True, source=f"127.0.7.{chance.randint(1, 250)}") as connection:
             response = noise(chance, b"\0".join([b"", ALICE.encode(), b"x" * chance.choice([0, 5, 9_000])]))
             encoded = base64.b64encode(response) if chance.random() < 0.7 else response
             start = chance.choice([b"AUTH PLAIN ", b"AUTH PLAIN\r\n", b"AUTH LOGIN ", b"AUTH LOGIN\r\n", b"AUTH X "])
