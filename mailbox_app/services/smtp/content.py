@@ -58,8 +58,7 @@ async def bdat(session: SmtpSession, argument: bytes) -> Reply:
     await _read_chunk(session, count)
     failed = transaction.chunks_failed
     if failed is not None:
-        if transaction.sender is None or last:
-            session.forget_transaction()
+        transaction.is_over = transaction.sender is None or last
         raise failed
     assert transaction.chunks is not None
     if not last:
@@ -129,7 +128,7 @@ async def _finish(session: SmtpSession, body: IncomingBody, fault: str, *, too_l
         content = await _accepted(session, body, fault, too_large=too_large)
         reply = await session.service.receiver.receive(session, content, body.size_bytes)
     except Exception:
-        session.forget_transaction()
+        session.transaction.is_over = True
         raise
     session.forget_transaction()
     session.message_count += 1

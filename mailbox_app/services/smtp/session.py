@@ -89,6 +89,8 @@ class SmtpSession(SmtpConnection):
             raise
         except Exception as error:  # noqa: BLE001 - the session's edge: our own bug is 451 for the peer
             reply = self._failed(error)
+        if self.transaction.is_over:
+            self.forget_transaction()
         if reply is None:
             return
         self.reply(reply)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Transaction:
     """From MAIL to the end of the content."""
 
-    __slots__ = ("addresses", "body", "chunks", "chunks_failed", "endings", "envid", "in_content", "recipients", "ret", "sender",
-                 "size_bytes", "smtputf8")  # fmt: skip
+    __slots__ = ("addresses", "body", "chunks", "chunks_failed", "endings", "envid", "in_content", "is_over", "recipients", "ret",
+                 "sender", "size_bytes", "smtputf8")  # fmt: skip
 
     def __init__(self) -> None:
         self.sender: str | None = None
@@ -37,6 +37,8 @@ class Transaction:
         self.endings = LineEndings()
         self.in_content = False
         """The stream is inside content: an error now leaves it out of step."""
+        self.is_over = False
+        """Refused at its end: forgotten as soon as the log has told whose mail it was."""
 
     def close(self) -> None:
         """Free what the content holds."""

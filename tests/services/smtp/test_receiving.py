@@ -36,6 +36,21 @@ async def test_a_message_reaches_the_mailbox_with_trace_fields_and_its_bytes_unt
     assert (event.verb, event.direction, event.message_id) == ("accepted", "in", "<1@remote.example>")
 
 
+async def test_a_message_refused_at_its_end_is_in_the_log_with_sender_and_recipients(world: SmtpWorld) -> None:
+    client = await world.connect()
+    bare = b"a bare\nline feed\r\n"
+    for data in (b"DATA\r\n" + bare + b".\r\n", b"BDAT %d LAST\r\n%b" % (len(bare), bare)):
+        await client.begin()
+        await client.send(data)
+        while (code := (await client.reply())[0]) == 354:
+            pass
+        assert code == 554
+        event = world.events[-1]
+        assert (event.verb, event.reason) == ("rejected", "bad_line_ending")
+        assert (event.sender, event.recipients) == ("carol@remote.example", ("alice@example.org",))
+        await client.expect(503, "RCPT TO:<alice@example.org>")  # the transaction is over all the same
+
+
 async def test_recipients_share_one_copy_each_and_duplicates_are_one(world: SmtpWorld) -> None:
     client = await world.connect()
     await client.begin("", "alice@example.org", "ALICE@example.org", "alice.alias@example.org", "bob@example.org")
