@@ -217,7 +217,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     # Keys
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys and pasted text go through our table; everything else is Textual's."""
+        """Keys, pasted text and focus are ours; everything else is Textual's."""
         if isinstance(event, events.Key) and not event.is_forwarded:
             character = event.character if event.character and event.character.isprintable() else None
             key = character if character and character != " " else event.key
@@ -225,6 +225,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.press(key, character)
         elif isinstance(event, events.Paste) and not event.is_forwarded:
             self.desk.prompt.paste(event.text)
+        elif isinstance(event, events.AppBlur):  # Textual would restyle every widget
+            self._attention.leave()
+        elif isinstance(event, events.AppFocus):
+            self._attention.come()
         else:
             await super().on_event(event)
 
@@ -288,10 +292,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         action, rest = found
         if rest:
             # Acting on ids that are not on the screen would hide what is done; the command line is made for that.
-            self.desk.prompt.say(
-                f"In the console actions work on the marked rows. In a shell: mailbox {typed.removeprefix('mailbox ')}",
-                "warn",
-            )
+            shell = f"mailbox {typed.removeprefix('mailbox ')}"
+            self.desk.prompt.say(f"In the console actions work on the marked rows. In a shell: {shell}", "warn")
             return
         if action.scope not in self.view.SCOPES:
             self.desk.prompt.say(f"{action.label} works on another screen ({action.scope}).", "bad")
@@ -303,8 +305,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         ids = self.view.command_ids()
         actions = [action for action in self.desk.keys.within(self.view.SCOPES) if action.cli]
         if not actions:
-            lines = {"home": "mailbox status"}
-            text = lines.get(self.view.NAME, "mailbox status")
+            text = "mailbox status"
         else:
             text = " | ".join(
                 dict.fromkeys(action.cli.split()[-2 if "{id}" in action.cli else -1] for action in actions)
@@ -424,14 +425,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def on_cursor_position(self, event: events.CursorPosition) -> None:
         """The answer to the question that times the line."""
         self._attention.answered()
-
-    def on_app_blur(self, event: events.AppBlur) -> None:
-        """Nobody types here now."""
-        self._attention.leave()
-
-    def on_app_focus(self, event: events.AppFocus) -> None:
-        """Somebody is back."""
-        self._attention.come()
 
     def on_resize(self, event: events.Resize) -> None:
         """Below 60x16 there is one line instead of a broken screen."""
