@@ -18,6 +18,7 @@ from mailbox_app.config.schema import Config
 from mailbox_app.errors import MailboxError
 from mailbox_app.observe import log, metrics
 from mailbox_app.runtime.daemon import Daemon
+from mailbox_app.runtime.notify import Notifier
 
 DRAIN_SECONDS = 8.0
 """Below the supervisor's 10 s, so that what was cut off is still put back and logged."""
@@ -50,19 +51,25 @@ class Part(Protocol):
 Build = Callable[[asyncio.AbstractEventLoop], Sequence[Part]]
 
 
-def run(daemon: Daemon, index: int, build: Build, on_ready: Callable[[], None]) -> int:
-    """Be the process with this row on the board; the exit status. `on_ready` is called once everything is served."""
+def run(
+    daemon: Daemon, index: int, build: Build, on_ready: Callable[[], None], notifier: Notifier | None = None
+) -> int:
+    """Be the process with this row on the board; the exit status. `on_ready` is called once everything is served.
+
+    `notifier` is given where no supervisor speaks to the service manager.
+    """
     role = daemon.board.roles[index]
     log.configure(level=daemon.config.log.level, form=daemon.config.log.format, role=role)
     if daemon.metrics_dir is not None:
         metrics.share(daemon.metrics_dir, role)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_Life(daemon, index).live(build, on_ready))
+        return runner.run(_Life(daemon, index, notifier).live(build, on_ready))
 
 
 class _Life:
-    def __init__(self, daemon: Daemon, index: int) -> None:
+    def __init__(self, daemon: Daemon, index: int, notifier: Notifier | None) -> None:
         self._daemon = daemon
+        self._notifier = notifier
         self._index = index
         self._role = daemon.board.roles[index]
         self._log = structlog.get_logger("runtime")
@@ -87,7 +94,11 @@ class _Life:
             return 1
         self._daemon.board.mark_ready(self._index)
         on_ready()
+        if self._notifier is not None and self._notifier.watchdog_seconds:
+            self._spawn(_keep_alive(self._notifier))
         await self._end.wait()
+        if self._notifier is not None:
+            self._notifier.stopping()
         await self._stop()
         return 1 if self._failed else 0
 
@@ -107,6 +118,13 @@ class _Life:
             self._end.set()
 
     def _reload(self) -> None:
+        if self._notifier is not None:
+            self._notifier.reloading()
+        self._take_new_config()
+        if self._notifier is not None:
+            self._notifier.ready("running")
+
+    def _take_new_config(self) -> None:
         try:
             config = load(self._daemon.paths.config_file)
             for part in self._parts:
@@ -126,3 +144,9 @@ class _Life:
             await asyncio.wait(tasks, timeout=1)
         for part in reversed(self._parts):
             part.close()
+
+
+async def _keep_alive(notifier: Notifier) -> None:
+    while True:
+        notifier.alive()
+        await asyncio.sleep(notifier.watchdog_seconds / 2)

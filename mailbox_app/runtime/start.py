@@ -122,7 +122,7 @@ def _run_single(daemon: Daemon) -> int:
         notifier.ready("running")
 
     daemon.board.started(0, os.getpid(), daemon.started_at.timestamp(), 0)
-    return process.run(daemon, 0, lambda loop: wiring.build_single(daemon, loop), ready)
+    return process.run(daemon, 0, lambda loop: wiring.build_single(daemon, loop), ready, notifier)
 
 
 class _Present:

@@ -148,12 +148,13 @@ def test_a_reload_asked_for_by_an_operator_is_applied(any_daemon: Daemon) -> Non
     assert any_daemon.call("status")["ready"]
 
 
-def test_the_service_manager_hears_of_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("single", [False, True], ids=["processes", "single"])
+def test_the_service_manager_hears_of_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single: bool) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(10)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        daemon = Daemon(tmp_path)
+        daemon = Daemon(tmp_path, single=single)
         try:
             daemon.start()
             heard = [manager.recv(500).split(b"\n")[0]]
