@@ -382,7 +382,6 @@ class Plan:
     plan: str
     count: int
     messages: int
-    effect: str
     sample: Sequence[tuple[str, str]] = field(default_factory=tuple)
     busy: int = 0
     """Matching recipients that are being delivered right now and are left alone."""
@@ -395,7 +394,6 @@ class Plan:
             plan=str(row.get("plan") or ""),
             count=int_of(row, "count"),
             messages=int_of(row, "messages"),
-            effect=text_of(row, "effect"),
             sample=[(text_of(item, "id"), text_of(item, "to")) for item in rows_of(row, "sample")],
             busy=int_of(row, "busy"),
         )

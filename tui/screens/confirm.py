@@ -52,8 +52,6 @@ class ConfirmPage(PageView):
             BLANK,
             ((f" Drop {plural(plan.messages, 'message')} with {plural(plan.count, 'recipient')}", "bad"),),
             BLANK,
-            *wrapped(plan.effect, width),
-            BLANK,
             *wrapped("They are deleted without a bounce: no sender is told. This cannot be undone.", width),
             *wrapped(f"Selected: {self._name}.", width, "dim"),
             BLANK,

@@ -69,6 +69,10 @@ class MenuPage(View):
         """One widget of lines."""
         yield self._lines
 
+    def hints(self) -> Sequence[str]:
+        """While something is typed, letters do not move."""
+        return ("open", "escape") if self._typing else self.HINTS
+
     def crumb(self) -> tuple[str, str]:
         """Whose actions they are."""
         return self.title, self._below.TITLE

@@ -20,7 +20,7 @@ from tui.widgets.prompt_row import Question
 TYPED_ABOVE_MESSAGES = 20
 PLAN_SECONDS = 30.0
 
-VERBS = {"retry": "Retry", "hold": "Hold", "release": "Release", "bounce": "Give up and bounce", "drop": "Drop"}
+VERBS = {"retry": "Retry", "hold": "Hold", "release": "Release", "bounce": "Fail and bounce", "drop": "Drop"}
 AFTER = {"hold": "x releases", "release": "x holds again", "retry": "R shows the result"}
 
 
@@ -62,13 +62,8 @@ class QueueActions:
                 ConfirmPage(self._desk, plan, target.name, lambda: self._go(action, target, plan))
             )
         else:
-            prompt.ask(Question(self._question(action, target, plan), {"y": lambda: self._go(action, target, plan)}))
-
-    def _question(self, action: str, target: Target, plan: Plan) -> str:
-        what = (
-            plan.effect or f"{VERBS[action]} {plural(plan.count, 'recipient')} of {plural(plan.messages, 'message')}."
-        )
-        return f"{what.rstrip('.')}?"
+            what = f"{VERBS[action]} {plural(plan.count, 'recipient')} of {plural(plan.messages, 'message')}?"
+            prompt.ask(Question(what, {"y": lambda: self._go(action, target, plan)}))
 
     def _go(self, action: str, target: Target, plan: Plan) -> None:
         self._desk.prompt.run_worker(self._apply(action, target, plan), group="apply")
