@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from mailbox_app.config.paths import Paths, config_path, resolve
 from mailbox_app.control.client import ControlClient
-from mailbox_app.errors import ConfigError
+from mailbox_app.errors import ConfigError, ControlError
+from mailbox_app.runtime import data_lock
+
+_LOCK_SECONDS = 1.0
+"""By then a server that is starting has taken its data folder."""
+_START_SECONDS = 10.0
 
 
 def paths(config_file: str | None) -> Paths:
@@ -28,14 +34,25 @@ def paths(config_file: str | None) -> Paths:
         return _paths_despite(file, error)
 
 
-def connect(config_file: str | None) -> ControlClient:
-    """A connection to the running server."""
-    return ControlClient(paths(config_file).control_socket)
+def connect(config_file: str | None, *, patient: bool = True) -> ControlClient:
+    """A connection to the running server; a patient one also to one that was started a moment ago, in a script's line before."""
+    places = paths(config_file)
+    began = time.monotonic()
+    while True:
+        try:
+            return ControlClient(places.control_socket)
+        except ControlError as error:
+            waited = time.monotonic() - began
+            if error.code != "control.unreachable" or not patient or waited > _START_SECONDS:
+                raise
+            if waited > _LOCK_SECONDS and not data_lock.is_held(places.data_dir):
+                raise
+        time.sleep(0.05)
 
 
-def call(config_file: str | None, method: str, **params: object) -> dict[str, Any]:
+def call(config_file: str | None, method: str, *, patient: bool = True, **params: object) -> dict[str, Any]:
     """One question, one answer."""
-    with connect(config_file) as client:
+    with connect(config_file, patient=patient) as client:
         return client.call(method, params)
 
 

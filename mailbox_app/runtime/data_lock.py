@@ -19,3 +19,18 @@ def acquire(data_dir: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def is_held(data_dir: Path) -> bool:
+    """Whether a process has the lock: a daemon that runs, starts or stops."""
+    try:
+        descriptor = os.open(data_dir / ".lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

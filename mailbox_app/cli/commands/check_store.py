@@ -19,7 +19,7 @@ from mailbox_app.proto.plain_text import clean
 def command(config_file: str | None, address: str, as_json: bool) -> int:
     """Compare indexes and files, of one account or all; exit 1 when they differ."""
     try:
-        found = connection.call(config_file, "store.check", address=address)
+        found = connection.call(config_file, "store.check", patient=False, address=address)
     except ControlError as error:
         if error.code != "control.unreachable":
             raise

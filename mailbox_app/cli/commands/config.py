@@ -122,7 +122,8 @@ def toml(value: object) -> str:
 def _ask(config_file: str | None, method: str, **params: object) -> dict[str, Any] | None:
     """The running server's answer; None when there is none to ask."""
     try:
-        return connection.call(config_file, method, **params)
+        with connection.connect(config_file, patient=False) as client:
+            return client.call(method, params)
     except ControlError as error:
         if error.code in {"control.unreachable", "control.not_permitted"}:
             return None

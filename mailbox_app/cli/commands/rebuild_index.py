@@ -18,7 +18,7 @@ def command(config_file: str | None, addresses: tuple[str, ...], everything: boo
     if bool(addresses) == everything:
         raise click.UsageError("say which accounts, or --all")
     try:
-        with connection.connect(config_file) as client:
+        with connection.connect(config_file, patient=False) as client:
             names = addresses or [
                 user["address"]
                 for user in connection.every(client, "user.list", "users")["users"]

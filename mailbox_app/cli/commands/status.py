@@ -13,7 +13,7 @@ from mailbox_app.cli.output import duration, json_option, print_fields, print_js
 @click.pass_obj
 def command(config_file: str | None, as_json: bool) -> None:
     """What runs, and how it is."""
-    status = connection.call(config_file, "status")
+    status = connection.call(config_file, "status", patient=False)
     if as_json:
         print_json(status)
         return
