@@ -37,6 +37,17 @@ async def message(screen: Console) -> None:
     await screen.shows("ATTEMPTS")
 
 
+async def gone(screen: Console) -> None:
+    await message(screen)
+    screen.daemon.data.gone.add(1)
+    screen.daemon.data.gone.add(2)
+    await screen.press("R")
+    await screen.shows("BEFORE THAT")
+    await screen.press("/")
+    await screen.type("example.net")
+    await screen.press("enter")
+
+
 async def drop(screen: Console) -> None:
     await queue(screen)
     await screen.press("D")
@@ -79,6 +90,7 @@ SCENES: dict[str, tuple[Callable[[Console], Awaitable[None]], Callable[[], Data]
     "home": (home, Data),
     "queue": (queue, Data),
     "message": (message, Data),
+    "gone": (gone, Data),
     "drop": (drop, Data),
     "confirm": (confirm, Data),
     "audit": (audit, Data),
