@@ -82,8 +82,10 @@ async def watch_terminal(app: ConsoleApp) -> None:
         try:
             os.tcgetpgrp(0)
         except OSError:
-            # Nothing can be drawn or restored any more, and the reading thread would spin.
-            os._exit(128 + signal.SIGHUP)
+            # In order first, so that a program around the console ends what it started; hard when that hangs, because
+            # the reading thread would spin for ever.
+            leave(app, 128 + signal.SIGHUP)
+            return
 
 
 def say(text: str) -> None:
