@@ -16,7 +16,7 @@ from mailbox_app.services.imap.server import ImapService
 from mailbox_app.services.smtp.server import SmtpService
 
 _HANDSHAKE_SECONDS = 20.0
-_REST_SECONDS = 3.0
+_REST_SECONDS = 1.0
 _BACKLOG = 1024
 _TLS_SHUTDOWN_SECONDS = 1.0
 """For the peer to answer our goodbye; it holds up a stop, and nothing is lost without it."""

@@ -160,6 +160,7 @@ def _run_processes(daemon: Daemon) -> int:
         notifier.ready("running")
 
     gc.collect()
+    memory.give_back()
     gc.freeze()  # what is frozen is not touched by the collector, so its pages stay shared
     supervisor = Supervisor(
         roles,

@@ -59,7 +59,7 @@ from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.maildir.backend import MaildirStore
 
-_IDLE_INDEX_SECONDS = 3.0
+_IDLE_INDEX_SECONDS = 2.0
 """An account's index that nobody used for so long is closed; opening it again takes half a millisecond."""
 
 
