@@ -1,7 +1,7 @@
 """The console's app: frame, key dispatch, switching between screens, and what happens when the daemon comes and goes.
 
-One Textual screen holds everything: title, tabs, body, prompt row, key hints. Switching screens shows another widget in the body.
-Keys go through one table (`tui.keys`); Textual's own bindings and palette are off.
+One Textual screen holds title, tabs, body, prompt row and key hints; switching screens shows another widget in the body. Keys
+go through one table (`tui.keys`); Textual's own bindings and palette are off.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ from tui.theme import CONSOLE_THEME, Palette, PaletteName
 from tui.widgets.lines import LineView
 from tui.widgets.prompt_row import Entry, PromptRow, Question
 
-MIN_WIDTH = 60
-MIN_HEIGHT = 16
+MIN_WIDTH, MIN_HEIGHT = 60, 16
 NOT_PERMITTED = 77
 COVER_SECONDS = 0.06
 """How long the first paint waits for the first data: one screen on the wire instead of four half-empty ones."""
@@ -146,7 +145,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def _uncover(self) -> None:
         """Paint what has come together so far."""
         self._cover.close()
-        self.screen.check_idle()
+        if self.screen_stack:  # a closing console has none
+            self.screen.check_idle()
 
     # Screens and pages
 
