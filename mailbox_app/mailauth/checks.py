@@ -52,7 +52,6 @@ class SenderChecks:
         helo: str,
         sender: str,
         header: Header,
-        header_block: bytes,
         body: bytes | BinaryIO,
         timeout_seconds: float,
     ) -> AuthResults:

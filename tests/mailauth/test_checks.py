@@ -64,7 +64,6 @@ async def run_check(
         helo=helo,
         sender=sender,
         header=Header.parse(block),
-        header_block=block,
         body=body,
         timeout_seconds=timeout_seconds,
     )

@@ -55,7 +55,6 @@ class SenderCheck(Protocol):
         helo: str,
         sender: str,
         header: Header,
-        header_block: bytes,
         body: Body,
         timeout_seconds: float,
     ) -> CheckResult:
@@ -132,7 +131,6 @@ class Receiver:
                     helo=session.helo,
                     sender=message.sender,
                     header=header,
-                    header_block=block,
                     body=rest,
                     timeout_seconds=self._limits.checks_seconds,
                 )
