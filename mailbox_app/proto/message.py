@@ -7,6 +7,7 @@ difference. Time is linear: bodies are only searched and counted by `bytes` meth
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from mailbox_app.proto.bodystructure import EMPTY_PART, Rendering, render_leaf, 
 from mailbox_app.proto.envelope import ENVELOPE_FIELDS, render_envelope
 from mailbox_app.proto.header import FIELD, unfold
 from mailbox_app.proto.mime import CONTENT_FIELDS, NO_PARENT, Content, Row, encode_rows, read_content
+from mailbox_app.proto.object_id import THREAD_FIELDS, email_id, thread_id
 
 # A delimiter line is at most "--", a boundary, "--" and white space; a longer line is none.
 _MAX_DELIMITER = 2_000
@@ -24,7 +26,7 @@ _PART_HEADER_BYTES = 65_536
 _ALL_PART_HEADERS_BYTES = 1_048_576
 _MAX_ADDRESSES = 10_000
 
-_MESSAGE_FIELDS = ENVELOPE_FIELDS | CONTENT_FIELDS
+_MESSAGE_FIELDS = ENVELOPE_FIELDS | CONTENT_FIELDS | THREAD_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class Rendered:
     """The raw header block with its empty line; b"" when longer than the scanner's limit (then read from the file)."""
     parts: bytes
     """The encoded part table: byte ranges of every MIME part (see `proto.mime`)."""
+    email_id: bytes
+    thread_id: bytes
+    """See `proto.object_id`."""
 
 
 class _Open:
@@ -99,10 +104,13 @@ class MessageScanner:
         self._root_header = b""
         self._result: Rendering = EMPTY_PART
         self._envelope = b""
+        self._digest = hashlib.sha256()
+        self._thread_values: Mapping[bytes, bytes] = {}
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes of the message."""
         self._size += len(data)
+        self._digest.update(data)
         if self._only_counting:
             self._lines += data.count(b"\n")
             return
@@ -126,7 +134,10 @@ class MessageScanner:
         self._count_lines(len(self._buffer))
         self._close_down_to(0, self._size)
         body, structure = self._result
-        return Rendered(self._envelope, structure, body, self._root_header, encode_rows(self._rows))
+        digest = self._digest.hexdigest()
+        thread = thread_id(self._thread_values, digest)
+        parts = encode_rows(self._rows)
+        return Rendered(self._envelope, structure, body, self._root_header, parts, email_id(digest), thread)
 
     def _advance(self, *, final: bool) -> None:
         going = True
@@ -300,6 +311,8 @@ class MessageScanner:
                 None,
             )
         envelope = render_envelope(values, self._address_budget) if is_message else b""
+        if parent is None:
+            self._thread_values = values
         self._count_lines(body_index)
         body_start = self._base + body_index
         parent_row = NO_PARENT

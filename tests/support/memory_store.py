@@ -12,7 +12,7 @@ from mailbox_app.proto.message import Rendered
 from mailbox_app.store.interface import Content, NewMessage, Staged
 from mailbox_app.store.model import Appended
 
-_NOTHING = Rendered(b"", b"", b"", b"", b"")
+_NOTHING = Rendered(b"", b"", b"", b"", b"", b"", b"")
 
 
 @dataclass

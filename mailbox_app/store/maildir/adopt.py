@@ -52,7 +52,8 @@ def adopt(work: Work, row: MailboxRow, directory: str, name: str, *, uid: int | 
     letters_flags = filenames.flags_of(flag_letters)
     target = f"{work.opened.cur(row)}/{filenames.file_name(final_stem, letters_flags)}"
     _place(work, path, source, target)
-    _insert(work, row, uid, (letters_flags, size_bytes, seconds, final_stem), rendered)
+    saved = filenames.saved_seconds_of(stem) or int(facts.st_ctime)
+    _insert(work, row, uid, (letters_flags, size_bytes, seconds, saved, final_stem), rendered)
     return True
 
 
@@ -66,8 +67,8 @@ def _place(work: Work, path: str, source: str, target: str) -> None:
         work.undo.append(partial(os.rename, target, path))
 
 
-def _insert(work: Work, row: MailboxRow, uid: int, facts: tuple[int, int, int, str], rendered: Rendered) -> None:
-    name_flags, size_bytes, seconds, stem = facts
+def _insert(work: Work, row: MailboxRow, uid: int, facts: tuple[int, int, int, int, str], rendered: Rendered) -> None:
+    name_flags, size_bytes, seconds, saved, stem = facts
     flags = name_flags & keywords.mask(row)
     modseq, key = work.next_modseq(row), row.base + uid
     row.message_count += 1
@@ -78,9 +79,8 @@ def _insert(work: Work, row: MailboxRow, uid: int, facts: tuple[int, int, int, s
     work.account.used_messages += 1
     queries.insert_messages(
         work.connection,
-        [(key, row.mailbox_id, modseq, flags, size_bytes, seconds, name_flags, stem)],
-        [(key, rendered.envelope, rendered.bodystructure, rendered.body, rendered.parts)],
-        [(key, rendered.header)],
+        [(key, row.mailbox_id, modseq, flags, size_bytes, seconds, saved, name_flags, stem)],
+        [queries.rendered_row(key, rendered)],
     )
 
 

@@ -54,7 +54,6 @@ class _Delivery:
         self._rows: dict[int | str, MailboxRow] = {}
         self._messages: list[queries.Row] = []
         self._rendered: list[queries.Row] = []
-        self._headers: list[queries.Row] = []
 
     def add(self, message: NewMessage) -> Appended:
         """Move one staged file into place; raises `StoreError` when this one cannot be taken."""
@@ -88,14 +87,13 @@ class _Delivery:
         account.used_messages += 1
         modseq = work.next_modseq(row)
         rendered, key = staged.rendered, row.base + uid
-        self._messages.append((key, row.mailbox_id, modseq, flags, size_bytes, seconds, flags, stem))
-        self._rendered.append((key, rendered.envelope, rendered.bodystructure, rendered.body, rendered.parts))
-        self._headers.append((key, rendered.header))
+        self._messages.append((key, row.mailbox_id, modseq, flags, size_bytes, seconds, self._now, flags, stem))
+        self._rendered.append(queries.rendered_row(key, rendered))
         return Appended(MailboxId(row.mailbox_id), row.uidvalidity, Uid(uid), Modseq(modseq))
 
     def insert(self) -> None:
         """Write the rows."""
-        queries.insert_messages(self._work.connection, self._messages, self._rendered, self._headers)
+        queries.insert_messages(self._work.connection, self._messages, self._rendered)
 
     def _ready(self, mailbox: int | str) -> MailboxRow:
         """The mailbox, and its directory as the rows say: leftovers of a cut-off delivery would take our UIDs."""

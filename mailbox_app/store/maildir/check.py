@@ -76,8 +76,8 @@ def _check_mailbox(work: Work, row: MailboxRow) -> list[str]:
     if any(state[0] - row.base >= row.uidnext for state in states.values()):
         found.append(f"{row.name}: a UID is not below UIDNEXT")
     rendered = queries.count_rendered(work.connection, row)
-    if rendered != (len(states), len(states)):
-        found.append(f"{row.name}: {len(states)} messages, but {rendered} rendered rows and headers")
+    if rendered != len(states):
+        found.append(f"{row.name}: {len(states)} messages, but {rendered} rendered rows")
     return found
 
 

@@ -56,6 +56,7 @@ def transfer(work: Work, source: MailboxRow, target: MailboxRow, found: Sequence
     translate = _KeywordMap(work, source, target)
     seconds = dict(queries.internal_dates(work.connection, source, [state[0] - source.base for state in found]))
     modseq = work.next_modseq(target)
+    now = int(opened.clock.epoch_seconds())
     from_cur, to_cur = opened.cur(source), opened.cur(target)
     unique = f"M{time.time_ns() // 1000}P{os.getpid()}Q"
     numbers = itertools.count()
@@ -70,7 +71,7 @@ def transfer(work: Work, source: MailboxRow, target: MailboxRow, found: Sequence
         _link(from_cur, stem, name_flags, path)
         work.created.append(path)
         new_key = target.base + uid
-        rows.append((new_key, target.mailbox_id, modseq, new_flags, size_bytes, seconds[key], new_flags, new_stem))
+        rows.append((new_key, target.mailbox_id, modseq, new_flags, size_bytes, seconds[key], now, new_flags, new_stem))
         keys.append((new_key, key))
         target.unseen_count += not new_flags & SystemFlag.SEEN
         target.deleted_count += bool(new_flags & SystemFlag.DELETED)
@@ -79,7 +80,7 @@ def transfer(work: Work, source: MailboxRow, target: MailboxRow, found: Sequence
     target.uidnext = first + len(found)
     target.message_count += len(found)
     work.account.used_messages += len(found)
-    queries.insert_messages(work.connection, rows, [], [])
+    queries.insert_messages(work.connection, rows, [])
     queries.copy_rendered(work.connection, keys)
     return first
 

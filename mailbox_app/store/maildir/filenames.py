@@ -24,6 +24,7 @@ _LETTERS = (
 _BITS = dict(_LETTERS)
 _UID = re.compile(r",U=(\d{1,10})(?=,|$)")
 _OURS = re.compile(r"(\d+)\.M\d+P\d+Q\d+B(\d+)\.([^,]*),S=\d+,U=(\d{1,10})$")
+_SAVED = re.compile(r"\d+\.M(\d{10,17})P\d+Q\d+")
 _TIME = re.compile(r"(\d{1,12})\.")
 _MARK = re.compile(r"^(\d+\.M\d+P\d+Q\d+)B\d+(?=\.)")
 _SIZES = re.compile(r",[SWU]=\d+")
@@ -92,6 +93,12 @@ def uid_of(file_stem: str) -> int | None:
     found = _UID.search(file_stem)
     uid = int(found[1]) if found else 0
     return uid if 0 < uid < 1 << 32 else None
+
+
+def saved_seconds_of(file_stem: str) -> int | None:
+    """When a file of ours came to its mailbox; None for other files."""
+    found = _SAVED.match(file_stem)
+    return int(found[1]) // 1_000_000 if found else None
 
 
 def seconds_of(file_stem: str) -> int | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mailbox_app.errors import StoreError
+from mailbox_app.proto.message import Rendered
+from mailbox_app.store.maildir.schema import BLOCK_BITS
 
 UID_BITS = 32
 _CHUNK = 500
@@ -25,9 +27,12 @@ _MESSAGE_COLUMNS = {
     "flags": "message.flags",
     "size_bytes": "message.size_bytes",
     "internal_seconds": "message.internal_seconds",
+    "saved_seconds": "message.saved_seconds",
 }
-_RENDERED_COLUMNS = {name: f"rendered.{name}" for name in ("envelope", "bodystructure", "body", "parts")}
-_HEADER_COLUMNS = {"header": "header.header"}
+_RENDERED_COLUMNS = {
+    name: f"rendered.{name}"
+    for name in ("envelope", "bodystructure", "body", "parts", "email_id", "thread_id", "header")
+}
 
 
 @dataclass(slots=True)
@@ -159,9 +164,11 @@ def save_cur_mtime(connection: sqlite3.Connection, mailbox_id: int, mtime: int) 
 def delete_mailbox(connection: sqlite3.Connection, row: MailboxRow) -> None:
     """The mailbox and everything that belongs to it."""
     span = (row.base, row.base + (1 << UID_BITS))
-    for table in ("message", "rendered", "header"):
+    for table in ("message", "rendered"):
         connection.execute(f"DELETE FROM {table} WHERE message_key >= ? AND message_key < ?", span)  # noqa: S608
-    for table in ("expunged", "doomed", "mailbox"):
+    blocks = (span[0] >> BLOCK_BITS, span[1] >> BLOCK_BITS)
+    connection.execute("DELETE FROM block WHERE block_key >= ? AND block_key < ?", blocks)
+    for table in ("expunged", "doomed", "annotation", "acl", "mailbox"):
         connection.execute(f"DELETE FROM {table} WHERE mailbox_id = ?", (row.mailbox_id,))  # noqa: S608
 
 
@@ -186,12 +193,24 @@ def subscribe(connection: sqlite3.Connection, name: str, subscribed: bool) -> No
 # messages
 
 
-def insert_messages(
-    connection: sqlite3.Connection, messages: Sequence[Row], rendered: Sequence[Row], headers: Sequence[Row]
-) -> None:
+def insert_messages(connection: sqlite3.Connection, messages: Sequence[Row], rendered: Sequence[Row]) -> None:
     """Rows in the order of the tables' columns."""
-    for table, rows in (("message", messages), ("rendered", rendered), ("header", headers)):
+    for table, rows in (("message", messages), ("rendered", rendered)):
         _insert(connection, table, rows)
+
+
+def rendered_row(key: int, rendered: Rendered) -> Row:
+    """A row of `rendered`."""
+    return (
+        key,
+        rendered.envelope,
+        rendered.bodystructure,
+        rendered.body,
+        rendered.parts,
+        rendered.email_id,
+        rendered.thread_id,
+        rendered.header,
+    )
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
@@ -209,15 +228,16 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> 
 def copy_rendered(connection: sqlite3.Connection, keys: Sequence[tuple[int, int]]) -> None:
     """The wide columns of (new key, old key) pairs."""
     connection.executemany(
-        "INSERT INTO rendered SELECT ?, envelope, bodystructure, body, parts FROM rendered WHERE message_key = ?", keys
+        "INSERT INTO rendered SELECT ?, envelope, bodystructure, body, parts, email_id, thread_id, header"
+        " FROM rendered WHERE message_key = ?",
+        keys,
     )
-    connection.executemany("INSERT INTO header SELECT ?, header FROM header WHERE message_key = ?", keys)
 
 
 def delete_messages(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
-    """Rows of all three tables."""
+    """Rows of both tables."""
     parameters = [(key,) for key in keys]
-    for table in ("message", "rendered", "header"):
+    for table in ("message", "rendered"):
         connection.executemany(f"DELETE FROM {table} WHERE message_key = ?", parameters)  # noqa: S608
 
 
@@ -284,7 +304,6 @@ def rendered_query(mailbox_id: int, columns: Sequence[str]) -> str:
         for table, known in (
             ("message", _MESSAGE_COLUMNS),
             ("rendered", _RENDERED_COLUMNS),
-            ("header", _HEADER_COLUMNS),
         ):
             if column in known:
                 names.append(known[column])
@@ -338,14 +357,11 @@ def _selected(
             yield connection.execute(f"{query} WHERE {key} IN ({marks}) ORDER BY {key}", keys).fetchall()
 
 
-def count_rendered(connection: sqlite3.Connection, row: MailboxRow) -> tuple[int, int]:
-    """(rows of `rendered`, rows of `header`) of one mailbox."""
+def count_rendered(connection: sqlite3.Connection, row: MailboxRow) -> int:
+    """Rows of `rendered` of one mailbox."""
     span = (row.base, row.base + (1 << UID_BITS))
-    counts = [
-        int(connection.execute(f"SELECT count(*) FROM {table} WHERE message_key BETWEEN ? AND ?", span).fetchone()[0])  # noqa: S608
-        for table in ("rendered", "header")
-    ]
-    return counts[0], counts[1]
+    query = "SELECT count(*) FROM rendered WHERE message_key BETWEEN ? AND ?"
+    return int(connection.execute(query, span).fetchone()[0])
 
 
 def changed_since(connection: sqlite3.Connection, row: MailboxRow, modseq: int) -> list[tuple[int, int, int]]:
