@@ -15,7 +15,8 @@ from mailbox_app.proto import dates
 from mailbox_app.proto.imap import mailbox_name
 from mailbox_app.proto.imap.sequence import STAR, SequenceSet
 
-MAX_RANGES = 10_000
+MAX_RANGES = 100_000
+"""More than fit into a line: what a line can hold is read in 30 ms."""
 MAX_FLAGS = 100
 _ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 _ASTRING = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
@@ -27,6 +28,7 @@ _LITERAL = re.compile(rb"\{(\d{1,19})\+?\}\r\n")
 _NUMBER = re.compile(rb"\d{1,20}")
 _FLAG = re.compile(rb"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 _SEQUENCE = re.compile(rb"[0-9*:,]+")
+_NUMBERS = re.compile(rb"\d{1,10}(?:,\d{1,10})*+")
 _DATE = re.compile(rb'("?)(\d{1,2})-([A-Za-z]{3})-(\d{4})\1')
 _DATE_TIME = re.compile(rb'"[ 0-9A-Za-z:+-]{26}"')
 _MONTHS = {
@@ -162,10 +164,17 @@ class Cursor:
         return value
 
     def sequence_set(self) -> SequenceSet:
-        """Numbers and ranges; zero is no message."""
-        parts = self._match(_SEQUENCE, "a sequence set")[0].split(b",")
+        """Numbers and ranges, or `$`; zero is no message."""
+        if self.accept(b"$"):  # RFC 5182 3
+            return SequenceSet((), saved=True)
+        text = self._match(_SEQUENCE, "a sequence set")[0]
+        parts = text.split(b",")
         if len(parts) > MAX_RANGES:
             raise ProtocolError("imap.limit", "too many ranges")
+        if _NUMBERS.fullmatch(text):
+            numbers = list(map(int, parts))
+            if min(numbers) and max(numbers) <= MAX_NUMBER:
+                return SequenceSet(tuple(zip(numbers, numbers, strict=True)))
         ranges = []
         for part in parts:
             first, colon, last = part.partition(b":")

@@ -16,6 +16,8 @@ class SequenceSet:
     """Ranges as (first, last) in the order given; either end may be `STAR`. RFC 9051 9, sequence-set."""
 
     ranges: tuple[tuple[int, int], ...]
+    saved: bool = False
+    """It is `$`, what the last SEARCH saved; then there are no ranges. RFC 5182"""
 
     def bounds(self, largest: int) -> list[tuple[int, int]]:
         """(low, high) ascending and merged, with `*` read as `largest`."""
