@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -17,11 +17,14 @@ from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.proto.message import Rendered
 from mailbox_app.store.model import (
     Appended,
+    BlockRows,
     Changes,
     Copied,
     FlagMode,
     MailboxInfo,
     Message,
+    Replaced,
+    Sizes,
     Snapshot,
     SpecialUse,
     StoreResult,
@@ -94,8 +97,16 @@ class Account(Protocol):
         ...
 
     # reading
-    def snapshot(self, mailbox_id: MailboxId) -> Snapshot:
-        """Synchronises with files other programs put there, then the whole flag state."""
+    def outline(self, mailbox_id: MailboxId) -> Outline:
+        """Synchronises with files other programs put there, then counts, block by block."""
+        ...
+
+    def blocks(self, mailbox_id: MailboxId, numbers: Sequence[int], as_of: Modseq, below: Uid) -> Sequence[BlockRows]:
+        """These blocks (ascending) as a view sees them whose highest modseq is `as_of` and whose UIDNEXT is `below`."""
+        ...
+
+    def stamp(self, watch: str) -> Hashable:
+        """Differs from an earlier one when the mailbox of `Outline.watch` may have news. Opens nothing: a few file stats."""
         ...
 
     def claim_recent(self, mailbox_id: MailboxId) -> Uid:
@@ -104,6 +115,10 @@ class Account(Protocol):
 
     def changes(self, mailbox_id: MailboxId, since: Modseq) -> Changes:
         """What happened after `since`; also picks up files that other programs put there."""
+        ...
+
+    def sizes(self, mailbox_id: MailboxId) -> Sizes:
+        """UID and size of every message, and nothing wider; also picks up files that other programs put there."""
         ...
 
     def messages(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> Sequence[Message]:
@@ -121,8 +136,18 @@ class Account(Protocol):
         ...
 
     # writing
-    def append(self, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
-        """All in one transaction and one directory fsync; one over quota fails alone. Consumes the staged files."""
+    def append(self, messages: Sequence[NewMessage], *, atomic: bool = False) -> Sequence[Appended | Exception]:
+        """All in one transaction and one directory fsync; one over quota fails alone. Consumes the staged files.
+
+        `atomic`: the first one that fails is raised, and none is stored (RFC 3502 2).
+        """
+        ...
+
+    def replace(self, mailbox_id: MailboxId, uid: Uid, message: NewMessage) -> Replaced:
+        """The new message comes and the old one goes in one transaction; the quota counts what is left after it.
+
+        RFC 8508 3.1. `store.no_such_message` when the old one is gone already. Consumes the staged file.
+        """
         ...
 
     def store_flags(
@@ -150,6 +175,14 @@ class Account(Protocol):
         ...
 
 
+class MaildropLock(Protocol):
+    """Held by one POP3 session of an account, over all processes; freed when its holder dies."""
+
+    def release(self) -> None:
+        """Let the next session in; any thread, any number of times, never blocks."""
+        ...
+
+
 class Store(Protocol):
     """All accounts on this machine."""
 
@@ -167,6 +200,10 @@ class Store(Protocol):
 
     def discard(self, staged: Staged) -> None:
         """Remove a staged file that will not be appended."""
+        ...
+
+    def lock_maildrop(self, ref: AccountRef) -> MaildropLock | None:
+        """The lock of RFC 1939 4, or None when another session has it; keeps neither IMAP nor deliveries waiting."""
         ...
 
     def remove_account(self, ref: AccountRef) -> str:

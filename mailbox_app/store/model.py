@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
+from typing import NamedTuple
 
 from mailbox_app.ids import MailboxId, Modseq, Uid
 
@@ -71,17 +72,43 @@ class Message:
     """INTERNALDATE as seconds since 1970 (UTC)."""
 
 
+class BlockCount(NamedTuple):
+    """How many messages one block of consecutive UIDs has; `uid >> Outline.block_bits` is the number of a UID's block."""
+
+    number: int
+    message_count: int
+    unseen_count: int
+
+
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything a session keeps of its selected mailbox: parallel arrays, ascending by UID."""
+class Outline:
+    """A mailbox as selecting it needs it: what it costs to read does not depend on the number of its messages."""
 
     info: MailboxInfo
+    block_bits: int
+    blocks: Sequence[BlockCount]
+    """Ascending, without empty ones."""
+    first_unseen: int | None
+    """How many messages come before the first unseen one."""
+    recent_count: int
+    """Messages from `info.first_recent_uid` on."""
+    watch: str
+    """What `Account.stamp` wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRows:
+    """One block as a view of an earlier moment sees it: parallel arrays, ascending by UID."""
+
+    number: int
     uids: array[int]
     """typecode I."""
     flags: array[int]
-    """typecode Q, see the module's head."""
+    """typecode Q, see the module's head; the state of now."""
     modseqs: array[int]
-    """typecode Q."""
+    """typecode Q; none is higher than the view's own, so that news that follow still are news."""
+    expunged: Sequence[int]
+    """UIDs removed since; as far as the log of removals goes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +124,8 @@ class Changes:
     keywords: tuple[str, ...]
     exists: bool
     """False: the mailbox was deleted."""
+    complete: bool = True
+    """False: the log does not go back that far, so these are all messages, and `expunged` all UIDs that are not there."""
 
 
 class FlagMode(StrEnum):
@@ -115,6 +144,14 @@ class Appended:
     uidvalidity: int
     uid: Uid
     modseq: Modseq
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Outcome of REPLACE: where the new message went, and the modseq of the old one's removal. RFC 8508 3.3."""
+
+    appended: Appended
+    expunged_modseq: Modseq
 
 
 @dataclass(frozen=True, slots=True)

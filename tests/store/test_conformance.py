@@ -555,3 +555,66 @@ def test_rebuild_brings_everything_back(place: Place) -> None:
     assert place.account.mailbox("INBOX").highest_modseq > modseq
     assert list(place.account.changes(place.id(), modseq).expunged)[:1] == [2]
     assert place.deliver().uid > 2
+
+
+# all or nothing
+
+
+def test_atomic_append_stores_all_with_consecutive_uids(place: Place) -> None:
+    results = place.account.append([NewMessage(place.stage(), "INBOX") for _ in range(3)], atomic=True)
+    assert [one.uid for one in results if isinstance(one, Appended)] == [1, 2, 3]
+
+
+def test_atomic_append_over_quota_at_the_last_one_stores_none(place: Place) -> None:
+    size = len(TRACE) + len(MESSAGE)
+    account = place.store.account(replace(place.ref, quota_bytes=size * 2))
+    with pytest.raises(StoreError) as caught:
+        account.append([NewMessage(place.stage(), "INBOX") for _ in range(3)], atomic=True)
+    assert code_of(caught.value) == "store.over_quota"
+    assert account.usage() == (0, 0)
+    assert place.uids() == []
+    assert list(place.store.check(place.ref)) == []
+    assert len(account.append([NewMessage(place.stage(), "INBOX") for _ in range(2)], atomic=True)) == 2
+    assert account.usage() == (size * 2, 2)
+
+
+def test_replace_takes_the_old_message_and_gives_a_new_uid(place: Place) -> None:
+    old = place.deliver(flags=SEEN)
+    since = place.account.mailbox("INBOX").highest_modseq
+    text = b"Subject: second draft\r\n\r\n"
+    staged = place.store.stage(place.ref, Content(b"", text, len(text)))
+    done = place.account.replace(place.id(), old.uid, NewMessage(staged, "INBOX"))
+    assert place.uids() == [done.appended.uid] == [2]
+    assert place.read(2) == text
+    changes = place.account.changes(place.id(), since)
+    assert (list(changes.expunged), changes.highest_modseq) == ([1], done.expunged_modseq)
+    assert place.account.usage() == (len(text), 1)
+    assert list(place.store.check(place.ref)) == []
+
+
+def test_replace_into_another_mailbox(place: Place) -> None:
+    old = place.deliver("Drafts")
+    done = place.account.replace(place.id("Drafts"), old.uid, NewMessage(place.stage(), "Sent"))
+    assert done.appended.mailbox_id == place.id("Sent")
+    assert (place.uids("Drafts"), place.uids("Sent")) == ([], [1])
+
+
+def test_replace_of_a_message_that_is_gone_stores_nothing(place: Place) -> None:
+    place.uids()
+    with pytest.raises(StoreError) as caught:
+        place.account.replace(place.id(), Uid(5), NewMessage(place.stage(), "INBOX"))
+    assert code_of(caught.value) == "store.no_such_message"
+    assert place.uids() == []
+    assert list(place.store.check(place.ref)) == []
+
+
+def test_replace_needs_room_for_the_difference_only(place: Place) -> None:
+    size = len(TRACE) + len(MESSAGE)
+    account = place.store.account(replace(place.ref, quota_bytes=size + 10))
+    old = place.deliver()
+    done = account.replace(place.id(), old.uid, NewMessage(place.stage(MESSAGE + b"1234567890"), "INBOX"))
+    with pytest.raises(StoreError) as caught:
+        account.replace(place.id(), done.appended.uid, NewMessage(place.stage(MESSAGE + b"12345678901"), "INBOX"))
+    assert code_of(caught.value) == "store.over_quota"
+    assert place.uids() == [done.appended.uid]
+    assert account.usage() == (size + 10, 1)

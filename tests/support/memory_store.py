@@ -23,7 +23,7 @@ class MemoryAccount:
     fails_with: Exception | None = None
     quota_bytes: int | None = None
 
-    def append(self, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
+    def append(self, messages: Sequence[NewMessage], *, atomic: bool = False) -> Sequence[Appended | Exception]:
         answers: list[Appended | Exception] = []
         for message in messages:
             content = self.store.staged.pop(message.staged.path)
@@ -32,6 +32,8 @@ class MemoryAccount:
                 answers.append(self.fails_with)
             elif quota and self.usage()[0] + len(content) > quota:
                 answers.append(StoreError("store.over_quota", "the mailbox is full", temporary=True))
+                if atomic:
+                    raise answers[-1]
             else:
                 self.messages.append(content)
                 answers.append(Appended(MailboxId(1), 1, Uid(len(self.messages)), Modseq(len(self.messages))))

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import BinaryIO
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.store.interface import Account, NewMessage
-from mailbox_app.store.maildir import append, copy, expunge, folders, mailboxes, names, queries, reading
-from mailbox_app.store.maildir.files import readable_at_least
+from mailbox_app.store.maildir import append, blocks, copy, expunge, folders, mailboxes, maildrop, names, queries, reading
+from mailbox_app.store.maildir.files import file_stamp, readable_at_least
 from mailbox_app.store.maildir.flags import store_flags
 from mailbox_app.store.maildir.follower import NameFollower
 from mailbox_app.store.maildir.handles import Handles
+from mailbox_app.store.maildir.opened import INDEX_FILE
 from mailbox_app.store.model import (
     Appended,
+    BlockRows,
     Changes,
     Copied,
     FlagMode,
     MailboxInfo,
     Message,
+    Replaced,
+    Sizes,
     Snapshot,
     SpecialUse,
     StoreResult,
@@ -87,10 +91,22 @@ class MaildirAccount(Account):
         with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
             return queries.subscriptions(connection)
 
-    def snapshot(self, mailbox_id: MailboxId) -> Snapshot:
-        """The whole flag state."""
+    def outline(self, mailbox_id: MailboxId) -> Outline:
+        """Counts, block by block."""
         with self._handles.using(self._ref) as opened:
-            return reading.snapshot(opened, mailbox_id)
+            return blocks.outline(opened, mailbox_id)
+
+    def blocks(self, mailbox_id: MailboxId, numbers: Sequence[int], as_of: Modseq, below: Uid) -> Sequence[BlockRows]:
+        """These blocks as a view of an earlier moment sees them."""
+        with self._handles.using(self._ref) as opened:
+            return blocks.blocks(opened, mailbox_id, numbers, as_of, below)
+
+    def stamp(self, watch: str) -> Hashable:
+        """The times of change of the index and of the mailbox's directories."""
+        root = self._handles.root(self._ref)
+        folder = f"{root}/Maildir/{watch}"
+        index = f"{root}/{INDEX_FILE}"
+        return tuple(file_stamp(path) for path in (index, f"{index}-wal", f"{folder}/new", f"{folder}/cur"))
 
     def claim_recent(self, mailbox_id: MailboxId) -> Uid:
         """The first recent UID, from now on nobody else's."""
@@ -101,6 +117,11 @@ class MaildirAccount(Account):
         """What happened after `since`."""
         with self._handles.using(self._ref) as opened:
             return reading.changes(opened, mailbox_id, since)
+
+    def sizes(self, mailbox_id: MailboxId) -> Sizes:
+        """UID and size of every message."""
+        with self._handles.using(self._ref) as opened:
+            return maildrop.sizes(opened, mailbox_id)
 
     def messages(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> Sequence[Message]:
         """Rows without rendered columns."""
@@ -119,10 +140,15 @@ class MaildirAccount(Account):
         with self._handles.using(self._ref) as opened:
             return reading.open_message(opened, mailbox_id, uid)
 
-    def append(self, messages: Sequence[NewMessage]) -> Sequence[Appended | Exception]:
+    def append(self, messages: Sequence[NewMessage], *, atomic: bool = False) -> Sequence[Appended | Exception]:
         """Deliver staged files."""
         with self._handles.using(self._ref) as opened:
-            return append.append(opened, messages, self._ref.quota_bytes)
+            return append.append(opened, messages, self._ref.quota_bytes, atomic=atomic)
+
+    def replace(self, mailbox_id: MailboxId, uid: Uid, message: NewMessage) -> Replaced:
+        """Deliver one staged file in another message's stead."""
+        with self._handles.using(self._ref) as opened:
+            return append.replace(opened, mailbox_id, uid, message, self._ref.quota_bytes)
 
     def store_flags(
         self,

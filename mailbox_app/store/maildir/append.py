@@ -1,54 +1,82 @@
 """Delivery: staged files get UIDs and rows in one transaction, and their places before it commits.
 
-One over quota, or one whose mailbox or staged file is missing, fails alone. If the commit fails all of them do, and
-nothing is left behind.
+One over quota, or one whose mailbox or staged file is missing, fails alone unless all or none was asked for. If the
+commit fails all of them do, and nothing is left behind.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import MailboxId, Modseq, Uid
 from mailbox_app.store.interface import NewMessage
-from mailbox_app.store.maildir import filenames, folders, keywords, mailboxes, queries, sync
+from mailbox_app.store.maildir import expunge, filenames, folders, keywords, mailboxes, queries, sync
 from mailbox_app.store.maildir.files import translated, unlink_quietly
 from mailbox_app.store.maildir.opened import OpenAccount, Work
 from mailbox_app.store.maildir.queries import MailboxRow
-from mailbox_app.store.model import Appended, SystemFlag
+from mailbox_app.store.model import Appended, Replaced, SystemFlag
 
 _SYSTEM_FLAGS = 0x1F
 _SEEN, _DELETED = int(SystemFlag.SEEN), int(SystemFlag.DELETED)
 
 
-def append(opened: OpenAccount, messages: Sequence[NewMessage], quota_bytes: int) -> list[Appended | Exception]:
+def append(
+    opened: OpenAccount, messages: Sequence[NewMessage], quota_bytes: int, *, atomic: bool
+) -> list[Appended | Exception]:
     """Carry out `Account.append`."""
     results: list[Appended | Exception] = []
+    with _delivering(opened, messages, quota_bytes) as delivery:
+        for message in messages:
+            try:
+                results.append(delivery.add(message))
+            except StoreError as error:
+                if atomic:
+                    raise
+                unlink_quietly(message.staged.path)
+                results.append(error)
+    return results
+
+
+def replace(opened: OpenAccount, mailbox_id: int, uid: int, message: NewMessage, quota_bytes: int) -> Replaced:
+    """Carry out `Account.replace`."""
+    with _delivering(opened, [message], quota_bytes) as delivery:
+        work = delivery.work
+        row = work.mailbox(mailbox_id)
+        found = queries.states(work.connection, row, [uid])
+        if not found:
+            raise StoreError("store.no_such_message", "no such message")
+        size_bytes = found[0][2]
+        work.account.used_bytes -= size_bytes  # so that the new one needs room for the difference only
+        appended = delivery.add(message)
+        work.account.used_bytes += size_bytes
+        expunge.remove(work, row, found)
+        return Replaced(appended, Modseq(row.highest_modseq))
+
+
+@contextmanager
+def _delivering(opened: OpenAccount, messages: Sequence[NewMessage], quota_bytes: int) -> Iterator[_Delivery]:
+    """One transaction of deliveries; when it fails no staged file is left."""
     try:
         with opened.writing() as work:
             rubbish = folders.reconcile(work) if folders.are_stale(opened, work.account) else []
             delivery = _Delivery(work, quota_bytes)
-            for message in messages:
-                try:
-                    results.append(delivery.add(message))
-                except StoreError as error:
-                    unlink_quietly(message.staged.path)
-                    results.append(error)
+            yield delivery
             delivery.insert()
     except BaseException:
         for message in messages:
             unlink_quietly(message.staged.path)
         raise
     folders.remove(rubbish)
-    return results
 
 
 class _Delivery:
     """The messages of one transaction."""
 
     def __init__(self, work: Work, quota_bytes: int) -> None:
-        self._work = work
+        self.work = work
         self._quota_bytes = quota_bytes
         self._now = int(work.opened.clock.epoch_seconds())
         self._rows: dict[int | str, MailboxRow] = {}
@@ -57,7 +85,7 @@ class _Delivery:
 
     def add(self, message: NewMessage) -> Appended:
         """Move one staged file into place; raises `StoreError` when this one cannot be taken."""
-        staged, work = message.staged, self._work
+        staged, work = message.staged, self.work
         row = self._rows.get(message.mailbox) or self._ready(message.mailbox)
         account, size_bytes = work.account, staged.size_bytes
         if self._quota_bytes and account.used_bytes + size_bytes > self._quota_bytes:
@@ -93,11 +121,11 @@ class _Delivery:
 
     def insert(self) -> None:
         """Write the rows."""
-        queries.insert_messages(self._work.connection, self._messages, self._rendered)
+        queries.insert_messages(self.work.connection, self._messages, self._rendered)
 
     def _ready(self, mailbox: int | str) -> MailboxRow:
         """The mailbox, and its directory as the rows say: leftovers of a cut-off delivery would take our UIDs."""
-        work = self._work
+        work = self.work
         row = work.mailbox(mailbox) if isinstance(mailbox, int) else mailboxes.for_delivery(work, mailbox)
         if not work.touching(row):
             sync.reconcile(work, row)
