@@ -10,8 +10,8 @@ from mailbox_app.clock import Clock
 from mailbox_app.errors import StoreError
 from mailbox_app.events.hints import Bus
 from mailbox_app.ids import AccountRef
-from mailbox_app.store.interface import Content, Staged, Store
-from mailbox_app.store.maildir import check, flags
+from mailbox_app.store.interface import Content, MaildropLock, Staged, Store
+from mailbox_app.store.maildir import check, flags, maildrop
 from mailbox_app.store.maildir.account import MaildirAccount
 from mailbox_app.store.maildir.filenames import host_part
 from mailbox_app.store.maildir.files import DiskErrors, fsync_directory, unlink_quietly
@@ -63,6 +63,11 @@ class MaildirStore(Store):
     def discard(self, staged: Staged) -> None:
         """Remove a staged file; one that is gone is fine."""
         unlink_quietly(staged.path)
+
+    def lock_maildrop(self, ref: AccountRef) -> MaildropLock | None:
+        """One POP3 session at a time."""
+        with self._handles.using(ref):
+            return maildrop.lock(self._handles.root(ref))
 
     def remove_account(self, ref: AccountRef) -> str:
         """Move the account's folder to `trash/`."""
