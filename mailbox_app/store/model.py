@@ -112,6 +112,17 @@ class BlockRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """UID and size of every message of a mailbox: parallel arrays, ascending by UID."""
+
+    uidvalidity: int
+    uids: array[int]
+    """typecode I."""
+    size_bytes: array[int]
+    """typecode Q."""
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What happened to one mailbox after a modseq, from the modseq log; `changed` holds new messages too."""
 
