@@ -13,6 +13,7 @@ from mailbox_app.ids import AccountRef
 from mailbox_app.store.interface import Content, MaildropLock, Staged, Store
 from mailbox_app.store.maildir import check, flags, maildrop
 from mailbox_app.store.maildir.account import MaildirAccount
+from mailbox_app.store.maildir.account_notes import MaildirNotes
 from mailbox_app.store.maildir.filenames import host_part
 from mailbox_app.store.maildir.files import DiskErrors, fsync_directory, unlink_quietly
 from mailbox_app.store.maildir.follower import NameFollower
@@ -20,6 +21,7 @@ from mailbox_app.store.maildir.handles import Handles
 from mailbox_app.store.maildir.locking import AccountLock
 from mailbox_app.store.maildir.names import account_folder
 from mailbox_app.store.maildir.opened import LOCK_FILE
+from mailbox_app.store.maildir.shares import MaildirShares
 from mailbox_app.store.maildir.staging import Stage
 
 
@@ -33,10 +35,19 @@ class MaildirStore(Store):
         self._follower = NameFollower(self._write_names)
         self._handles = Handles(self._data_dir, bus, host, clock, self._follower.follow)
         self._stage = Stage(host)
+        self._shares = MaildirShares(self._data_dir)
 
     def account(self, ref: AccountRef) -> MaildirAccount:
         """A handle; the account's tree and index are made with its first use."""
         return MaildirAccount(self._handles, self._follower, ref)
+
+    def notes(self, ref: AccountRef) -> MaildirNotes:
+        """Annotations and access lists of an account's mailboxes."""
+        return MaildirNotes(self._handles, self._shares, ref)
+
+    def shares(self) -> MaildirShares:
+        """Which accounts let others in."""
+        return self._shares
 
     def stage(self, ref: AccountRef, content: Content) -> Staged:
         """Write, fsync and render."""
@@ -88,7 +99,9 @@ class MaildirStore(Store):
 
     def rebuild(self, ref: AccountRef, progress: Callable[[int], None] | None = None) -> int:
         """A new index from the tree alone."""
-        return self._handles.rebuild(ref, progress)
+        count = self._handles.rebuild(ref, progress)
+        self.notes(ref).settle_shares()
+        return count
 
     def check(self, ref: AccountRef) -> Sequence[str]:
         """Differences between index and tree, in sentences."""
@@ -107,6 +120,7 @@ class MaildirStore(Store):
         """Finish background work and close all indexes."""
         self._follower.close()
         self._handles.close()
+        self._shares.close()
 
     def _write_names(self, ref: AccountRef) -> bool:
         if not os.path.isdir(self._handles.root(ref)):  # removed meanwhile; opening it would make it anew

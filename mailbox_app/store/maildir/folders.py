@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from mailbox_app.store.maildir import names, queries
+from mailbox_app.store.maildir import names, notes, queries
 from mailbox_app.store.maildir.files import make_maildir, mtime_of
 from mailbox_app.store.maildir.mailboxes import DELETED_PREFIX, drop_row, new_row
 from mailbox_app.store.maildir.metadata import MailboxFile, read_mailbox
@@ -73,7 +73,8 @@ def adopt_folder(work: Work, name: str, folder: str, facts: MailboxFile | None) 
     """A row for a folder that is there; its messages are taken in by the next `sync`."""
     account = work.account
     path = os.path.join(work.opened.maildir, folder) if folder else work.opened.maildir
-    if facts is not None and not queries.mailbox_exists(work.connection, facts.mailbox_id):
+    same_identity = facts is not None and not queries.mailbox_exists(work.connection, facts.mailbox_id)
+    if facts is not None and same_identity:
         row = new_row(facts.mailbox_id, name, folder, facts.uidvalidity)
         row.uidnext = row.first_recent_uid = row.uid_reserved = facts.uid_reserved
         row.special_use, row.keywords = facts.special_use, " ".join(facts.keywords)
@@ -86,6 +87,7 @@ def adopt_folder(work: Work, name: str, folder: str, facts: MailboxFile | None) 
         work.write_facts(row)
     row.expunged_floor = work.next_modseq(row)
     queries.insert_mailbox(work.connection, row)
+    notes.adopt(work, row, path, same_identity=same_identity)
     return work.adopt_row(row)
 
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import MailboxId, Modseq, Uid
-from mailbox_app.store.maildir import names, queries
+from mailbox_app.store.maildir import names, notes, queries
 from mailbox_app.store.maildir.files import make_maildir, mtime_of
 from mailbox_app.store.maildir.metadata import write_subscriptions
 from mailbox_app.store.maildir.opened import OpenAccount, Work
@@ -97,6 +97,9 @@ def _make(work: Work, name: str, special_use: SpecialUse | None) -> MailboxRow:
     row.expunged_floor = work.next_modseq(row)
     queries.insert_mailbox(work.connection, row)
     work.write_facts(row)
+    parent = notes.parent_of(work, name)
+    if parent is not None:
+        notes.inherit(work, row, parent)
     return work.adopt_row(row)
 
 

@@ -1,6 +1,7 @@
 """The few facts about an account and its mailboxes that no file name can carry, as small files in the Maildir tree.
 
-`mailbox.json` in each mailbox's folder, `account.json` and `subscriptions` at the Maildir root. They are written before
+`mailbox.json` in each mailbox's folder, beside it `annotations.json` and `acl.json` when it has any; `account.json`,
+`subscriptions` and `account-annotations.json` at the Maildir root. They are written before
 the index commits what needs them, so a rebuild never reuses an id, a UIDVALIDITY or a UID. A file that cannot be read is
 treated as absent: the mailbox gets a new identity, which costs clients a download and never a message.
 """
@@ -8,6 +9,7 @@ treated as absent: the mailbox gets a new identity, which costs clients a downlo
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import msgspec
 
@@ -16,6 +18,10 @@ from mailbox_app.store.maildir.files import write_durably
 MAILBOX_FILE = "mailbox.json"
 ACCOUNT_FILE = "account.json"
 SUBSCRIPTIONS_FILE = "subscriptions"
+ACL_FILE = "acl.json"
+ANNOTATIONS_FILE = "annotations.json"
+ACCOUNT_ANNOTATIONS_FILE = "account-annotations.json"
+"""Of the account itself: INBOX has the same folder."""
 UID_BLOCK = 1_000
 """UIDs reserved at a time: a rebuild skips at most so many, and the file is rewritten once for so many messages."""
 
@@ -77,3 +83,31 @@ def read_subscriptions(maildir: str) -> list[str]:
 def write_subscriptions(maildir: str, names: list[str]) -> None:
     """Durable on return."""
     write_durably(maildir, SUBSCRIPTIONS_FILE, "".join(name + "\n" for name in names).encode())
+
+
+def read_acl(folder: str) -> dict[str, str]:
+    """Who else may do what in this mailbox; a file that cannot be read lets nobody in."""
+    try:
+        with open(os.path.join(folder, ACL_FILE), "rb") as file:
+            return msgspec.json.decode(file.read(), type=dict[str, str])
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
+
+
+def write_acl(folder: str, entries: Mapping[str, str]) -> None:
+    """Durable on return."""
+    write_durably(folder, ACL_FILE, msgspec.json.encode(entries))
+
+
+def read_annotations(folder: str, name: str = ANNOTATIONS_FILE) -> dict[str, bytes]:
+    """Values are in Base64; none when the file is absent or unreadable."""
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            return msgspec.json.decode(file.read(), type=dict[str, bytes])
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
+
+
+def write_annotations(folder: str, entries: Mapping[str, bytes], name: str = ANNOTATIONS_FILE) -> None:
+    """Durable on return."""
+    write_durably(folder, name, msgspec.json.encode(entries))

@@ -2,7 +2,7 @@
 
 A mailbox `Work/2026` is the folder `.Work.2026` (Maildir++); non-ASCII characters and dots inside a level are written in
 modified UTF-7 (RFC 3501 5.1.3), as other Maildir++ servers write non-ASCII. A name that could leave its place, or that
-no folder can carry, is `store.bad_name`.
+no folder can carry, is `store.bad_name`. A name has one Unicode form, NFC (RFC 9051 5.1), however a client composed it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import unicodedata
 from urllib.parse import quote
 
 from mailbox_app.errors import StoreError
@@ -35,6 +36,8 @@ def canonical(name: str) -> str:
         raise bad_name("empty or too long")
     if _FORBIDDEN.search(name):
         raise bad_name("it holds control characters")
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
     levels = name.split("/")
     if any(level in {"", ".", ".."} for level in levels):
         raise bad_name("it has an empty or relative level")
