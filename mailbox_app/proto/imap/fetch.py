@@ -1,8 +1,12 @@
-"""FETCH's items: parsed once, each with the exact label its answer carries. RFC 9051 6.4.5, RFC 3501 6.4.5."""
+"""FETCH's items: parsed once, each with the exact label its answer carries. RFC 9051 6.4.5, RFC 3501 6.4.5.
+
+Taken beyond the grammar, because other servers take it and clients rely on it: BINARY with section texts (HEADER, TEXT,
+MIME), and for them a partial range without its length, which means the rest.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mailbox_app.errors import ProtocolError
@@ -39,6 +43,25 @@ class Body:
     offset: int = 0
     count: int | None = None
     """None: all of it."""
+    decoded: bool = False
+    """BINARY: without its content transfer encoding. RFC 3516 4.2."""
+    size_only: bool = False
+    """BINARY.SIZE."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartialRange:
+    """Which of the messages found: counted from one, negative from the last. RFC 9394 3.1."""
+
+    first: int
+    last: int
+
+    def of(self, count: int) -> range:
+        """Zero-based places among so many, ascending."""
+        low, high = sorted((self.first, self.last))
+        if low > 0:
+            return range(low - 1, min(high, count))
+        return range(max(count + low, 0), max(count + high + 1, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +70,9 @@ class FetchRequest:
 
     items: tuple[str | Body, ...]
     changed_since: int | None = None
+    vanished: bool = False
+    """RFC 7162 3.2.6."""
+    partial: PartialRange | None = None
 
     @property
     def sets_seen(self) -> bool:
@@ -54,8 +80,11 @@ class FetchRequest:
         return any(isinstance(item, Body) and not item.peek for item in self.items)
 
 
+PREVIEW_LAZY = "PREVIEW (LAZY)"
+"""PREVIEW only if it costs nothing to speak of. RFC 8970 4.1."""
 SIMPLE = frozenset(
-    {"UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ"}
+    {"UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ",
+     "SAVEDATE", "EMAILID", "THREADID", "PREVIEW"}
 )  # fmt: skip
 _MACROS = {
     b"FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
@@ -67,6 +96,14 @@ _RFC822 = {
     b"RFC822.HEADER": Body(b"RFC822.HEADER", (), Kind.HEADER, peek=True),
     b"RFC822.TEXT": Body(b"RFC822.TEXT", (), Kind.TEXT),
 }
+# (how it begins, how the answer calls it, whether the message stays unseen)
+_SECTIONS = (
+    (b"BODY.PEEK[", b"BODY", True),
+    (b"BODY[", b"BODY", False),
+    (b"BINARY.PEEK[", b"BINARY", True),
+    (b"BINARY[", b"BINARY", False),
+    (b"BINARY.SIZE[", b"BINARY.SIZE", True),
+)
 # The longest first, so that BODY does not hide BODYSTRUCTURE.
 _NAMES = sorted((*(name.encode("ascii") for name in SIMPLE), *_RFC822), key=len, reverse=True)
 
@@ -81,12 +118,47 @@ def parse_fetch(cursor: Cursor) -> FetchRequest:
             break
     if items is None:
         items = _item_list(cursor) if cursor.accept(b"(") else (_item(cursor),)
-    changed_since = None
-    if cursor.accept(b" ("):
-        cursor.expect(b"CHANGEDSINCE ")  # RFC 7162 3.1.4.1
-        changed_since = cursor.number(MAX_MODSEQ)
-        cursor.expect(b")")
-    return FetchRequest(tuple(dict.fromkeys(items)), changed_since)
+    request = FetchRequest(tuple(dict.fromkeys(items)))
+    return _with_modifiers(cursor, request) if cursor.accept(b" (") else request
+
+
+def _with_modifiers(cursor: Cursor, request: FetchRequest) -> FetchRequest:
+    """RFC 4466 2.4: each once, in any order."""
+    seen = set()
+    while True:
+        name = cursor.word()
+        if name in seen:
+            raise cursor.fail("each modifier once")
+        seen.add(name)
+        if name == b"CHANGEDSINCE":  # RFC 7162 3.1.4.1
+            cursor.space()
+            request = replace(request, changed_since=cursor.number(MAX_MODSEQ))
+        elif name == b"VANISHED":  # RFC 7162 3.2.6
+            request = replace(request, vanished=True)
+        elif name == b"PARTIAL":  # RFC 9394 3.3
+            cursor.space()
+            request = replace(request, partial=parse_partial(cursor))
+        else:
+            raise cursor.fail("a known modifier")
+        if cursor.accept(b")"):
+            break
+        cursor.space()
+    if request.vanished and request.changed_since is None:
+        raise cursor.fail("CHANGEDSINCE with VANISHED")
+    return request
+
+
+def parse_partial(cursor: Cursor) -> PartialRange:
+    """Two numbers with a colon, both counted from the same end. RFC 9394 4."""
+    sign = -1 if cursor.accept(b"-") else 1
+    first = cursor.number()
+    cursor.expect(b":")
+    if cursor.accept(b"-") != (sign < 0):
+        raise cursor.fail("a range of one sign")
+    last = cursor.number()
+    if not first or not last:
+        raise cursor.fail("numbers above zero")
+    return PartialRange(sign * first, sign * last)
 
 
 def _item_list(cursor: Cursor) -> tuple[str | Body, ...]:
@@ -100,20 +172,30 @@ def _item_list(cursor: Cursor) -> tuple[str | Body, ...]:
 
 
 def _item(cursor: Cursor) -> str | Body:
-    if cursor.accept(b"BODY.PEEK["):
-        return _section(cursor, peek=True)
-    if cursor.accept(b"BODY["):
-        return _section(cursor, peek=False)
+    for start, label, peek in _SECTIONS:
+        if cursor.accept(start):
+            return parse_section(cursor, label, peek=peek)
     for name in _NAMES:
         if cursor.accept(name):
             following = cursor.data[cursor.pos : cursor.pos + 1]
             if following not in (b"", b" ", b")"):
                 break
+            if name == b"PREVIEW" and cursor.accept(b" ("):
+                return _preview(cursor)
             return _RFC822.get(name) or name.decode("ascii")
     raise cursor.fail("a message item")
 
 
-def _section(cursor: Cursor, *, peek: bool) -> Body:
+def _preview(cursor: Cursor) -> str:
+    if cursor.peek(b"LAZY)"):
+        cursor.pos += 5
+        return PREVIEW_LAZY
+    cursor.pos -= 2  # a modifier of FETCH
+    return "PREVIEW"
+
+
+def parse_section(cursor: Cursor, label: bytes, *, peek: bool) -> Body:
+    """What stands behind the opening bracket."""
     part: list[int] = []
     kind = Kind.WHOLE
     names: tuple[bytes, ...] = ()
@@ -133,17 +215,21 @@ def _section(cursor: Cursor, *, peek: bool) -> Body:
             raise cursor.fail("a part number")
         break
     cursor.expect(b"]")
-    label = b"BODY[%b]" % _spec(part, kind, names)
+    size_only = label == b"BINARY.SIZE"
+    text = b"%b[%b]" % (label, _spec(part, kind, names))
     offset, count = 0, None
-    if cursor.accept(b"<"):
+    if not size_only and cursor.accept(b"<"):
         offset = cursor.number(MAX_MODSEQ)
-        cursor.expect(b".")
-        count = cursor.number()
-        if count == 0:
-            raise cursor.fail("a length above zero")
+        if label == b"BODY" or cursor.peek(b"."):
+            cursor.expect(b".")
+            count = cursor.number()
+            if count == 0:
+                raise cursor.fail("a length above zero")
         cursor.expect(b">")
-        label += b"<%d>" % offset
-    return Body(label, tuple(part), kind, tuple(name.lower() for name in names), peek, offset, count)
+        text += b"<%d>" % offset
+    lowered = tuple(name.lower() for name in names)
+    decoded = label != b"BODY"
+    return Body(text, tuple(part), kind, lowered, peek, offset, count, decoded=decoded, size_only=size_only)
 
 
 def _section_text(cursor: Cursor) -> tuple[Kind, tuple[bytes, ...]]:

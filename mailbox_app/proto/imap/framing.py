@@ -45,6 +45,8 @@ class Announced:
     size: int
     synchronising: bool
     """The peer waits for a continuation request."""
+    binary: bool = False
+    """A literal8, which may hold NUL. RFC 9051 9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Overlong:
 
 Event = Complete | Announced | Chunk | Overlong
 
-_LITERAL = re.compile(rb"\{(\d{1,19})(\+?)\}$")
+_LITERAL = re.compile(rb"(~?)\{(\d{1,19})(\+?)\}$")
 _TAIL_BYTES = 24  # the longest literal announcement the pattern accepts, and its CR
 
 
@@ -190,10 +192,10 @@ class Framer:
             self._reset()
             return Complete(command)
         self._command = command
-        self._remaining = int(announced[1])
-        self._synchronising = not announced[2]
+        self._remaining = int(announced[2])
+        self._synchronising = not announced[3]
         self._state = _State.DECIDE
-        return Announced(command, self._remaining, self._synchronising)
+        return Announced(command, self._remaining, self._synchronising, bool(announced[1]))
 
     def _overlong(self) -> Overlong:
         prefix = (self._command + bytes(self._buffer[:100]))[:100]
@@ -218,8 +220,8 @@ class Framer:
             return False
         tail = self._take(end + 1)[-_TAIL_BYTES - 1 :].rstrip(b"\r\n")
         announced = _LITERAL.search(tail)
-        if announced and announced[2]:
-            self._remaining = int(announced[1])
+        if announced and announced[3]:
+            self._remaining = int(announced[2])
             self._state = _State.SKIP_LITERAL
         else:
             self._reset()

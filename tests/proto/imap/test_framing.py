@@ -113,3 +113,20 @@ def test_chunking_never_matters(data: bytes, decide: str, draw: st.DataObject) -
 def test_hostile_streams_never_raise(pieces: list[bytes]) -> None:
     for decide in ("collect", "stream", "refuse"):
         read(pieces, decide)
+
+
+def test_a_literal8_is_told_apart() -> None:
+    data = b"a APPEND x ~{3+}\r\na\0b\r\nb NOOP\r\n"
+    for pieces in ([data], bytewise(data)):
+        assert read(pieces, "stream") == [
+            Announced(b"a APPEND x ~{3+}", 3, False, True),
+            Chunk(b"a\0b", True),
+            Complete(b""),
+            Complete(b"b NOOP"),
+        ]
+    assert read([data], "refuse")[1:] == [Complete(b"b NOOP")]
+
+
+def test_a_huge_announcement_is_refused_without_waiting_for_it() -> None:
+    assert read([b"a APPEND x {4294967296}\r\nb NOOP\r\n"], "refuse")[1:] == [Complete(b"b NOOP")]
+    assert len(read([b"a APPEND x {4294967296+}\r\nb NOOP\r\n"], "refuse")) == 1
