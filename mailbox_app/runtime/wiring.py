@@ -54,6 +54,8 @@ from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.process import Part
 from mailbox_app.services.imap.dependencies import ImapDependencies
 from mailbox_app.services.imap.server import ImapService
+from mailbox_app.services.pop3.dependencies import Pop3Dependencies
+from mailbox_app.services.pop3.server import Pop3Service
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
@@ -192,6 +194,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
             store=parts.store,
             authenticator=authenticator,
             account_by_id=parts.directory.account_by_id,
+            account_by_address=parts.directory.account,
             tls=parts.tls,
             offload=parts.offload,
             bus=parts.bus,
@@ -208,7 +211,31 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
             memory.give_back()
 
     return Front(
-        smtp, imap, parts.tls, hub, daemon.sockets(FRONT_SERVICES, index), lambda: parts.offload.run(let_go), close
+        smtp,
+        imap,
+        _pop3(parts, authenticator),
+        parts.tls,
+        hub,
+        daemon.sockets(FRONT_SERVICES, index),
+        lambda: parts.offload.run(let_go),
+        close,
+    )
+
+
+def _pop3(parts: _Parts, authenticator: PasswordAuthenticator) -> Pop3Service:
+    return Pop3Service(
+        Pop3Dependencies(
+            store=parts.store,
+            authenticator=authenticator,
+            account_by_id=parts.directory.account_by_id,
+            tls=parts.tls,
+            offload=parts.offload,
+            bus=parts.bus,
+            clock=parts.clock,
+            config=parts.config,
+            metrics=parts.metrics,
+            log=structlog.get_logger("pop3"),
+        )
     )
 
 

@@ -43,6 +43,9 @@ class KnownPasswords:
     def account_by_id(self, account_id: AccountId) -> Account | None:
         return next((account for account in self._accounts.values() if account.account_id == account_id), None)
 
+    def account_by_address(self, address: str) -> Account | None:
+        return next((account for account in self._accounts.values() if account.address == address), None)
+
     def new_password(self, name: str) -> None:
         account = self._accounts[name]
         self._accounts[name] = replace(account, credential_version=account.credential_version + 1)
@@ -97,6 +100,7 @@ async def imap_server(
             store=store,
             authenticator=passwords,
             account_by_id=passwords.account_by_id,
+            account_by_address=passwords.account_by_address,
             tls=TlsContexts(config.tls, folder, "mail.example.org"),
             offload=offload,
             bus=bus,

@@ -36,6 +36,8 @@ class ImapDependencies:
     authenticator: Authenticator
     account_by_id: Callable[[AccountId], Account | None]
     """Whether a session's account still is what it was; quick."""
+    account_by_address: Callable[[str], Account | None]
+    """Who shares a mailbox, or is to get rights to one; quick."""
     tls: ServerTls
     offload: Offload
     bus: Bus
