@@ -50,11 +50,13 @@ class Flags:
 class Cursor:
     """Reads one command from left to right."""
 
-    __slots__ = ("data", "pos")
+    __slots__ = ("data", "pos", "utf8")
 
-    def __init__(self, data: bytes, pos: int = 0) -> None:
+    def __init__(self, data: bytes, pos: int = 0, *, utf8: bool = False) -> None:
         self.data = data
         self.pos = pos
+        self.utf8 = utf8
+        """Mailbox names are UTF-8, not modified UTF-7. RFC 9051 5.1"""
 
     # moving
     def fail(self, what: str) -> ProtocolError:
@@ -144,16 +146,16 @@ class Cursor:
 
     def mailbox(self) -> str:
         """A mailbox name; INBOX in any case comes back in upper case."""
-        name = mailbox_name.decode(self.astring())
+        name = mailbox_name.decode(self.astring(), utf8=self.utf8)
         return "INBOX" if name.upper() == "INBOX" else name
 
     def list_mailbox(self) -> str:
         """A LIST pattern: `%` and `*` need no quotes."""
         match = _LIST_CHARS.match(self.data, self.pos)
         if match is None:
-            return mailbox_name.decode(self.string())
+            return mailbox_name.decode(self.string(), utf8=self.utf8)
         self.pos = match.end()
-        return mailbox_name.decode(match[0])
+        return mailbox_name.decode(match[0], utf8=self.utf8)
 
     # numbers and sets
     def number(self, largest: int = MAX_NUMBER) -> int:

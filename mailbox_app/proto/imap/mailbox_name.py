@@ -1,12 +1,14 @@
-"""Mailbox names on the wire: modified UTF-7 to Unicode and back. RFC 3501 5.1.3.
+"""Mailbox names on the wire: modified UTF-7 to Unicode and back, or UTF-8 once enabled. RFC 3501 5.1.3, RFC 9051 5.1.
 
-Decoding is strict: a name has exactly one encoded form, so two spellings never reach one mailbox.
+Decoding is strict: a name has exactly one encoded form, so two spellings never reach one mailbox. A name comes back in
+NFC, the form in which the store keeps it.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
+import unicodedata
 
 from mailbox_app.errors import ProtocolError
 
@@ -21,8 +23,13 @@ def encode(name: str) -> bytes:
     return _OUTSIDE.sub(_shift, name).encode("ascii")
 
 
-def decode(data: bytes) -> str:
-    """Modified UTF-7 to Unicode; anything but the canonical form raises."""
+def decode(data: bytes, *, utf8: bool = False) -> str:
+    """Modified UTF-7 (or UTF-8) to Unicode; anything but the canonical form raises."""
+    if utf8:
+        try:
+            return unicodedata.normalize("NFC", data.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ProtocolError("imap.bad_name", "mailbox names are UTF-8") from error
     if b"&" not in data:
         if not data.isascii():
             raise ProtocolError("imap.bad_name", "mailbox names are modified UTF-7")
@@ -34,7 +41,7 @@ def decode(data: bytes) -> str:
         canonical = False
     if not canonical:
         raise ProtocolError("imap.bad_name", "mailbox names are modified UTF-7")
-    return name
+    return unicodedata.normalize("NFC", name)
 
 
 def _shift(match: re.Match[str]) -> str:

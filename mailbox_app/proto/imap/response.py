@@ -18,9 +18,11 @@ def string(value: bytes) -> bytes:
     return b'"%b"' % value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
-def mailbox(name: str) -> bytes:
-    """A mailbox name in modified UTF-7, quoted when it is no atom."""
-    encoded = mailbox_name.encode(name)
+def mailbox(name: str, *, utf8: bool = False) -> bytes:
+    """A mailbox name in modified UTF-7, or in UTF-8 when the client enabled that; quoted when it is no atom."""
+    if utf8 and not name.isascii():
+        return b'"%b"' % name.encode("utf-8").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    encoded = name.encode("ascii") if utf8 else mailbox_name.encode(name)
     # A bare NIL would be read as no value at all.
     if _ATOM.fullmatch(encoded) and encoded.upper() != b"NIL":
         return encoded
