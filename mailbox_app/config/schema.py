@@ -46,8 +46,10 @@ class Listen(_Section, frozen=True):
     """IMAP with STARTTLS; LOGIN only after it."""
     imaps: Listeners = field(default_factory=lambda: ["*:993"])
     """IMAP, TLS from the first byte."""
+    pop3: Listeners = field(default_factory=list)
+    """POP3 with STLS; USER, PASS and AUTH only after it."""
     pop3s: Listeners = field(default_factory=list)
-    """POP3, TLS from the first byte. Not part of this version: the ports stay closed."""
+    """POP3, TLS from the first byte."""
     managesieve: Listeners = field(default_factory=lambda: ["*:4190"])
     """Filter scripts by ManageSieve. Not part of this version: the ports stay closed."""
     https: Listeners = field(default_factory=lambda: ["*:443", "*:8443"])

@@ -69,6 +69,7 @@ class Metrics:
             "mailserver_auth_attempts", "Logins by result.", ["result", "protocol"], registry=registry
         )
         self.imap_commands = Counter("mailserver_imap_commands", "IMAP commands.", ["command"], registry=registry)
+        self.pop3_commands = Counter("mailserver_pop3_commands", "POP3 commands.", ["command"], registry=registry)
         self.dav_requests = Counter("mailserver_dav_requests", "CalDAV and CardDAV requests.", registry=registry)
         self.greylist_checks = Counter(
             "mailserver_greylist_checks", "Greylist decisions.", ["result"], registry=registry

@@ -13,6 +13,7 @@ from mailbox_app.net.tls import TlsContexts
 from mailbox_app.runtime.daemon import IMPLICIT_TLS
 from mailbox_app.runtime.process import Spawn
 from mailbox_app.services.imap.server import ImapService
+from mailbox_app.services.pop3.server import Pop3Service
 from mailbox_app.services.smtp.server import SmtpService
 
 _HANDSHAKE_SECONDS = 20.0
@@ -29,6 +30,7 @@ class Front:
         self,
         smtp: SmtpService,
         imap: ImapService,
+        pop3: Pop3Service,
         tls: TlsContexts,
         hub: HubClient | None,
         sockets: Sequence[tuple[str, socket]],
@@ -37,6 +39,7 @@ class Front:
     ) -> None:
         self._smtp = smtp
         self._imap = imap
+        self._pop3 = pop3
         self._tls = tls
         self._hub = hub
         self._sockets = sockets
@@ -57,12 +60,13 @@ class Front:
         self._tls.reload(config.tls)
         self._smtp.reload(config)
         self._imap.reload(config)
+        self._pop3.reload(config)
 
     async def stop(self, seconds: float) -> None:
-        """Accept nothing more; 421 and BYE to the sessions."""
+        """Accept nothing more; 421, BYE and -ERR to the sessions."""
         for server in self._servers:
             server.close()
-        await asyncio.gather(self._smtp.drain(seconds), self._imap.drain(seconds))
+        await asyncio.gather(self._smtp.drain(seconds), self._imap.drain(seconds), self._pop3.drain(seconds))
 
     def close(self) -> None:
         """Wait for calls under way, close the databases."""
@@ -95,4 +99,6 @@ class Front:
                 return self._smtp.factory(service)
             case "imap" | "imaps":
                 return self._imap.factory(service)
+            case "pop3" | "pop3s":
+                return self._pop3.factory(service)
         raise AssertionError(service)

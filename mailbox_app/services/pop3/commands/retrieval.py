@@ -1,0 +1,64 @@
+"""RETR and TOP: the stored bytes, in bounded pieces. RFC 1939 5 and 7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mailbox_app.errors import StoreError
+from mailbox_app.ids import MailboxId, Uid
+from mailbox_app.proto.pop3.command_line import numbers
+from mailbox_app.proto.pop3.message_text import MessageText
+from mailbox_app.services.pop3.command import Command, State, Takes
+from mailbox_app.services.pop3.commands.listing import message_index
+from mailbox_app.services.pop3.connection import ConnectionGone
+from mailbox_app.services.pop3.replies import BadCommand, Refusal
+from mailbox_app.services.pop3.session import Session
+from mailbox_app.store.interface import Account
+
+_PIECE_BYTES = 1 << 18
+
+
+async def retr(session: Session, argument: bytes) -> None:
+    """A whole message."""
+    index = message_index(session, argument)
+    await _send(session, index, f"+OK {session.drop.size(index)} octets\r\n".encode("ascii"), None)
+
+
+async def top(session: Session, argument: bytes) -> None:
+    """The header and so many lines of the body."""
+    found = numbers(argument)
+    if len(found) != 2:
+        raise BadCommand("Message number and number of lines expected")
+    await _send(session, session.drop.index(found[0]), b"+OK\r\n", found[1])
+
+
+async def _send(session: Session, index: int, answer: bytes, body_lines: int | None) -> None:
+    drop = session.drop
+    pieces = _pieces(session.mail(), drop.mailbox_id, drop.uid(index), MessageText(body_lines), answer)
+    try:
+        await session.send_produced(pieces)
+    except StoreError as error:
+        if error.code == "store.no_such_message":
+            raise Refusal("Message is gone") from error  # another session removed it
+        raise
+
+
+def _pieces(
+    mail: Account, mailbox_id: MailboxId, uid: Uid, text: MessageText, answer: bytes
+) -> Iterator[tuple[bytes, bool]]:
+    """In threads: pieces, each with whether more come. Most messages are one; once the first is out there is no way back."""
+    with mail.open_message(mailbox_id, uid) as file:
+        piece = file.read(_PIECE_BYTES)
+        out = answer + text.piece(piece)
+        while len(piece) == _PIECE_BYTES and not text.done:
+            yield out, True
+            try:
+                piece = file.read(_PIECE_BYTES)
+            except OSError as error:  # to end the text here would make half a message look whole
+                raise ConnectionGone from error
+            out = text.piece(piece)
+    yield out + text.end(), False
+
+
+RETR = Command("RETR", State.TRANSACTION, Takes.SOMETHING, "RFC 1939 5", retr)
+TOP = Command("TOP", State.TRANSACTION, Takes.SOMETHING, "RFC 1939 7", top)

@@ -1,0 +1,45 @@
+"""What the POP3 service is given."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from mailbox_app.accounts.interface import Authenticator
+from mailbox_app.accounts.model import Account
+from mailbox_app.clock import Clock
+from mailbox_app.config.schema import Config
+from mailbox_app.db.offload import Offload
+from mailbox_app.events.hints import Bus
+from mailbox_app.ids import AccountId
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.store.interface import Store
+
+
+class ServerTls(Protocol):
+    """Where the certificate for STLS comes from."""
+
+    def server_context(self) -> ssl.SSLContext:
+        """The context of now; it changes with the certificate."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pop3Dependencies:
+    """Everything injected; made by `runtime/wiring.py`."""
+
+    store: Store
+    authenticator: Authenticator
+    account_by_id: Callable[[AccountId], Account | None]
+    """Whether a session's account still is what it was; quick."""
+    tls: ServerTls
+    offload: Offload
+    bus: Bus
+    clock: Clock
+    config: Config
+    metrics: Metrics
+    log: FilteringBoundLogger

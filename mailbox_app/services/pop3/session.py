@@ -1,0 +1,264 @@
+"""One POP3 session: takes lines off the wire one after the other and runs each by its row.
+
+The dispatcher does what every command needs: state, argument or none, refusals, the answer. Commands of one session
+never overlap, so no handler needs a lock; pipelined ones wait in the framer (RFC 2449 6.6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from mailbox_app.accounts.model import Account
+from mailbox_app.errors import MailboxError, ProtocolError
+from mailbox_app.proto.pop3.command_line import parse
+from mailbox_app.proto.pop3.framing import Overlong
+from mailbox_app.services.pop3.command import State, Takes
+from mailbox_app.services.pop3.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, Connection, ConnectionGone
+from mailbox_app.services.pop3.maildrop import Maildrop
+from mailbox_app.services.pop3.replies import BadCommand, Goodbye, Refusal, refusal
+from mailbox_app.store import interface
+
+if TYPE_CHECKING:
+    from mailbox_app.services.pop3.server import Pop3Service
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LINE_BYTES = 12_288
+"""RFC 2449 4 knows no more than 255; an authentication line may be as long as in SMTP (RFC 4954 4)."""
+MAX_BAD_BEFORE_LOGIN = 10
+MAX_BAD = 20
+"""Wrong commands in a row: a client would have stopped, what goes on is no client."""
+_TURN_LINES = 50
+"""Thousands of small commands sent at once must not keep the loop from others."""
+
+
+class Session(Connection):
+    """The protocol object of one connection."""
+
+    __slots__ = (
+        "_bad_count",
+        "_dismissed",
+        "_login_by",
+        "account",
+        "is_counted",
+        "login_failures",
+        "maildrop",
+        "service",
+        "user_name",
+    )
+
+    def __init__(self, service: Pop3Service) -> None:
+        super().__init__(LINE_BYTES, service.deps.clock)
+        self.service = service
+        self.account: Account | None = None
+        self.maildrop: Maildrop | None = None
+        self.user_name = b""
+        """What USER said."""
+        self.login_failures = 0
+        self.is_counted = False
+        """By the service, against the limit of its address."""
+        self._bad_count = 0
+        self._dismissed = False
+        self._login_by = math.inf
+
+    # life
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet. No timestamp: APOP would need passwords that we do not keep."""
+        super().connection_made(transport)
+        if not self.service.opened(self):
+            self.write(b"-ERR [SYS/TEMP] Try again later\r\n")
+            self.close()
+            return
+        self._login_by = self.clock.monotonic_seconds() + LOGIN_SECONDS
+        self.expire_in(LOGIN_SECONDS)
+        self.write(b"+OK POP3 ready\r\n")
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything. RFC 1939 3: without QUIT nothing is removed."""
+        super().connection_lost(exc)
+        self.leave_maildrop()
+        self.service.gone(self)
+
+    @property
+    def state(self) -> State:
+        """Where the session stands."""
+        return State.AUTHORIZATION if self.maildrop is None else State.TRANSACTION
+
+    @property
+    def may_log_in(self) -> bool:
+        """Whether credentials may be said here."""
+        return self.is_tls or not self.service.config.tls.require_tls
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """Of AUTH, for this session."""
+        return ("PLAIN", "LOGIN")
+
+    @property
+    def drop(self) -> Maildrop:
+        """The maildrop of a command that runs in the TRANSACTION state only."""
+        assert self.maildrop is not None
+        return self.maildrop
+
+    def entered(self, account: Account, drop: Maildrop) -> None:
+        """From here on the session acts for this account."""
+        self.account = account
+        self.maildrop = drop
+        self.login_failures = 0
+        if self.closed:  # the peer left while its maildrop was being opened
+            self.leave_maildrop()
+
+    def leave_maildrop(self) -> None:
+        """Let the account's next session in."""
+        if self.maildrop is not None:
+            self.maildrop.release()
+
+    def say_goodbye(self, text: str) -> None:
+        """An error and the end."""
+        self.write(f"-ERR {text}\r\n".encode("ascii"))
+        self.close()
+
+    def dismiss(self) -> None:
+        """The login counts no more: the end, at once or after the running command."""
+        self._dismissed = True
+        if not self.running:
+            self._leave_when_told()
+
+    def expire_in(self, seconds: float) -> None:
+        """The sweep ends the session after this long; nothing puts the end of the time to log in off."""
+        super().expire_in(seconds)
+        if self.account is None:
+            self.expires_at = min(self.expires_at, self._login_by)
+
+    def expire(self) -> None:
+        """The time is up: a peer that does not read is cut off, another is told."""
+        if self.writing_paused or self.closed:
+            self.abort()
+        else:
+            self.say_goodbye("[SYS/TEMP] Autologout, idle for too long")
+
+    # for handlers
+    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A blocking call in a thread. An account whose mailboxes are locked keeps no more than its share of them waiting."""
+        key = None if self.account is None else self.account.account_id
+        return await self.service.deps.offload.run_for(key, function, *args, **kwargs)
+
+    def mail(self) -> interface.Account:
+        """The account's store: blocking, call it in an offloaded function."""
+        assert self.account is not None
+        return self.service.deps.store.account(self.account.ref)
+
+    def warn(self, event: str, error: MailboxError) -> None:
+        """Local trouble, for the log."""
+        self.service.deps.log.warning(event, session=self.session_id, code=error.code, **error.fields)
+
+    async def send_produced(self, pieces: Iterator[tuple[bytes, bool]]) -> None:
+        """Write what a blocking generator makes in a thread, each piece with whether more come.
+
+        The next piece is made while this one is on its way.
+        """
+        step = partial(next, pieces)
+        piece, more = await self.offload(step)
+        while more:
+            coming = asyncio.ensure_future(self.offload(step))
+            try:
+                self.write(piece)
+                await self.drain()
+                self.expire_in(AUTOLOGOUT_SECONDS)
+                piece, more = await coming
+            finally:
+                if not coming.done():  # the generator may only be dropped when no thread is inside it
+                    await asyncio.wait([coming])
+                if not coming.cancelled():
+                    coming.exception()
+        self.write(piece)
+
+    # the loop
+    async def run(self) -> None:
+        """Work through everything received; returns when more bytes are needed."""
+        handled = 0
+        while not self.closed:
+            line = self.framer.next_line()
+            if line is None:
+                self.flush()
+                self.resume_reading()
+                self._leave_when_told()
+                return
+            await self._guarded(line)
+            handled += 1
+            if handled % _TURN_LINES == 0:
+                await asyncio.sleep(0)
+            self._leave_when_told()
+
+    def _leave_when_told(self) -> None:
+        """Between commands: the end that came up meanwhile."""
+        if self.closed:
+            return
+        if self._dismissed:
+            self.say_goodbye("[AUTH] Your login counts no more")
+        elif self.service.draining:
+            self.say_goodbye("[SYS/TEMP] Server is shutting down")
+
+    async def _guarded(self, line: bytes | Overlong) -> None:
+        """Run a command so that no fault of ours ends more than the session."""
+        self.expire_in(AUTOLOGOUT_SECONDS)
+        try:
+            await self._command(line)
+            if not self.closed:
+                await self.drain()
+        except ConnectionGone:
+            raise
+        except Goodbye as goodbye:
+            self.say_goodbye(str(goodbye))
+        except Exception as error:  # noqa: BLE001 - the session's edge
+            self.service.unexpected(self, error)
+            self.say_goodbye("[SYS/TEMP] Internal error")
+
+    async def _command(self, line: bytes | Overlong) -> None:
+        try:
+            text = await self._answer(line)
+        except BadCommand as refused:
+            self._bad(refused.text)
+        except Refusal as refused:
+            self._bad_count = 0
+            self._error(refused.text)
+        except ProtocolError as error:
+            self._bad(refusal(error).text)
+        except MailboxError as error:
+            self.warn("refused", error)
+            self._error(refusal(error).text)
+        else:
+            self._bad_count = 0
+            if text is not None:
+                self.write(f"+OK {text}\r\n".encode("ascii"))
+
+    async def _answer(self, line: bytes | Overlong) -> str | None:
+        if isinstance(line, Overlong):
+            raise BadCommand("Line too long")
+        command = parse(line)
+        row = self.service.commands.get(command.verb)
+        if row is None:
+            raise BadCommand("Unknown command")
+        if not self.state & row.states:
+            raise BadCommand(f"{row.verb} not allowed now")
+        if command.has_argument and row.takes is Takes.NOTHING:
+            raise BadCommand(f"{row.verb} takes nothing")
+        if not command.has_argument and row.takes is Takes.SOMETHING:
+            raise BadCommand(f"{row.verb} needs an argument")
+        self.service.count(row.verb)
+        return await row.handler(self, command.argument)
+
+    def _error(self, text: str) -> None:
+        self.write(f"-ERR {text}\r\n".encode("ascii"))
+
+    def _bad(self, text: str) -> None:
+        self._bad_count += 1
+        self._error(text)
+        if self._bad_count >= (MAX_BAD_BEFORE_LOGIN if self.account is None else MAX_BAD):
+            raise Goodbye("Too many bad commands")
