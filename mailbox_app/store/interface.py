@@ -23,12 +23,13 @@ from mailbox_app.store.model import (
     FlagMode,
     MailboxInfo,
     Message,
+    Outline,
     Replaced,
     Sizes,
-    Snapshot,
     SpecialUse,
     StoreResult,
 )
+from mailbox_app.store.notes import Notes, Shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,13 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A message file written and fsynced in `tmp/`, not yet visible. `discard` it or pass it to `append`."""
+    """A message file written in `tmp/`, not yet visible. `discard` it or pass it to `append`."""
 
     path: str
     size_bytes: int
     rendered: Rendered
+    synced: bool = True
+    """False: `append` makes the bytes durable, after it has moved the file into its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +193,19 @@ class Store(Protocol):
         """Opens (and makes when absent, with INBOX and the special-use mailboxes) an account's store."""
         ...
 
-    def stage(self, ref: AccountRef, content: Content) -> Staged:
-        """Write and fsync into the account's `tmp/`, rendering it meanwhile. One stage serves many recipients."""
+    def notes(self, ref: AccountRef) -> Notes:
+        """Annotations and access lists of an account's mailboxes."""
+        ...
+
+    def shares(self) -> Shares:
+        """Which accounts let others in."""
+        ...
+
+    def stage(self, ref: AccountRef, content: Content, *, synced: bool = True) -> Staged:
+        """Write and fsync into the account's `tmp/`, rendering it meanwhile. One stage serves many recipients.
+
+        Not `synced`: the fsync is left to an `append` that comes at once; one of both orders is cheaper then.
+        """
         ...
 
     def link(self, staged: Staged, ref: AccountRef) -> Staged:

@@ -11,7 +11,7 @@ from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountId, AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.store.interface import Content, NewMessage
 from mailbox_app.store.model import Appended, FlagMode, SpecialUse, SystemFlag
-from tests.support.store_place import MESSAGE, TRACE, Place
+from tests.support.store_place import MESSAGE, TRACE, Place, snapshot
 
 SEEN, DELETED = int(SystemFlag.SEEN), int(SystemFlag.DELETED)
 
@@ -313,7 +313,7 @@ def test_changes_tell_new_changed_and_expunged(place: Place) -> None:
     for _ in range(3):
         place.deliver()
     inbox = place.id()
-    since = place.account.snapshot(inbox).info.highest_modseq
+    since = snapshot(place.account, inbox).info.highest_modseq
     place.account.store_flags(inbox, [Uid(2)], FlagMode.ADD, SEEN)
     place.account.store_flags(inbox, [Uid(1)], FlagMode.ADD, DELETED)
     place.account.expunge(inbox, None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from mailbox_app.clock import SystemClock
 from mailbox_app.ids import Uid
 from mailbox_app.store.maildir.backend import MaildirStore
+from tests.support.store_place import snapshot
 from tests.support.store_writer import REF, SilentBus, body
 
 ROUNDS = int(os.environ.get("MAILBOX_KILL_ROUNDS", "5"))
@@ -37,7 +38,7 @@ def verify(data_dir: Path, expected: dict[str, int]) -> None:
     store = MaildirStore(data_dir, SilentBus(), hostname="mx.example.org", clock=SystemClock())
     account = store.account(REF)
     inbox = account.mailbox("INBOX").mailbox_id
-    uids = account.snapshot(inbox).uids
+    uids = snapshot(account, inbox).uids
     present: dict[str, int] = {}
     for uid in uids:
         with account.open_message(inbox, Uid(uid)) as file:

@@ -16,7 +16,7 @@ from mailbox_app.store.interface import NewMessage
 from mailbox_app.store.maildir import files, opened, sync
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Appended, FlagMode, SystemFlag
-from tests.support.store_place import MESSAGE, TRACE, Place, RecordingBus
+from tests.support.store_place import MESSAGE, TRACE, Place, RecordingBus, snapshot
 
 SEEN, DELETED = int(SystemFlag.SEEN), int(SystemFlag.DELETED)
 
@@ -144,7 +144,7 @@ def test_what_is_there_can_be_read_while_nothing_can_be_written(place: Place, mo
     account, inbox = place.account, place.id()
     assert {box.name for box in account.mailboxes()} >= {"INBOX", "Trash"}
     assert account.mailbox("INBOX").message_count == 1
-    assert list(account.snapshot(inbox).uids) == [1]
+    assert list(snapshot(account, inbox).uids) == [1]
     assert [uid for uid, _, _ in account.changes(inbox, Modseq(0)).changed] == [1]
     assert [account.claim_recent(inbox), account.claim_recent(inbox)] == [1, 1]
     monkeypatch.undo()
@@ -204,7 +204,7 @@ def test_index_rebuilt_by_another_process_is_noticed(place: Place) -> None:
     changes = place.account.changes(place.id(), since)
     assert [uid for uid, _, _ in changes.changed] == [1]
     done = place.deliver()
-    assert list(other.account(place.ref).snapshot(place.id()).uids) == [1, done.uid]
+    assert list(snapshot(other.account(place.ref), place.id()).uids) == [1, done.uid]
     other.close()
     assert place.uids() == [1, done.uid]
 

@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mailbox_app.ids import AccountId, AccountRef, Modseq, Uid
 from mailbox_app.store.interface import Content, NewMessage
 from mailbox_app.store.maildir.backend import MaildirStore
-from mailbox_app.store.model import Appended, FlagMode, Snapshot, SystemFlag
+from mailbox_app.store.model import Appended, FlagMode, SystemFlag
 from tests.support.clock import FakeClock
-from tests.support.store_place import RecordingBus
+from tests.support.store_place import RecordingBus, Snapshot, snapshot
 
 BOXES = ("INBOX", "Sent", "Trash", "Work")
 DELETED = int(SystemFlag.DELETED)
@@ -49,8 +49,8 @@ class StoreMachine(RuleBasedStateMachine):
         return MaildirStore(Path(self.folder.name), RecordingBus(), hostname="mx.example.org", clock=self.clock)
 
     def remember(self, name: str) -> None:
-        snapshot = self.account.snapshot(self.ids[name])
-        self.known[name] = (snapshot.info.highest_modseq, dict(zip(snapshot.uids, snapshot.flags, strict=True)))
+        seen = snapshot(self.account, self.ids[name])
+        self.known[name] = (seen.info.highest_modseq, dict(zip(seen.uids, seen.flags, strict=True)))
 
     def add(self, name: str, uid: int, flags: int, body: bytes) -> None:
         assert uid > self.last_uid[name]
@@ -116,7 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
         new = Path(self.folder.name) / "mail/example.org/alice/Maildir/new"
         (new / f"{len(self.model['INBOX'])}.{self.last_uid['INBOX']}.other").write_bytes(text)
         self.clock.skip(2)
-        uid = max(self.account.snapshot(self.ids["INBOX"]).uids)
+        uid = max(snapshot(self.account, self.ids["INBOX"]).uids)
         self.add("INBOX", uid, 0, text)
 
     @rule()
@@ -142,22 +142,22 @@ class StoreMachine(RuleBasedStateMachine):
     def store_is_as_modelled(self) -> None:
         highest = self.modseq
         for name in BOXES:
-            snapshot = self.account.snapshot(self.ids[name])
+            seen = snapshot(self.account, self.ids[name])
             state = {uid: flags for uid, (flags, _) in self.model[name].items()}
-            assert dict(zip(snapshot.uids, snapshot.flags, strict=True)) == state
-            assert list(snapshot.uids) == sorted(state)
-            assert snapshot.info.uidnext > self.last_uid[name]
-            self.counts_fit(name, snapshot)
+            assert dict(zip(seen.uids, seen.flags, strict=True)) == state
+            assert list(seen.uids) == sorted(state)
+            assert seen.info.uidnext > self.last_uid[name]
+            self.counts_fit(name, seen)
             self.resync_equals_snapshot(name, state)
-            highest = max(highest, snapshot.info.highest_modseq)
+            highest = max(highest, seen.info.highest_modseq)
         assert highest >= self.modseq
         self.modseq = highest
         messages = [body for box in self.model.values() for _, body in box.values()]
         assert self.account.usage() == (sum(map(len, messages)), len(messages))
 
-    def counts_fit(self, name: str, snapshot: Snapshot) -> None:
+    def counts_fit(self, name: str, seen: Snapshot) -> None:
         flags = [flags for flags, _ in self.model[name].values()]
-        info = snapshot.info
+        info = seen.info
         counts = (info.message_count, info.unseen_count, info.deleted_count, info.size_bytes)
         assert counts == (
             len(flags),

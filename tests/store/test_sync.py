@@ -14,7 +14,7 @@ from mailbox_app.store.interface import NewMessage
 from mailbox_app.store.maildir import sync
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Appended, FlagMode, SystemFlag
-from tests.support.store_place import MESSAGE, TRACE, Place, RecordingBus
+from tests.support.store_place import MESSAGE, TRACE, Place, RecordingBus, snapshot
 
 SEEN, DELETED, FLAGGED = int(SystemFlag.SEEN), int(SystemFlag.DELETED), int(SystemFlag.FLAGGED)
 
@@ -92,7 +92,7 @@ def test_foreign_and_own_flag_changes_are_merged(place: Place) -> None:
     if path.name.endswith(":2,F"):  # our own name has not followed yet
         path.rename(str(path) + "S")
         place.clock.skip(sync.SCAN_SECONDS)
-        assert list(place.account.snapshot(place.id()).flags) == [FLAGGED | DELETED | SEEN]
+        assert list(snapshot(place.account, place.id()).flags) == [FLAGGED | DELETED | SEEN]
 
 
 def test_file_removed_by_another_program_is_expunged(place: Place) -> None:
@@ -173,7 +173,7 @@ def test_listing_reads_no_directory_when_only_we_changed_it(place: Place, monkey
     assert place.uids() == [3]
     assert place.uids("Trash") == [1]
     other = second_store(place)
-    assert list(other.account(place.ref).snapshot(place.id()).uids) == [3]
+    assert list(snapshot(other.account(place.ref), place.id()).uids) == [3]
     other.close()
 
 
@@ -246,7 +246,7 @@ def test_expunged_file_that_was_not_unlinked_stays_expunged(place: Place, monkey
     assert place.uids() == []
     assert list(place.store.check(place.ref)) == []
     other = second_store(place)
-    assert list(other.account(place.ref).snapshot(place.id()).uids) == []
+    assert list(snapshot(other.account(place.ref), place.id()).uids) == []
     other.close()
     assert names_in(place) == []
 
@@ -338,3 +338,72 @@ def test_delivery_makes_a_folder_anew_that_another_program_removed(place: Place)
     assert place.account.mailbox("Junk").message_count == 1
     assert place.account.usage() == (len(TRACE) + len(MESSAGE), 1)
     assert list(place.store.check(place.ref)) == []
+
+
+def killed_before_the_commit(place: Place, monkeypatch: pytest.MonkeyPatch, *messages: NewMessage) -> None:
+    """As if the process died when files were in their places and the rows not committed."""
+    assert isinstance(place.store, MaildirStore)
+    database = place.store._handles.get(place.ref).db
+
+    def refuse(*_: object) -> None:
+        raise StoreError("store.full", "no commit", temporary=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mailbox_app.store.maildir.opened.Work.revert", lambda work: None)
+        patched.setattr("mailbox_app.store.maildir.queries.save_account", refuse)
+        with pytest.raises(StoreError):
+            place.account.append(messages)
+    assert not database._writer.in_transaction
+
+
+def test_delivery_cut_off_while_it_reserved_uids_is_never_seen(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.uids()
+    killed_before_the_commit(place, monkeypatch, NewMessage(place.stage(), "INBOX"))  # the first UID reserves a block
+    assert len(names_in(place)) == 1
+    other = second_store(place)
+    account = other.account(place.ref)
+    assert account.mailbox("INBOX").message_count == 0
+    assert len(names_in(place, "tmp")) == 1
+    other.close()
+    assert place.deliver().uid == 1
+    assert list(place.store.check(place.ref)) == []
+
+
+def test_keyword_new_in_the_cut_off_batch_does_not_hide_that(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.uids()
+    killed_before_the_commit(
+        place,
+        monkeypatch,
+        NewMessage(place.stage(), "INBOX"),
+        NewMessage(place.stage(), "INBOX", keywords=("$New",)),
+    )
+    other = second_store(place)
+    assert other.account(place.ref).mailbox("INBOX").message_count == 0
+    other.close()
+
+
+def test_index_older_than_the_tree_takes_its_messages_in(place: Place) -> None:
+    assert isinstance(place.store, MaildirStore)
+    place.deliver()
+    place.store.close()
+    saved = (place.data_dir / "mail/example.org/alice/index.db").read_bytes()
+    place.store = second_store(place)
+    inbox = place.id()
+    texts = [NewMessage(place.stage(), inbox) for _ in range(1_100)]
+    assert all(isinstance(one, Appended) for one in place.account.append(texts))
+    place.store.close()
+    (place.data_dir / "mail/example.org/alice/index.db").write_bytes(saved)
+    place.store = second_store(place)
+    place.clock.skip(sync.SCAN_SECONDS)
+    assert len(place.uids()) == 1_101
+
+
+def test_file_that_a_power_cut_left_short_is_set_aside_by_a_rebuild(place: Place) -> None:
+    place.deliver()
+    place.deliver()
+    short = place.maildir / "cur" / names_in(place)[1]
+    uid = int(short.name.partition(",U=")[2].partition(":")[0])
+    short.write_bytes(b"")
+    assert place.store.rebuild(place.ref) == 1
+    assert place.uids() == [3 - uid]
+    assert short.name in names_in(place, "tmp")

@@ -12,7 +12,7 @@ from mailbox_app.events.hints import Subscription
 from mailbox_app.ids import AccountId, AccountRef, MailboxId, Uid
 from mailbox_app.store.interface import Account, Content, NewMessage, Staged, Store
 from mailbox_app.store.maildir.backend import MaildirStore
-from mailbox_app.store.model import Appended
+from mailbox_app.store.model import Appended, MailboxInfo
 from tests.support.clock import FakeClock
 
 MESSAGE = b"From: Alice <alice@example.org>\r\nSubject: hello\r\n\r\nfirst line\r\nsecond line\r\n"
@@ -60,11 +60,35 @@ class Place:
         return result
 
     def uids(self, name: str = "INBOX") -> list[int]:
-        return list(self.account.snapshot(self.id(name)).uids)
+        return list(snapshot(self.account, self.id(name)).uids)
 
     def read(self, uid: int, name: str = "INBOX") -> bytes:
         with self.account.open_message(self.id(name), Uid(uid)) as file:
             return file.read()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    info: MailboxInfo
+    uids: list[int]
+    flags: list[int]
+    modseqs: list[int]
+
+
+def snapshot(account: Account, mailbox_id: MailboxId) -> Snapshot:
+    """The whole flag state of a mailbox; what the blocks count is what they have."""
+    outline = account.outline(mailbox_id)
+    info = outline.info
+    numbers = [block.number for block in outline.blocks]
+    rows = account.blocks(mailbox_id, numbers, info.highest_modseq, info.uidnext)
+    assert [len(block.uids) for block in rows] == [block.message_count for block in outline.blocks]
+    assert [sum(not flags & 1 for flags in block.flags) for block in rows] == [b.unseen_count for b in outline.blocks]
+    uids, flags, modseqs = ([], [], [])  # type: tuple[list[int], list[int], list[int]]
+    for block in rows:
+        uids += block.uids
+        flags += block.flags
+        modseqs += block.modseqs
+    return Snapshot(info, uids, flags, modseqs)
 
 
 def _maildir(data_dir: Path, bus: RecordingBus, clock: FakeClock) -> MaildirStore:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ class Membership:
         return place >= 0 and number <= self._highs[place]
 
 
-def indexes_of_uids(wanted: SequenceSet, uids: array[int]) -> Sequence[int]:
+def indexes_of_uids(wanted: SequenceSet, uids: Sequence[int]) -> Sequence[int]:
     """Zero-based positions of the UIDs that exist, ascending; `*` is the last one."""
     largest = uids[-1] if uids else 0
     if not largest:

@@ -90,9 +90,9 @@ class FetchPlan:
     def _array_column(self, item: str, batch: Sequence[int]) -> Column:
         view = self._view
         if item == "FLAGS":
-            texts, flags = view.texts, _picked(view.flags, batch)
+            texts, flags = view.texts, view.flags_at(batch)
             return [texts[value] for value in flags]
-        return _picked(view.uids if item == "UID" else view.modseqs, batch)
+        return view.uids_at(batch) if item == "UID" else view.modseqs_at(batch)
 
     def produce(self, mail: Callable[[], Account], indexes: Sequence[int]) -> Iterator[bytes]:
         """The whole answer, in pieces; blocks."""
@@ -114,12 +114,12 @@ class FetchPlan:
         if not self._columns:
             return batch, [()] * len(batch)
         view = self._view
-        uids = [Uid(uid) for uid in _picked(view.uids, batch)]
+        uids = [Uid(uid) for uid in view.uids_at(batch)]
         rows = list(account.rendered(view.mailbox_id, uids, self._columns))
         if len(rows) != len(batch):
             self.missing_count += len(batch) - len(rows)
             there = {row[0] for row in rows}
-            batch = [index for index in batch if view.uids[index] in there]
+            batch = [index for index, uid in zip(batch, uids, strict=True) if uid in there]
         return batch, rows
 
     def _filled(
@@ -146,8 +146,8 @@ class FetchPlan:
         if all(blocks):
             return blocks
         reader = BodyReader(account, self._view.mailbox_id)
-        uids = self._view.uids
-        return [block or reader.read_header(Uid(uids[index])) for index, block in zip(batch, blocks, strict=True)]
+        uids = self._view.uids_at(batch)
+        return [block or reader.read_header(Uid(uid)) for uid, block in zip(uids, blocks, strict=True)]
 
     def _with_bodies(
         self, account: Account, batch: Sequence[int], rows: Sequence[tuple[object, ...]], heads: Sequence[bytes]
@@ -158,7 +158,7 @@ class FetchPlan:
         held = 0
         for index, row, head in zip(batch, rows, heads, strict=True):
             parts: bytes = row[-1] if has_parts else b""  # type: ignore[assignment]
-            opened = reader.open(Uid(self._view.uids[index]))
+            opened = reader.open(Uid(self._view.uid(index)))
             if opened is None:
                 self.missing_count += 1
                 continue
@@ -174,9 +174,3 @@ class FetchPlan:
                 pieces.append(b")\r\n")
         if pieces:
             yield b"".join(pieces)
-
-
-def _picked(values: Sequence[int], batch: Sequence[int]) -> Sequence[int]:
-    if isinstance(batch, range):
-        return values[batch.start : batch.stop]
-    return [values[index] for index in batch]

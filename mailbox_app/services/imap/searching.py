@@ -85,6 +85,9 @@ class Search:
 
     def __init__(self, view: Selected, program: Key) -> None:
         self._view = view
+        everything = range(view.count)
+        self._uids, self._all_flags = view.uids_at(everything), view.flags_at(everything)
+        self._modseqs = view.modseqs_at(everything)
         self._levels: set[Level] = set()
         self._texts: list[Text] = []
         self._tests = 0
@@ -131,7 +134,7 @@ class Search:
         view = self._view
         indexes: Sequence[int] = range(view.count)
         if self._narrowing is not None:
-            indexes = _indexes(self._narrowing, view)
+            indexes = _indexes(self._narrowing, self._uids, view.count)
         if not self._flags:
             return indexes
         mask = value = 0
@@ -140,21 +143,21 @@ class Search:
                 return []
             mask |= bit
             value |= bit if is_set else 0
-        flags = view.flags
+        flags = self._all_flags
         if isinstance(indexes, range) and len(indexes) == view.count:
             return [index for index, each in enumerate(flags) if each & mask == value]
         return [index for index in indexes if flags[index] & mask == value]
 
     def run(self, mail: Callable[[], Account]) -> Iterator[list[int]]:
         """The positions found, batch by batch, not in order; an empty batch only says that work goes on."""
-        view, test = self._view, self._test
+        test = self._test
         if test is None:
             yield list(self._narrowed())
             return
         hits: list[int] = []
         open_ones: list[Candidate] = []
         for index in self._narrowed():
-            candidate = Candidate(index, view.flags[index], view.modseqs[index])
+            candidate = Candidate(index, self._all_flags[index], self._modseqs[index])
             answer = test(candidate)
             if answer:
                 hits.append(index)
@@ -179,7 +182,7 @@ class Search:
     def _informed(self, account: Account, batch: Sequence[Candidate], level: Level) -> Iterator[Candidate]:
         """The batch with more known; messages that are gone are left out."""
         view = self._view
-        by_uid = {view.uids[candidate.index]: candidate for candidate in batch}
+        by_uid = {self._uids[candidate.index]: candidate for candidate in batch}
         uids = [Uid(uid) for uid in by_uid]
         reader = BodyReader(account, view.mailbox_id)
         for row in list(account.rendered(view.mailbox_id, uids, _COLUMNS[level])):
@@ -197,7 +200,7 @@ class Search:
 
     def _read_text(self, account: Account, candidate: Candidate, parts: bytes) -> bool:
         try:
-            opened = account.open_message(self._view.mailbox_id, Uid(self._view.uids[candidate.index]))
+            opened = account.open_message(self._view.mailbox_id, Uid(self._uids[candidate.index]))
         except StoreError as error:
             if error.temporary:
                 raise
@@ -229,7 +232,7 @@ class Search:
                 numbers = Membership(key.wanted, self._view.count)
                 return lambda candidate: candidate.index + 1 in numbers
             case Uids():
-                uids = self._view.uids
+                uids = self._uids
                 members = Membership(key.wanted, uids[-1] if uids else 0)
                 return lambda candidate: uids[candidate.index] in members
             case ChangedSince():
@@ -306,11 +309,11 @@ def _no_account() -> Account:
     raise AssertionError("arrays are enough")
 
 
-def _indexes(key: Numbers | Uids, view: Selected) -> Sequence[int]:
+def _indexes(key: Numbers | Uids, uids: Sequence[int], count: int) -> Sequence[int]:
     """Positions of a set; numbers beyond the mailbox match nothing."""
     if isinstance(key, Uids):
-        return indexes_of_uids(key.wanted, view.uids)
-    return indexes_within(key.wanted, view.count)
+        return indexes_of_uids(key.wanted, uids)
+    return indexes_within(key.wanted, count)
 
 
 def _all(tests: Sequence[Test]) -> Test:

@@ -1,8 +1,9 @@
-"""What a session knows of its selected mailbox: UIDs, flags and modseqs as compact arrays, in sequence order.
+"""What a session knows of its selected mailbox: the counts of its blocks, and the arrays of those it needed so far.
 
-`apply` is the only place where sequence numbers change. It turns the store's changes into untagged answers: EXPUNGE with
-numbers taken before each removal, then FETCH for changed flags, then EXISTS and RECENT. Expunges that may not be told
-yet are kept until they may; until then their messages keep their numbers.
+`apply` and `remove_withheld` are the only places where sequence numbers change. They turn the store's changes into untagged
+answers: EXPUNGE with numbers taken before each removal (or VANISHED), then FETCH for changed flags, then EXISTS.
+Expunges that may not be told yet are kept until they may; until then their messages keep their numbers. What has to be
+loaded before is told by `concerned` and `blocks_to_tell`; nothing here asks the store.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import compress
 
-from mailbox_app.ids import MailboxId, Modseq, Uid
-from mailbox_app.store.model import KEYWORD_SHIFT, Changes, Snapshot, SystemFlag
+from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
+from mailbox_app.proto.imap.sequence import compress
+from mailbox_app.services.imap.blocks import Blocks
+from mailbox_app.services.imap.replies import Goodbye
+from mailbox_app.store.model import KEYWORD_SHIFT, BlockRows, Changes, Outline, SystemFlag
 
 RECENT = 32
 """The session's own bit in a flags integer: the store leaves 5 to 7 unused."""
@@ -32,8 +35,6 @@ _NAMES = (
     (SystemFlag.DRAFT, "\\Draft"),
     (RECENT, "\\Recent"),
 )
-_FEW = 16
-"""Up to so many removals one by one; more rebuild the arrays."""
 
 
 class FlagTexts(dict[int, str]):
@@ -56,49 +57,120 @@ class Selected:
     """The view of one session. Positions are zero-based; sequence numbers are one more."""
 
     __slots__ = (
-        "flags",
+        "_blocks",
+        "_recent",
+        "_told",
         "highest_modseq",
         "keywords",
         "mailbox_id",
-        "modseqs",
         "name",
         "read_only",
         "recent_count",
+        "ref",
+        "rights",
+        "saved",
         "texts",
         "uidnext",
-        "uids",
         "uidvalidity",
+        "watch",
         "withheld",
     )
 
-    def __init__(self, snapshot: Snapshot, first_recent: Uid | None, *, read_only: bool) -> None:
-        info = snapshot.info
+    def __init__(
+        self, outline: Outline, ref: AccountRef, rights: str, first_recent: Uid | None, *, read_only: bool
+    ) -> None:
+        info = outline.info
         self.mailbox_id: MailboxId = info.mailbox_id
         self.name = info.name
+        self.ref = ref
+        """Whose store holds the mailbox."""
+        self.rights = rights
+        """RFC 4314 letters."""
         self.read_only = read_only
         self.uidvalidity = info.uidvalidity
         self.uidnext: int = info.uidnext
         self.highest_modseq: Modseq = info.highest_modseq
         self.keywords = info.keywords
-        self.uids = snapshot.uids
-        self.flags = snapshot.flags
-        self.modseqs = snapshot.modseqs
         self.texts = FlagTexts(info.keywords)
+        self.watch = outline.watch
+        self.saved: Sequence[int] = ()
+        """UIDs that the last SEARCH saved, ascending. RFC 5182"""
         self.withheld: set[int] = set()
+        """UIDs removed from the mailbox that the session still counts."""
+        self._told: set[int] = set()
+        """UIDs taken out of the view that the store's changes since `highest_modseq` will name."""
+        self._blocks = Blocks(outline.block_bits, outline.blocks)
+        self._recent: list[tuple[int, int]] = []
+        """UID ranges, the end excluded, that are recent for this session."""
         self.recent_count = 0
-        if first_recent is not None:
-            self._mark_recent(bisect_left(self.uids, first_recent))
+        if first_recent is not None and first_recent < info.uidnext:
+            self._recent.append((first_recent, info.uidnext))
+            self.recent_count = outline.recent_count
 
     @property
     def count(self) -> int:
         """Messages in the view."""
-        return len(self.uids)
+        return self._blocks.count
+
+    # what is loaded
+    @property
+    def blocks(self) -> Blocks:
+        """The messages; sessions load them through `Session.load` and `Session.positions`."""
+        return self._blocks
+
+    def fill(self, found: Iterable[BlockRows]) -> None:
+        """Take blocks as the store tells them. One that does not fit what is counted ends the session: its log of
+        removals was too short."""
+        for rows in found:
+            block = self._blocks.get(rows.number)
+            if block is None or block.is_loaded:
+                continue
+            bits = self._blocks.bits
+            extra = {uid for uid in self.withheld if uid >> bits == rows.number}
+            extra.update(uid for uid in rows.expunged if uid not in self._told)
+            uids, flags, modseqs = rows.uids, rows.flags, rows.modseqs
+            if extra:
+                merged = list(zip(uids, flags, modseqs, strict=True))
+                merged += [(uid, int(SystemFlag.DELETED), self.highest_modseq) for uid in extra.difference(uids)]
+                merged.sort()
+                columns = zip(*merged, strict=True)
+                uids, flags, modseqs = (array(code, values) for code, values in zip("IQQ", columns, strict=True))
+            if len(uids) != block.count:
+                raise Goodbye("[UNAVAILABLE] Too much was removed meanwhile, select the mailbox again")
+            block.load(uids, flags, modseqs)
+            for low, high in self._recent:
+                for place in range(bisect_left(uids, low), bisect_left(uids, high)):
+                    flags[place] |= RECENT
+
+    def forget_messages(self) -> None:
+        """Keep only the counts: the arrays are loaded again when they are needed."""
+        for block in self._blocks:
+            if block.is_loaded:
+                block.unload()
+
+    # messages by position: ascending, loaded ones only
+    def uid(self, index: int) -> int:
+        """One UID."""
+        block, place = self._blocks.at(index)
+        return block.uids[place]
+
+    def uids_at(self, positions: Sequence[int]) -> Sequence[int]:
+        """UIDs of ascending positions."""
+        return self._blocks.uids_at(positions)
+
+    def flags_at(self, positions: Sequence[int]) -> Sequence[int]:
+        """Their flags."""
+        return self._blocks.flags_at(positions)
+
+    def modseqs_at(self, positions: Sequence[int]) -> Sequence[int]:
+        """Their modseqs."""
+        return self._blocks.modseqs_at(positions)
 
     def index_of(self, uid: int) -> int | None:
-        """The position of a UID."""
-        index = bisect_left(self.uids, uid)
-        return index if index < len(self.uids) and self.uids[index] == uid else None
+        """The position of a UID; None when it is not there or not loaded."""
+        return self._blocks.index_of(uid)
 
+    # answers
     def flag_names(self) -> str:
         """The FLAGS answer's list."""
         return " ".join([name for bit, name in _NAMES if bit != RECENT] + list(self.keywords))
@@ -109,50 +181,77 @@ class Selected:
         lasting = "" if self.read_only else f"{names} \\*"
         return [f"* FLAGS ({names})\r\n", f"* OK [PERMANENTFLAGS ({lasting})] Flags permitted\r\n"]
 
-    def fetch_lines(self, indexes: Iterable[int], *, uid: bool, modseq: bool) -> list[str]:
-        """Untagged FETCH with the flags of now."""
-        uids, flags, texts, modseqs = self.uids, self.flags, self.texts, self.modseqs
+    def fetch_lines(self, indexes: Sequence[int], *, uid: bool, modseq: bool) -> list[str]:
+        """Untagged FETCH with the flags of now; ascending, loaded positions."""
+        texts = self.texts
+        flags = [texts[each] for each in self.flags_at(indexes)]
+        numbers = [index + 1 for index in indexes]
+        uids = self.uids_at(indexes) if uid else ()
+        modseqs = self.modseqs_at(indexes) if modseq else ()
         if uid and modseq:
-            return [
-                f"* {i + 1} FETCH (UID {uids[i]} FLAGS {texts[flags[i]]} MODSEQ ({modseqs[i]}))\r\n" for i in indexes
-            ]
+            rows = zip(numbers, uids, flags, modseqs, strict=True)
+            return [f"* {n} FETCH (UID {u} FLAGS {f} MODSEQ ({m}))\r\n" for n, u, f, m in rows]
         if modseq:
-            return [f"* {i + 1} FETCH (FLAGS {texts[flags[i]]} MODSEQ ({modseqs[i]}))\r\n" for i in indexes]
+            return [
+                f"* {n} FETCH (FLAGS {f} MODSEQ ({m}))\r\n" for n, f, m in zip(numbers, flags, modseqs, strict=True)
+            ]
         if uid:
-            return [f"* {i + 1} FETCH (UID {uids[i]} FLAGS {texts[flags[i]]})\r\n" for i in indexes]
-        return [f"* {i + 1} FETCH (FLAGS {texts[flags[i]]})\r\n" for i in indexes]
+            return [f"* {n} FETCH (UID {u} FLAGS {f})\r\n" for n, u, f in zip(numbers, uids, flags, strict=True)]
+        return [f"* {n} FETCH (FLAGS {f})\r\n" for n, f in zip(numbers, flags, strict=True)]
 
-    def set_flags(self, changed: Iterable[tuple[int, int, int]]) -> list[int]:
-        """Take over (uid, flags, modseq) of messages in view; the positions that were news."""
-        news = []
-        for uid, flags, modseq in changed:
-            index = self.index_of(uid)
-            if index is not None and modseq > self.modseqs[index]:
-                self.flags[index] = flags | self.flags[index] & RECENT
-                self.modseqs[index] = modseq
-                news.append(index)
+    # changes
+    def set_flags(self, changed: Sequence[tuple[int, int, int]]) -> list[int]:
+        """Take over (uid, flags, modseq), ascending, of loaded messages; the positions that were news."""
+        news: list[int] = []
+        rows = iter(changed)
+        for block, start, group in self._blocks.by_block([row[0] for row in changed]):
+            for wanted in group:
+                uid, new, modseq = next(rows)
+                while uid != wanted:
+                    uid, new, modseq = next(rows)
+                place = block.find(uid)
+                if place is not None and modseq > block.modseqs[place]:
+                    block.flags[place] = new | block.flags[place] & RECENT
+                    block.modseqs[place] = modseq
+                    news.append(start + place)
         return news
 
-    def apply(self, changes: Changes, *, expunges: bool, uid: bool, modseq: bool) -> tuple[list[str], int]:
-        """Bring the view up to date: the lines that tell the client (without RECENT), and how many messages are new."""
+    def concerned(self, changes: Changes, *, expunges: bool, vanished: bool = False) -> list[int]:
+        """Numbers of the blocks to load before `apply`."""
+        uids: set[int] = {row[0] for row in changes.changed if row[0] < self.uidnext}
+        if not changes.complete:
+            uids.update(changes.expunged)
+        if expunges and not vanished:
+            uids.update(self.withheld, changes.expunged)
+        return self._blocks.missing_of(uids)
+
+    def blocks_to_tell(self, *, vanished: bool = False) -> list[int]:
+        """Numbers of the blocks to load before `remove_withheld`."""
+        return [] if vanished else self._blocks.missing_of(self.withheld)
+
+    def apply(
+        self, changes: Changes, *, expunges: bool, uid: bool, modseq: bool, vanished: bool = False
+    ) -> tuple[list[str], Sequence[int]]:
+        """Bring the view up to date: the lines that tell the client (without RECENT), and the UIDs that are new."""
         self.highest_modseq = max(self.highest_modseq, changes.highest_modseq)
         lines = self.take_keywords(changes.keywords)
-        if changes.expunged:
-            self.withheld.update(changes.expunged)
+        if changes.complete:
+            self.withheld.update([each for each in changes.expunged if each < self.uidnext and each not in self._told])
+        else:
+            self.withheld.update([each for each in changes.expunged if self.index_of(each) is not None])
+        self._told.clear()
         if expunges and self.withheld:
-            lines += self.remove_withheld()
+            lines += self._remove_withheld(vanished=vanished)[0]
         first_new = bisect_left(changes.changed, self.uidnext, key=lambda row: row[0])
         known = changes.changed[:first_new]
         if known:
             lines += self.fetch_lines(self.set_flags(known), uid=uid, modseq=modseq)
         new = changes.changed[first_new:]
         if new:
-            self.uids.extend([row[0] for row in new])
-            self.flags.extend([row[1] for row in new])
-            self.modseqs.extend([row[2] for row in new])
-            lines.append(f"* {len(self.uids)} EXISTS\r\n")
+            self._blocks.append(new)
+            lines.append(f"* {self.count} EXISTS\r\n")
         self.uidnext = max(self.uidnext, changes.uidnext)
-        return lines, len(new)
+        return lines, [row[0] for row in new]
 
     def take_keywords(self, keywords: tuple[str, ...]) -> list[str]:
         """Know these keywords from now on; the lines that tell the client when they are new."""
@@ -162,34 +261,41 @@ class Selected:
         self.texts = FlagTexts(keywords)
         return self.flag_lines()
 
-    def mark_recent_since(self, first_recent: Uid, position: int) -> list[str]:
-        """Messages from this position on with at least this UID are recent; the RECENT answer."""
-        self._mark_recent(max(position, bisect_left(self.uids, first_recent)))
+    def mark_recent_since(self, first_recent: Uid, new: Sequence[int]) -> list[str]:
+        """Of these new messages, the last of the view, those with at least this UID are recent; the RECENT answer."""
+        low = max(first_recent, new[0])
+        self.recent_count += len(new) - bisect_left(new, low)
+        if self._recent and self._recent[-1][1] == low:
+            self._recent[-1] = (self._recent[-1][0], self.uidnext)
+        elif low < self.uidnext:
+            self._recent.append((low, self.uidnext))
+        for block in self._blocks:
+            if block.is_loaded and block.uids[-1] >= low:
+                for place in range(bisect_left(block.uids, low), len(block.uids)):
+                    block.flags[place] |= RECENT
         return [f"* {self.recent_count} RECENT\r\n"]
 
-    def _mark_recent(self, position: int) -> None:
-        flags = self.flags
-        for index in range(position, len(flags)):
-            flags[index] |= RECENT
-        self.recent_count += max(0, len(flags) - position)
+    def expunged_here(self, uids: Iterable[int]) -> None:
+        """The session itself removed these: they are withheld until `remove_withheld`, which comes at once."""
+        self.withheld.update([uid for uid in uids if uid < self.uidnext])
 
-    def remove_withheld(self) -> list[str]:
-        """Take the withheld expunges out of the view; their EXPUNGE lines. RFC 9051 7.5.1."""
-        positions = sorted(index for uid in self.withheld if (index := self.index_of(uid)) is not None)
-        self.withheld.clear()
-        if not positions:
-            return []
-        self.recent_count -= sum(1 for index in positions if self.flags[index] & RECENT)
-        # The n-th removal (from zero) sees the numbers lowered by the n before it.
-        lines = [f"* {index + 1 - gone} EXPUNGE\r\n" for gone, index in enumerate(positions)]
-        if len(positions) <= _FEW:
-            for index in reversed(positions):
-                del self.uids[index], self.flags[index], self.modseqs[index]
-        else:
-            keep = bytearray(b"\1") * len(self.uids)
-            for index in positions:
-                keep[index] = 0
-            self.uids = array("I", compress(self.uids, keep))
-            self.flags = array("Q", compress(self.flags, keep))
-            self.modseqs = array("Q", compress(self.modseqs, keep))
+    def remove_withheld(self, *, vanished: bool = False) -> list[str]:
+        """Take the withheld expunges out of the view; their EXPUNGE lines, or VANISHED. RFC 9051 7.5.1, RFC 7162 3.2.10."""
+        lines, removed = self._remove_withheld(vanished=vanished)
+        self._told.update(removed)
         return lines
+
+    def _remove_withheld(self, *, vanished: bool) -> tuple[list[str], list[int]]:
+        positions, removed = self._blocks.remove(sorted(self.withheld))
+        self.withheld.clear()
+        if not removed:
+            return [], removed
+        for low, high in self._recent:
+            self.recent_count -= bisect_left(removed, high) - bisect_left(removed, low)
+        if self.saved:
+            gone = set(removed)
+            self.saved = [uid for uid in self.saved if uid not in gone]
+        if vanished:
+            return [f"* VANISHED {compress(removed)}\r\n"], removed
+        # The n-th removal (from zero) sees the numbers lowered by the n before it.
+        return [f"* {index + 1 - gone} EXPUNGE\r\n" for gone, index in enumerate(positions)], removed

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError, ProtocolError
 from mailbox_app.events.hints import Subscription, account_topic
+from mailbox_app.ids import AccountId, Uid
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.framing import Announced, Chunk, Complete, Event, Overlong
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.imap.sequence import SequenceSet
 from mailbox_app.services.imap.command import AnyCommand, Does, Request, State
 from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, Connection, ConnectionGone
+from mailbox_app.services.imap.message_set import has_star, positions_of_numbers, positions_of_uids, uid_bounds
 from mailbox_app.services.imap.replies import Goodbye, Refusal, refusal
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.store import interface
@@ -34,6 +37,8 @@ T = TypeVar("T")
 MAX_BAD_BEFORE_LOGIN = 5
 _MANY = 500
 """Changes that are worked through in a thread: less is done sooner than handed over."""
+_BLOCKS_A_CALL = 64
+"""A quarter of a million messages."""
 MAX_BAD = 20
 """Syntax errors in a row: a client would have stopped, what goes on is no client."""
 _TURN_EVENTS = 50
@@ -52,7 +57,7 @@ class Session(Connection):
         "_login_by",
         "_subscription",
         "account",
-        "condstore",
+        "enabled",
         "idle_tag",
         "login_failures",
         "selected",
@@ -64,7 +69,8 @@ class Session(Connection):
         self.service = service
         self.account: Account | None = None
         self.selected: Selected | None = None
-        self.condstore = False
+        self.enabled: set[str] = set()
+        """Capability names in upper case. RFC 5161"""
         self.idle_tag = b""
         self.login_failures = 0
         self._bad_count = 0
@@ -152,15 +158,48 @@ class Session(Connection):
         assert self.account is not None
         return self.service.deps.store.account(self.account.ref)
 
+    def mail_of(self, view: Selected) -> interface.Account:
+        """The store that holds a selected mailbox: blocking, call it in an offloaded function."""
+        return self.service.deps.store.account(view.ref)
+
+    @property
+    def condstore(self) -> bool:
+        """Whether FETCH answers have MODSEQ."""
+        return "CONDSTORE" in self.enabled
+
+    @property
+    def qresync(self) -> bool:
+        """Whether VANISHED stands for EXPUNGE. RFC 7162 3.2.3"""
+        return "QRESYNC" in self.enabled
+
+    @property
+    def rev2(self) -> bool:
+        """Whether the client chose IMAP4rev2."""
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def uidonly(self) -> bool:
+        """Whether sequence numbers are out of use. RFC 9586"""
+        return "UIDONLY" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Whether strings may be UTF-8. RFC 9755, RFC 9051 5.1"""
+        return "UTF8=ACCEPT" in self.enabled or self.rev2
+
+    @property
+    def vanished(self) -> bool:
+        """Whether removals are told by UID."""
+        return self.qresync or self.uidonly
+
     def line(self, text: str) -> None:
         """Queue an untagged line, without its `* ` and CRLF."""
         self.write(f"* {text}\r\n".encode("ascii"))
 
-    def listen(self) -> None:
+    def listen(self, account_id: AccountId) -> None:
         """Take note of hints from here on: before a mailbox is read, so that nothing falls between."""
-        assert self.account is not None
         self._dirty = False
-        self._subscription = self.service.deps.bus.subscribe(account_topic(self.account.account_id), self.on_hint)
+        self._subscription = self.service.deps.bus.subscribe(account_topic(account_id), self.on_hint)
 
     def unselect(self) -> None:
         """Leave the selected state, or stop listening when it was not reached."""
@@ -172,9 +211,47 @@ class Session(Connection):
     def enable_condstore(self) -> None:
         """RFC 7162 3.1: the first command that shows interest turns MODSEQ in all FETCH answers on."""
         if not self.condstore:
-            self.condstore = True
+            self.enabled.add("CONDSTORE")
             if self.selected is not None:
                 self.line(f"OK [HIGHESTMODSEQ {self.selected.highest_modseq}] CONDSTORE enabled")
+
+    # the selected mailbox's messages
+    async def positions(self, wanted: SequenceSet, *, uid: bool) -> Sequence[int]:
+        """What a message set means, ascending and loaded; a number beyond the mailbox is BAD."""
+        view = self.view
+        if not uid and not wanted.saved:
+            positions = positions_of_numbers(view, wanted)
+            await self.load(positions)
+            return positions
+        last = view.blocks.last()
+        if last is not None and not last.is_loaded and has_star(wanted):
+            await self._fill(view, [last.number])
+        bounds = uid_bounds(view, wanted)
+        await self._fill(view, view.blocks.missing_between(bounds))
+        return positions_of_uids(view, bounds)
+
+    async def load(self, positions: Sequence[int] | None) -> None:
+        """Make sure that these messages of the selected mailbox are loaded; None: all."""
+        await self._fill(self.view, self.view.blocks.missing(positions))
+
+    async def _fill(self, view: Selected, numbers: Sequence[int]) -> None:
+        as_of, below = view.highest_modseq, Uid(view.uidnext)
+        for start in range(0, len(numbers), _BLOCKS_A_CALL):
+            part = numbers[start : start + _BLOCKS_A_CALL]
+            await self.offload(
+                lambda part: view.fill(self.mail_of(view).blocks(view.mailbox_id, part, as_of, below)), part
+            )
+
+    async def tell_expunged(self, uids: Sequence[int]) -> None:
+        """The session itself removed these from the selected mailbox; a command that may tell it at once."""
+        view = self.view
+        view.expunged_here(uids)
+        await self._fill(view, view.blocks_to_tell(vanished=self.vanished))
+        if len(uids) > _MANY:
+            lines = await self.offload(view.remove_withheld, vanished=self.vanished)
+        else:
+            lines = view.remove_withheld(vanished=self.vanished)
+        self.write("".join(lines).encode("ascii"))
 
     # the loop
     async def run(self) -> None:
@@ -245,7 +322,7 @@ class Session(Connection):
         row, request = self._row_of(event.prefix)
         if row is not None and request is not None and Does.STREAMS in row.flags and self.state & row.states:
             try:
-                arguments = row.parse(Cursor(event.prefix, len(request.tag) + 1 + len(request.verb)))
+                arguments = row.parse(Cursor(event.prefix, len(request.tag) + 1 + len(request.verb), utf8=self.utf8))
             except MailboxError:
                 arguments = None  # the literal is one of its other arguments, or the syntax is wrong: told later
             if arguments is not None:
@@ -290,7 +367,8 @@ class Session(Connection):
         if not self.state & row.states:
             self._bad(request.tag, f"{row.verb} not allowed now")
             return
-        cursor = Cursor(text, len(request.tag) + 1 + len(request.verb) + (4 if request.uid else 0))
+        start = len(request.tag) + 1 + len(request.verb) + (4 if request.uid else 0)
+        cursor = Cursor(text, start, utf8=self.utf8)
         try:
             arguments = row.parse(cursor)
             cursor.end()
@@ -389,26 +467,29 @@ class Session(Connection):
         changes = await self._shared("changes", view, lambda mail: mail.changes(view.mailbox_id, since))
         if not changes.exists:
             raise Goodbye("Selected mailbox was deleted")
+        await self._fill(view, view.concerned(changes, expunges=expunges, vanished=self.vanished))
         if len(changes.changed) + len(changes.expunged) > _MANY:
-            lines, new_count = await self.offload(self._apply, view, changes, expunges, uid)
+            lines, new = await self.offload(self._apply, view, changes, expunges, uid)
         else:
-            lines, new_count = self._apply(view, changes, expunges, uid)
+            lines, new = self._apply(view, changes, expunges, uid)
         if lines:
             self.write("".join(lines).encode("ascii"))
-        if new_count and not view.read_only:
+        if new and not view.read_only:
             if self.idle_tag:
                 self.flush()  # EXISTS does not wait for the claim
             first = await self._shared("recent", view, lambda mail: mail.claim_recent(view.mailbox_id))
-            self.write("".join(view.mark_recent_since(first, view.count - new_count)).encode("ascii"))
+            told = view.mark_recent_since(first, new)
+            if not self.rev2:
+                self.write("".join(told).encode("ascii"))
 
     async def _shared(self, what: str, view: Selected, read: Callable[[interface.Account], T]) -> T:
         """What sessions with the same view of a mailbox ask at the same moment is asked once."""
-        assert self.account is not None
-        key = (what, self.account.account_id, view.mailbox_id, view.highest_modseq)
-        return await self.service.sharing.call(key, lambda: self.offload(lambda: read(self.mail())))
+        key = (what, view.ref.account_id, view.mailbox_id, view.highest_modseq)
+        return await self.service.sharing.call(key, lambda: self.offload(lambda: read(self.mail_of(view))))
 
-    def _apply(self, view: Selected, changes: Changes, expunges: bool, uid: bool) -> tuple[list[str], int]:
-        return view.apply(changes, expunges=expunges, uid=uid, modseq=self.condstore)
+    def _apply(self, view: Selected, changes: Changes, expunges: bool, uid: bool) -> tuple[list[str], Sequence[int]]:
+        shows_uid = uid or self.vanished
+        return view.apply(changes, expunges=expunges, uid=shows_uid, modseq=self.condstore, vanished=self.vanished)
 
     # IDLE
     async def _end_idle(self, text: bytes) -> None:

@@ -9,7 +9,18 @@ from typing import BinaryIO
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.store.interface import Account, NewMessage
-from mailbox_app.store.maildir import append, blocks, copy, expunge, folders, mailboxes, maildrop, names, queries, reading
+from mailbox_app.store.maildir import (
+    append,
+    blocks,
+    copy,
+    expunge,
+    folders,
+    mailboxes,
+    maildrop,
+    names,
+    queries,
+    reading,
+)
 from mailbox_app.store.maildir.files import file_stamp, readable_at_least
 from mailbox_app.store.maildir.flags import store_flags
 from mailbox_app.store.maildir.follower import NameFollower
@@ -23,9 +34,9 @@ from mailbox_app.store.model import (
     FlagMode,
     MailboxInfo,
     Message,
+    Outline,
     Replaced,
     Sizes,
-    Snapshot,
     SpecialUse,
     StoreResult,
 )

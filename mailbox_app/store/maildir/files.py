@@ -61,6 +61,15 @@ def fsync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def fsync_file(path: str) -> None:
+    """Make a file's bytes durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
     """Write every byte of the pieces; how many. One system call when the kernel takes it all."""
     total = sum(map(len, pieces))
@@ -100,6 +109,15 @@ def unlink_quietly(path: str) -> None:
     """Remove a file that may be gone; trouble leaves it for the next clean-up, which looks for such files."""
     with suppress(OSError):
         os.unlink(path)
+
+
+def file_stamp(path: str) -> tuple[int, int, int]:
+    """What differs when a file or directory was written to, grew or was replaced; zeros when it is not there."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def mtime_of(path: str) -> int:

@@ -15,7 +15,7 @@ from mailbox_app.store.maildir.schema import BLOCK_BITS
 UID_BITS = 32
 _CHUNK = 500
 _ROWS_A_STATEMENT = 32
-_EXPUNGED_KEPT = 10_000
+_EXPUNGED_KEPT = 100_000
 """Entries of one mailbox's expunge log; who asks for older ones gets everything anew."""
 
 Row = tuple[object, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -12,7 +11,7 @@ from mailbox_app.ids import Modseq, Uid
 from mailbox_app.store.maildir import filenames, mailboxes, names, queries, sync
 from mailbox_app.store.maildir.files import readable_at_least
 from mailbox_app.store.maildir.opened import OpenAccount, find_message
-from mailbox_app.store.model import Changes, MailboxInfo, Message, Snapshot
+from mailbox_app.store.model import Changes, MailboxInfo, Message
 
 _TRIES = 3
 """How often a file is looked up anew when it was renamed between the query and the open."""
@@ -32,19 +31,6 @@ def mailbox(opened: OpenAccount, name: str) -> MailboxInfo:
         return mailboxes.info(row, queries.is_subscribed(connection, row.name))
 
 
-def snapshot(opened: OpenAccount, mailbox_id: int) -> Snapshot:
-    """Carry out `Account.snapshot`."""
-    with readable_at_least():
-        sync.synchronise(opened, mailbox_id)
-    with opened.db.reading() as connection:
-        connection.execute("BEGIN")
-        row = queries.load_mailbox(connection, mailbox_id)
-        info = mailboxes.info(row, queries.is_subscribed(connection, row.name))
-        rows = queries.flag_state(connection, row)
-        uids, flags, modseqs = zip(*rows, strict=True) if rows else ((),) * 3
-        return Snapshot(info, array("I", uids), array("Q", flags), array("Q", modseqs))
-
-
 def changes(opened: OpenAccount, mailbox_id: int, since: int) -> Changes:
     """Carry out `Account.changes`; who asks from before the log's floor gets everything."""
     try:
@@ -55,7 +41,8 @@ def changes(opened: OpenAccount, mailbox_id: int, since: int) -> Changes:
             row = queries.load_mailbox(connection, mailbox_id)
             changed: Sequence[tuple[int, int, int]] = ()
             expunged: Sequence[int] = ()
-            if since < row.expunged_floor:
+            complete = since >= row.expunged_floor
+            if not complete:
                 changed = queries.flag_state(connection, row)
                 present = {uid for uid, _, _ in changed}
                 expunged = [uid for uid in range(1, row.uidnext) if uid not in present]
@@ -73,6 +60,7 @@ def changes(opened: OpenAccount, mailbox_id: int, since: int) -> Changes:
         Uid(row.uidnext),
         row.keyword_names,
         exists=True,
+        complete=complete,
     )
 
 

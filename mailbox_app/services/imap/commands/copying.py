@@ -9,7 +9,6 @@ from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.proto.imap.sequence import SequenceSet, compress
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.message_set import message_indexes
 from mailbox_app.services.imap.replies import Refusal, refusal
 from mailbox_app.services.imap.session import Session
 from mailbox_app.store.model import Copied
@@ -43,18 +42,16 @@ async def move(session: Session, request: Request, target: Target) -> None:
         raise Refusal("Mailbox is read-only", "READ-ONLY")
     copied = await _copy(session, request, target, move=True)
     if copied is not None:
-        view = session.view
         session.line(f"OK [{_copyuid(copied)}] Moved")
-        view.withheld.update(copied.source_uids)
-        session.write("".join(view.remove_withheld()).encode("ascii"))
+        await session.tell_expunged(copied.source_uids)
 
 
 async def _copy(session: Session, request: Request, target: Target, *, move: bool) -> Copied | None:
     view = session.view
-    uids = [Uid(view.uids[index]) for index in message_indexes(view, target.wanted, uid=request.uid)]
+    uids = [Uid(uid) for uid in view.uids_at(await session.positions(target.wanted, uid=request.uid))]
 
     def work() -> Copied | None:
-        account = session.mail()
+        account = session.mail_of(view)
         mailbox_id = account.mailbox(target.name).mailbox_id
         return account.copy(view.mailbox_id, uids, mailbox_id, move=move) if uids else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.grammar import Cursor
-from mailbox_app.proto.imap.sequence import SequenceSet, indexes_of_uids
+from mailbox_app.proto.imap.sequence import SequenceSet
 from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
@@ -25,15 +25,13 @@ async def expunge(session: Session, request: Request, wanted: SequenceSet | None
     view = session.view
     if view.read_only:
         raise Refusal("Mailbox is read-only", "READ-ONLY")
-    uids = None if wanted is None else [Uid(view.uids[index]) for index in indexes_of_uids(wanted, view.uids)]
-    if uids == []:
-        return
-
-    def work() -> list[str]:
-        view.withheld.update(session.mail().expunge(view.mailbox_id, uids))
-        return view.remove_withheld()
-
-    session.write("".join(await session.offload(work)).encode("ascii"))
+    uids = None
+    if wanted is not None:
+        uids = [Uid(uid) for uid in view.uids_at(await session.positions(wanted, uid=True))]
+        if not uids:
+            return
+    removed = await session.offload(lambda: session.mail_of(view).expunge(view.mailbox_id, uids))
+    await session.tell_expunged(removed)
 
 
 EXPUNGE = Command("EXPUNGE", State.SELECTED, Does.HAS_UID_FORM, "", "RFC 9051 6.4.3", expunge, parse_expunge)

@@ -14,7 +14,6 @@ from mailbox_app.services.imap.bodies import CutShort
 from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.connection import ConnectionGone
 from mailbox_app.services.imap.fetching import FetchPlan
-from mailbox_app.services.imap.message_set import message_indexes
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
 from mailbox_app.store.model import FlagMode, SystemFlag
@@ -42,10 +41,10 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
     asked = fetching.request
     if asked.changed_since is not None or "MODSEQ" in asked.items:
         session.enable_condstore()
-    indexes = message_indexes(view, fetching.wanted, uid=request.uid)
+    indexes = await session.positions(fetching.wanted, uid=request.uid)
     if asked.changed_since is not None:
-        since, modseqs = asked.changed_since, view.modseqs
-        indexes = [index for index in indexes if modseqs[index] > since]
+        since = asked.changed_since
+        indexes = [index for index, each in zip(indexes, view.modseqs_at(indexes), strict=True) if each > since]
     if not indexes:
         return
     also: tuple[str, ...] = ()
@@ -59,7 +58,7 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
             await session.drain()
         return
     try:
-        await session.send_produced(session.service.deps.offload, plan.produce(session.mail, indexes))
+        await session.send_produced(session.service.deps.offload, plan.produce(lambda: session.mail_of(view), indexes))
     except CutShort as error:  # inside a literal nothing can be told any more
         session.service.unexpected(session, error)
         session.abort()
@@ -71,12 +70,13 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
 async def _mark_seen(session: Session, indexes: Sequence[int]) -> bool:
     """Whether a message is seen from now on. What cannot be written now is no reason not to show the mail."""
     view = session.view
-    unseen = [Uid(view.uids[index]) for index in indexes if not view.flags[index] & SystemFlag.SEEN]
+    known = zip(view.uids_at(indexes), view.flags_at(indexes), strict=True)
+    unseen = [Uid(uid) for uid, flags in known if not flags & SystemFlag.SEEN]
     if not unseen:
         return False
     try:
         result = await session.offload(
-            lambda: session.mail().store_flags(view.mailbox_id, unseen, FlagMode.ADD, SystemFlag.SEEN)
+            lambda: session.mail_of(view).store_flags(view.mailbox_id, unseen, FlagMode.ADD, SystemFlag.SEEN)
         )
     except StoreError as error:
         if not error.temporary:

@@ -32,6 +32,7 @@ async def search(session: Session, request: Request, asked: SearchRequest) -> No
     if asked.wants_modseq:
         session.enable_condstore()
     view = session.view
+    await session.load(None)
     wanted = Search(view, asked.program)
     hits = wanted.fast()
     if hits is None:
@@ -42,8 +43,8 @@ async def search(session: Session, request: Request, asked: SearchRequest) -> No
 
 
 def _rendered(view: Selected, request: Request, asked: SearchRequest, hits: Sequence[int]) -> str:
-    numbers = [view.uids[index] for index in hits] if request.uid else [index + 1 for index in hits]
-    modseq = max((view.modseqs[index] for index in hits), default=0) if asked.wants_modseq else 0
+    numbers = view.uids_at(hits) if request.uid else [index + 1 for index in hits]
+    modseq = max(view.modseqs_at(hits), default=0) if asked.wants_modseq else 0
     if asked.returns is None:
         answer = "".join([f" {number}" for number in numbers])
         return f"SEARCH{answer} (MODSEQ {modseq})" if modseq else f"SEARCH{answer}"
@@ -51,7 +52,7 @@ def _rendered(view: Selected, request: Request, asked: SearchRequest, hits: Sequ
 
 
 async def _run(session: Session, wanted: Search) -> Sequence[int]:
-    step = partial(next, wanted.run(session.mail), None)
+    step = partial(next, wanted.run(lambda: session.mail_of(session.view)), None)
     hits: list[int] = []
     stepping: asyncio.Future[list[int] | None]
     while True:
@@ -75,7 +76,7 @@ def _shown_modseq(view: Selected, returns: frozenset[str], hits: Sequence[int], 
     ends = [hits[0]] if "MIN" in returns else []
     if "MAX" in returns:
         ends.append(hits[-1])
-    return max(view.modseqs[index] for index in ends)
+    return max(view.modseqs_at(ends))
 
 
 def _extended(request: Request, returns: frozenset[str], numbers: Sequence[int], modseq: int) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.services.imap.command import Command, Does, Request, State, no_arguments
+from mailbox_app.services.imap.namespaces import Located, locate
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.services.imap.session import Session
-from mailbox_app.store.model import SystemFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +38,53 @@ async def select(session: Session, request: Request, selection: Selection) -> st
     if selection.condstore:
         session.enable_condstore()
     read_only = request.verb == "EXAMINE"
-    session.listen()
     try:
-        view, unseen = await session.offload(_open, session, selection.name, read_only)
+        opened = await _enter(session, selection.name, read_only)
     except Exception:
         session.unselect()
         raise
-    session.selected = view
+    view = session.selected = opened.view
     for line in view.flag_lines():
         session.write(line.encode("ascii"))
     session.line(f"{view.count} EXISTS")
     session.line(f"{view.recent_count} RECENT")
-    if unseen is not None:
-        session.line(f"OK [UNSEEN {unseen + 1}] First unseen")
+    if opened.first_unseen is not None:
+        session.line(f"OK [UNSEEN {opened.first_unseen + 1}] First unseen")
     session.line(f"OK [UIDVALIDITY {view.uidvalidity}] UIDs valid")
     session.line(f"OK [UIDNEXT {view.uidnext}] Next UID")
     session.line(f"OK [HIGHESTMODSEQ {view.highest_modseq}] Highest")
     return f"[READ-ONLY] {request.verb} done" if read_only else f"[READ-WRITE] {request.verb} done"
 
 
-def _open(session: Session, name: str, read_only: bool) -> tuple[Selected, int | None]:
-    account = session.mail()
-    info = account.mailbox(name)
-    snapshot = account.snapshot(info.mailbox_id)
-    first_recent = snapshot.info.first_recent_uid
-    if not read_only and first_recent < snapshot.info.uidnext:
-        first_recent = account.claim_recent(info.mailbox_id)
-    view = Selected(snapshot, first_recent, read_only=read_only)
-    unseen = next((index for index, flags in enumerate(view.flags) if not flags & SystemFlag.SEEN), None)
-    return view, unseen
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    view: Selected
+    first_unseen: int | None
+
+
+async def _enter(session: Session, name: str, read_only: bool) -> _Opened:
+    """Listen first, then read; once more when it turns out to be another account's mailbox."""
+    assert session.account is not None
+    owner = session.account.account_id
+    while True:
+        session.listen(owner)
+        located, opened = await session.offload(_open, session, name, read_only)
+        if located.ref.account_id == owner:
+            return opened
+        session.unselect()
+        owner = located.ref.account_id
+
+
+def _open(session: Session, name: str, read_only: bool) -> tuple[Located, _Opened]:
+    located = locate(session, name, "r")
+    account = session.service.deps.store.account(located.ref)
+    outline = account.outline(account.mailbox(located.name).mailbox_id)
+    first_recent = outline.info.first_recent_uid
+    if not read_only and first_recent < outline.info.uidnext:
+        # Who lost the race to another session gets a border behind all that is in view.
+        first_recent = account.claim_recent(outline.info.mailbox_id)
+    view = Selected(outline, located.ref, located.rights, first_recent, read_only=read_only)
+    return located, _Opened(view, outline.first_unseen)
 
 
 async def close(session: Session, request: Request, arguments: None) -> None:
@@ -74,7 +92,7 @@ async def close(session: Session, request: Request, arguments: None) -> None:
     view = session.view
     session.unselect()
     if not view.read_only:
-        await session.offload(lambda: session.mail().expunge(view.mailbox_id, None))
+        await session.offload(lambda: session.mail_of(view).expunge(view.mailbox_id, None))
 
 
 async def unselect(session: Session, request: Request, arguments: None) -> None:

@@ -9,7 +9,6 @@ from mailbox_app.ids import Modseq, Uid
 from mailbox_app.proto.imap.grammar import MAX_MODSEQ, Cursor, Flags
 from mailbox_app.proto.imap.sequence import SequenceSet, compress
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.message_set import message_indexes
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.selected import RECENT, SYSTEM_FLAGS, Selected
 from mailbox_app.services.imap.session import Session
@@ -65,10 +64,10 @@ async def store(session: Session, request: Request, change: FlagChange) -> str |
         raise Refusal("Mailbox is read-only", "READ-ONLY")
     if change.unchanged_since is not None:
         session.enable_condstore()
-    indexes = message_indexes(view, change.wanted, uid=request.uid)
+    indexes = await session.positions(change.wanted, uid=request.uid)
     if not indexes:
         return None
-    uids = [Uid(view.uids[index]) for index in indexes]
+    uids = [Uid(uid) for uid in view.uids_at(indexes)]
     outcome = await session.offload(_store, session, view, uids, bits, change)
     session.write("".join(outcome.keyword_lines).encode("ascii"))
     refused = frozenset(outcome.refused)
@@ -76,7 +75,7 @@ async def store(session: Session, request: Request, change: FlagChange) -> str |
     if change.silent:
         told = outcome.changed if session.condstore else outcome.surprising
     elif refused:
-        told = [index for index in indexes if view.uids[index] not in refused]
+        told = [index for index, uid in zip(indexes, uids, strict=True) if uid not in refused]
     for start in range(0, len(told), _LINES_AT_ONCE):
         lines = view.fetch_lines(told[start : start + _LINES_AT_ONCE], uid=request.uid, modseq=session.condstore)
         session.write("".join(lines).encode("ascii"))
@@ -101,7 +100,7 @@ class _Outcome:
 
 
 def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change: FlagChange) -> _Outcome:
-    account = session.mail()
+    account = session.mail_of(view)
     since = None if change.unchanged_since is None else Modseq(change.unchanged_since)
     result = account.store_flags(view.mailbox_id, uids, change.mode, bits, change.flags.keywords, since)
     lines: Sequence[str] = ()
@@ -125,7 +124,7 @@ def _expected(view: Selected, change: FlagChange, bits: int) -> Callable[[int, i
 
     def surprise(uid: int, flags: int) -> int | None:
         index = view.index_of(uid)
-        return None if index is None or combine(view.flags[index] & ~RECENT) == flags else index
+        return None if index is None or combine(view.flags_at((index,))[0] & ~RECENT) == flags else index
 
     return surprise
 
