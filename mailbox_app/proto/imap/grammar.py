@@ -7,6 +7,7 @@ so) but never in atoms; NUL, CR and LF nowhere but in literals, and NUL not even
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import date
 
@@ -146,16 +147,20 @@ class Cursor:
 
     def mailbox(self) -> str:
         """A mailbox name; INBOX in any case comes back in upper case."""
-        name = mailbox_name.decode(self.astring(), utf8=self.utf8)
+        name = self._name(self.astring())
         return "INBOX" if name.upper() == "INBOX" else name
 
     def list_mailbox(self) -> str:
         """A LIST pattern: `%` and `*` need no quotes."""
         match = _LIST_CHARS.match(self.data, self.pos)
         if match is None:
-            return mailbox_name.decode(self.string(), utf8=self.utf8)
+            return self._name(self.string())
         self.pos = match.end()
-        return mailbox_name.decode(match[0], utf8=self.utf8)
+        return self._name(match[0])
+
+    def _name(self, data: bytes) -> str:
+        """In NFC, the form in which the store keeps names. RFC 9051 5.1"""
+        return unicodedata.normalize("NFC", mailbox_name.decode(data, utf8=self.utf8))
 
     # numbers and sets
     def number(self, largest: int = MAX_NUMBER) -> int:

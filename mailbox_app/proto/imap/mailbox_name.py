@@ -1,14 +1,12 @@
 """Mailbox names on the wire: modified UTF-7 to Unicode and back, or UTF-8 once enabled. RFC 3501 5.1.3, RFC 9051 5.1.
 
-Decoding is strict: a name has exactly one encoded form, so two spellings never reach one mailbox. A name comes back in
-NFC, the form in which the store keeps it.
+Decoding is strict: a name has exactly one encoded form, so two spellings never reach one mailbox.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
-import unicodedata
 
 from mailbox_app.errors import ProtocolError
 
@@ -27,7 +25,7 @@ def decode(data: bytes, *, utf8: bool = False) -> str:
     """Modified UTF-7 (or UTF-8) to Unicode; anything but the canonical form raises."""
     if utf8:
         try:
-            return unicodedata.normalize("NFC", data.decode("utf-8"))
+            return data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ProtocolError("imap.bad_name", "mailbox names are UTF-8") from error
     if b"&" not in data:
@@ -41,7 +39,7 @@ def decode(data: bytes, *, utf8: bool = False) -> str:
         canonical = False
     if not canonical:
         raise ProtocolError("imap.bad_name", "mailbox names are modified UTF-7")
-    return unicodedata.normalize("NFC", name)
+    return name
 
 
 def _shift(match: re.Match[str]) -> str:
