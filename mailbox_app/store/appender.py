@@ -66,7 +66,7 @@ class Appender:
         try:
             for number, (ref, message, place) in enumerate(items):
                 try:
-                    staged = message if isinstance(message, Staged) else self._store.stage(ref, message)
+                    staged = message if isinstance(message, Staged) else self._store.stage(ref, message, synced=False)
                 except StoreError as error:
                     results[number] = error
                     continue

@@ -395,7 +395,10 @@ def test_index_older_than_the_tree_takes_its_messages_in(place: Place) -> None:
     (place.data_dir / "mail/example.org/alice/index.db").write_bytes(saved)
     place.store = second_store(place)
     place.clock.skip(sync.SCAN_SECONDS)
-    assert len(place.uids()) == 1_101
+    with pytest.raises(StoreError) as caught:
+        place.uids()
+    assert (caught.value.code, caught.value.temporary) == ("store.damaged", True)
+    assert place.uids() == list(range(1, 1_102))
 
 
 def test_file_that_a_power_cut_left_short_is_set_aside_by_a_rebuild(place: Place) -> None:

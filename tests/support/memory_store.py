@@ -61,7 +61,7 @@ class MemoryStore:
         localpart, _, domain = address.partition("@")
         return self.accounts.setdefault(address, MemoryAccount(AccountRef(0, domain, localpart, 0), self))  # type: ignore[arg-type]
 
-    def stage(self, ref: AccountRef, content: Content) -> Staged:
+    def stage(self, ref: AccountRef, content: Content, *, synced: bool = True) -> Staged:
         if self.stage_fails_with is not None:
             raise self.stage_fails_with
         if isinstance(content.body, bytes):

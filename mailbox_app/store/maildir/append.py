@@ -106,6 +106,8 @@ class _Delivery:
         except OSError as error:
             raise translated(error) from error
         work.created.append(target)
+        if not staged.synced:
+            work.unsynced.append(target)
         row.uidnext = uid + 1
         row.message_count += 1
         row.size_bytes += size_bytes

@@ -49,15 +49,15 @@ class MaildirStore(Store):
         """Which accounts let others in."""
         return self._shares
 
-    def stage(self, ref: AccountRef, content: Content) -> Staged:
+    def stage(self, ref: AccountRef, content: Content, *, synced: bool = True) -> Staged:
         """Write, fsync and render."""
         maildir = os.path.join(self._handles.root(ref), "Maildir")
         with DiskErrors():
             try:
-                return self._stage.write(maildir, content)
+                return self._stage.write(maildir, content, synced=synced)
             except FileNotFoundError:
                 self._handles.get(ref)
-            return self._stage.write(maildir, content)
+            return self._stage.write(maildir, content, synced=synced)
 
     def link(self, staged: Staged, ref: AccountRef) -> Staged:
         """The same inode for another recipient."""
@@ -69,7 +69,7 @@ class MaildirStore(Store):
             except FileNotFoundError:
                 self._handles.get(ref)
                 os.link(staged.path, path)
-        return Staged(path, staged.size_bytes, staged.rendered)
+        return Staged(path, staged.size_bytes, staged.rendered, staged.synced)
 
     def discard(self, staged: Staged) -> None:
         """Remove a staged file; one that is gone is fine."""

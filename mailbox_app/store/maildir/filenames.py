@@ -7,6 +7,7 @@ is a delivery that was cut off, not something another program put there.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ _LETTERS = (
 _BITS = dict(_LETTERS)
 _UID = re.compile(r",U=(\d{1,10})(?=,|$)")
 _OURS = re.compile(r"(\d+)\.M\d+P\d+Q\d+B(\d+)\.([^,]*),S=\d+,U=(\d{1,10})$")
+_SIZE = re.compile(r",S=(\d+)(?=,|$)")
 _SAVED = re.compile(r"\d+\.M(\d{10,17})P\d+Q\d+")
 _TIME = re.compile(r"(\d{1,12})\.")
 _MARK = re.compile(r"^(\d+\.M\d+P\d+Q\d+)B\d+(?=\.)")
@@ -86,6 +88,15 @@ def delivered(file_stem: str) -> Delivered | None:
     if found is None:
         return None
     return Delivered(int(found[1]), int(found[2]), found[3], int(found[4]))
+
+
+def is_cut_short(path: str, file_stem: str) -> bool:
+    """Whether a file that we delivered has fewer bytes than its name says: its content never reached the disk."""
+    found = _SIZE.search(file_stem) if delivered(file_stem) else None
+    try:
+        return found is not None and os.stat(path).st_size < int(found[1])
+    except FileNotFoundError:
+        return False
 
 
 def uid_of(file_stem: str) -> int | None:

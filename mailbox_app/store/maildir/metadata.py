@@ -34,6 +34,8 @@ class MailboxFile(msgspec.Struct, frozen=True):
     uid_reserved: int
     special_use: str | None = None
     keywords: tuple[str, ...] = ()
+    reserved_before: tuple[int, int] = (0, 0)
+    """(uid_reserved, UIDNEXT) of the index when `uid_reserved` was raised: it may have died before it committed that."""
 
 
 class AccountFile(msgspec.Struct, frozen=True):

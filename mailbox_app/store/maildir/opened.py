@@ -19,7 +19,7 @@ from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.store.maildir import queries
 from mailbox_app.store.maildir.filenames import file_name
-from mailbox_app.store.maildir.files import DiskErrors, fsync_directory, mtime_of, unlink_quietly
+from mailbox_app.store.maildir.files import DiskErrors, fsync_directory, fsync_file, mtime_of, unlink_quietly
 from mailbox_app.store.maildir.locking import AccountLock
 from mailbox_app.store.maildir.metadata import UID_BLOCK, AccountFile, MailboxFile, write_account, write_mailbox
 from mailbox_app.store.maildir.queries import AccountRow, MailboxRow
@@ -133,6 +133,8 @@ class Work:
         """Whether clients see a difference: publish a hint after the commit."""
         self.created: list[str] = []
         """Files to unlink when it fails."""
+        self.unsynced: list[str] = []
+        """Those of them whose bytes are still to be made durable."""
         self.undo: list[Callable[[], object]] = []
         """What else to do when it fails, last one first."""
         self.replaced: list[str] = []
@@ -143,6 +145,7 @@ class Work:
         self._clean: dict[int, bool] = {}
         self._directories: set[str] = set()
         self._root_clean: bool | None = None
+        self._reserved_before: dict[int, tuple[int, int]] = {}
         self._account_file_stale = False
 
     def mailbox(self, mailbox_id: int) -> MailboxRow:
@@ -195,12 +198,16 @@ class Work:
     def reserve_uids(self, row: MailboxRow, count: int) -> None:
         """Make sure that a rebuild will not give out the next `count` UIDs again."""
         if row.uidnext + count > row.uid_reserved:
+            self._reserved_before.setdefault(row.mailbox_id, (row.uid_reserved, row.uidnext))
             row.uid_reserved = row.uidnext + count + UID_BLOCK
             self.write_facts(row)
 
     def write_facts(self, row: MailboxRow) -> None:
         """Bring the mailbox's small file up to date."""
-        facts = MailboxFile(row.mailbox_id, row.uidvalidity, row.uid_reserved, row.special_use, row.keyword_names)
+        before = self._reserved_before.get(row.mailbox_id, (0, 0))
+        facts = MailboxFile(
+            row.mailbox_id, row.uidvalidity, row.uid_reserved, row.special_use, row.keyword_names, before
+        )
         write_mailbox(self.opened.folder(row), facts)
 
     def new_identity(self) -> tuple[int, int]:
@@ -222,6 +229,10 @@ class Work:
         if self._account_file_stale:
             account = self.account
             write_account(self.opened.maildir, AccountFile(account.next_mailbox_id, account.last_uidvalidity))
+        # First the files, under their final names: on a journaling file system that takes their names along, and the
+        # directory's own fsync finds nothing left to do.
+        for path in self.unsynced:
+            fsync_file(path)
         for directory in self._directories:
             fsync_directory(directory)
         for mailbox_id, clean in self._clean.items():

@@ -27,8 +27,8 @@ class Stage:
         unique = f"M{now // 1000}P{os.getpid()}Q{next(self._numbers)}"
         return f"{maildir}/{STAGING_FOLDER}/{now // 1_000_000_000}.{unique}.{self._host}"
 
-    def write(self, maildir: str, content: Content) -> Staged:
-        """Durable on return; a failed one leaves no file. Raises OSError."""
+    def write(self, maildir: str, content: Content, *, synced: bool) -> Staged:
+        """Durable on return when `synced`; a failed one leaves no file. Raises OSError."""
         path = self.path(maildir)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -38,13 +38,14 @@ class Stage:
                     rendered = scan(content.prefix + content.body)
                 else:
                     size_bytes, rendered = self._stream(descriptor, content)
-                os.fsync(descriptor)
+                if synced:
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
         except BaseException:
             unlink_quietly(path)
             raise
-        return Staged(path, size_bytes, rendered)
+        return Staged(path, size_bytes, rendered, synced)
 
     @staticmethod
     def _stream(descriptor: int, content: Content) -> tuple[int, Rendered]:

@@ -5,7 +5,8 @@ and process, because a mail reader that works on the same tree changes it all th
 process of ours renames anything, so what differs from the rows is foreign or a leftover:
 
 * a file without a row is taken in; unless its name says that it is a delivery of ours whose commit never came: that
-  one goes to `tmp/`, where it stays for 36 hours;
+  one goes to `tmp/`, where it stays for 36 hours, and so does a file of ours that is shorter than its name says, which
+  a power cut left;
 * a row without a file goes, as if expunged;
 * letters that differ from those we wrote last are somebody's flag changes.
 """
@@ -16,6 +17,7 @@ import os
 import time
 from contextlib import suppress
 
+from mailbox_app.errors import StoreError
 from mailbox_app.store.maildir import expunge, filenames, keywords, queries
 from mailbox_app.store.maildir.adopt import adopt
 from mailbox_app.store.maildir.files import mtime_of
@@ -68,7 +70,7 @@ def reconcile(work: Work, row: MailboxRow, *, rebuilding: bool = False) -> int:
     if time.time_ns() - row.new_mtime < _RACY_NANOSECONDS:
         row.new_mtime = 0
     stored = {state[4]: state for state in queries.states(work.connection, row, None)}
-    files, strangers = _match(work, row, stored)
+    files, strangers = _match(work, row, stored, rebuilding=rebuilding)
     missing = [state for stem, state in stored.items() if stem not in files]
     if missing:
         # a name that changes while the directory is read may not be told; twice is no chance any more
@@ -91,7 +93,9 @@ def reconcile(work: Work, row: MailboxRow, *, rebuilding: bool = False) -> int:
     return left
 
 
-def _match(work: Work, row: MailboxRow, stored: dict[str, State]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+def _match(
+    work: Work, row: MailboxRow, stored: dict[str, State], *, rebuilding: bool
+) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """({stem: letters} of files with a row, files without)."""
     cur = work.opened.cur(row)
     files: dict[str, str] = {}
@@ -105,26 +109,41 @@ def _match(work: Work, row: MailboxRow, stored: dict[str, State]) -> tuple[dict[
     if not unknown:
         return files, []
     doomed = {stem: flags for _, stem, flags in queries.doomed(work.connection, row.mailbox_id)}
-    facts = read_mailbox(work.opened.folder(row))
-    index_is_current = facts is not None and facts.uid_reserved == row.uid_reserved
+    uid_reserved = 0 if rebuilding else _uid_reserved(work.opened, row)
     strangers = []
     for name in unknown:
         stem = filenames.split(name)[0]
         if stem in doomed:
             with suppress(OSError):
                 remove_message(cur, stem, doomed[stem])
-        elif index_is_current and _is_cut_off(work.opened, row, stem):
+        elif _is_cut_off(work.opened, row, stem, uid_reserved) or filenames.is_cut_short(f"{cur}/{name}", stem):
             os.rename(f"{cur}/{name}", os.path.join(work.opened.folder(row), "tmp", name))
         else:
             strangers.append((cur, name))
     return files, strangers
 
 
-def _is_cut_off(opened: OpenAccount, row: MailboxRow, stem: str) -> bool:
+def _uid_reserved(opened: OpenAccount, row: MailboxRow) -> int:
+    """Up to where a UID that the index does not know was never acknowledged.
+
+    Raises `store.damaged` when the index is older than the tree (put back from a copy): only a rebuild keeps the UIDs
+    that were given out since.
+    """
+    facts = read_mailbox(opened.folder(row))
+    if facts is None:
+        return 0
+    # A process that was killed between raising the reservation and its commit left the index as it was before.
+    before, uidnext = facts.reserved_before
+    if row.uid_reserved == facts.uid_reserved or (row.uid_reserved == before and row.uidnext >= uidnext):
+        return facts.uid_reserved
+    raise StoreError("store.damaged", "an index is older than its files", temporary=True)
+
+
+def _is_cut_off(opened: OpenAccount, row: MailboxRow, stem: str, uid_reserved: int) -> bool:
     """Whether a file without a row is a delivery of ours that was never acknowledged."""
     ours = filenames.delivered(stem)
     return ours is not None and (
-        ours.mailbox_id == row.mailbox_id and ours.host == opened.host and row.uidnext <= ours.uid < row.uid_reserved
+        ours.mailbox_id == row.mailbox_id and ours.host == opened.host and row.uidnext <= ours.uid < uid_reserved
     )
 
 
