@@ -18,7 +18,7 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     server.start()
     try:
         server.command("domain", "add", "example.org")
-        for name in ("alice", "bob", "carol"):
+        for name in ("alice", "bob", "carol", "thunder"):
             server.command("user", "add", f"{name}@example.org", "--password-file", "-", stdin=PASSWORD + "\n")
         yield server
     finally:
