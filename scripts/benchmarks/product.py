@@ -25,7 +25,7 @@ class Product:
         self.config = self.dir / "config.toml"
         self.config.write_text(
             f'[server]\nhostname = "mx.bench.test"\ndata_dir = "{self.dir}/data"\nrun_dir = "{self.dir}/run"\n'
-            '[listen]\nsmtp = ["127.0.0.1:0"]\nsubmission = []\nsubmissions = []\nimaps = ["127.0.0.1:0"]\n'
+            '[listen]\nsmtp = ["127.0.0.1:0"]\nsubmission = []\nsubmissions = []\nimaps = ["127.0.0.1:0"]\npop3s = ["127.0.0.1:0"]\n'
             'managesieve = []\nhttps = []\nhttp = []\nmetrics = []\n'
             '[tls]\nauto_tls = false\n[limits]\nmax_message_bytes = 52428800\n[dns]\nservers = ["127.0.0.1:9"]\ntimeout_seconds = 1\n'
         )

@@ -26,6 +26,7 @@ GOALS = {
     "FETCH ENVELOPE BODYSTRUCTURE s": "<= 0.8",
     "FETCH all bodies s": "<= 1.5",
     "APPEND 10 KB/s": ">= 1.0",
+    "POP3 RETR of all s": "<= 1.5",
 }
 ABSOLUTE = {
     "CPU ms a message, concurrency 1": "<= 2.0 ms",
@@ -97,6 +98,20 @@ class Side:
                 self.rows[name] = report[key]["median_s"]
         self.rows["APPEND 10 KB/s"] = report["append_10k"]["per_s"]
         self.rows["APPEND mixed corpus/s"] = filled["append_per_s"]
+        self.pop3(where, runs)
+
+    def pop3(self, where: tuple[str, int, str, str], runs: int) -> None:
+        """The same messages over POP3."""
+        host, imap_port, user, password = where
+        port = self.server.ports["pop3s"]
+        report = self.program(
+            "pop3_bench.py", host, port, imap_port, user, password, "--runs", runs, "--pids", self.pids, "--quiet", 10
+        )
+        for key, name in (
+            ("pop3_lists", "POP3 login, STAT, LIST, UIDL s"), ("pop3_retr", "POP3 RETR of all s"),
+            ("pop3_retr_pipelined", "POP3 RETR of all, pipelined s"), ("pop3_delete", "POP3 DELE of all, QUIT s"),
+        ):  # fmt: skip
+            self.rows[name] = report[key]["median_s"]
 
     def idle(self, connections: int) -> None:
         """1,000 idle connections and how soon one hears of new mail."""
