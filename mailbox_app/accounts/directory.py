@@ -8,12 +8,13 @@ when it breaks a rule (`account.exists`, `account.no_such_domain`, ...). Writers
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
-from mailbox_app.accounts import routing, tables
+from mailbox_app.accounts import credential_tables, routing, tables
 from mailbox_app.accounts.addresses import (
     canonical,
     canonical_domain,
@@ -29,6 +30,7 @@ from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import AccountError
 from mailbox_app.ids import AccountId
+from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
 _MAX_TARGETS = 500
 _TRASH_DAYS = 30
@@ -43,6 +45,7 @@ class SqliteDirectory:
         self._held = ExitStack()
         self._reads = RememberedReads(self._held.enter_context(self._database.reading()))
         self._logins: dict[AccountId, int] = {}
+        self._secret = b""
 
     def close(self) -> None:
         """Write what was recorded and close the file."""
@@ -168,21 +171,28 @@ class SqliteDirectory:
 
     # accounts
 
-    def add_account(self, address: str, password_hash: str, quota_bytes: int = 0) -> Account:
+    def add_account(
+        self, address: str, password_hash: str, quota_bytes: int = 0, scram: Sequence[ScramKeys] = ()
+    ) -> Account:
         """`account.exists` when an account or an alias has the address; `account.no_such_domain`."""
         address = check_account_address(address)
         _check_quota(quota_bytes)
         with self._changing() as connection:
             _check_free(connection, address)
             account_id = tables.insert_account(connection, address, password_hash, quota_bytes, self._now())
+            credential_tables.replace_scram_keys(connection, account_id, 1, scram)
             tables.bump(connection)
         return self._existing_id(account_id)
 
-    def set_password(self, address: str, password_hash: str) -> Account:
-        """All remembered logins become void."""
-        return self._change(
-            address, lambda connection, account_id: tables.update_password(connection, account_id, password_hash)
-        )
+    def set_password(self, address: str, password_hash: str, scram: Sequence[ScramKeys] = ()) -> Account:
+        """All remembered logins become void. `scram`: keys of the same password."""
+
+        def change(connection: sqlite3.Connection, account_id: AccountId) -> None:
+            tables.update_password(connection, account_id, password_hash)
+            version = credential_tables.version_of(connection, account_id)
+            credential_tables.replace_scram_keys(connection, account_id, version, scram)
+
+        return self._change(address, change)
 
     def set_quota(self, address: str, quota_bytes: int) -> Account:
         """0: no limit."""
@@ -238,6 +248,25 @@ class SqliteDirectory:
         with self._changing() as connection:
             tables.replace_hash(connection, credential.account.account_id, credential.version, password_hash)
             tables.bump(connection)
+
+    def keep_scram_keys(self, credential: Credential, keys: Sequence[ScramKeys]) -> None:
+        """Keys for a password that had none; without effect when it was changed meanwhile."""
+        with self._changing() as connection:
+            credential_tables.replace_scram_keys(connection, credential.account.account_id, credential.version, keys)
+            tables.bump(connection)
+
+    def secret(self) -> bytes:
+        """A random value of this server, the same in all processes and for ever: what is made up from it stays the same."""
+        if not self._secret:
+            with self._database.reading() as connection:
+                found = credential_tables.secret(connection, "scram")
+            if found is None:
+                with self._database.transaction() as connection:
+                    credential_tables.keep_secret(connection, "scram", secrets.token_bytes(32))
+                    found = credential_tables.secret(connection, "scram")
+            assert found is not None
+            self._secret = found
+        return self._secret
 
     # last logins
 

@@ -3,13 +3,18 @@
 An unknown, disabled or removed name is hashed against a dummy exactly as a known one, so the time tells nothing (D16). At most
 two hashes run at once and at most 64 wait; beyond that the answer is a temporary `account.busy`. A login that was right
 within ten minutes costs a keyed digest instead of a hash. Passwords never reach a log line.
+
+SCRAM, certificates and tokens end here too, so that guard, log and metrics are the same for all. A failed proof does not tell which
+password it was made from, so the guard takes all failed proofs for one name as the same guess: a telephone with an old password
+blocks only itself, and ten tries at one name are still the end for that name.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -18,13 +23,15 @@ import structlog
 from mailbox_app.accounts.addresses import canonical
 from mailbox_app.accounts.login_guard import LoginGuard, VerifiedLogins
 from mailbox_app.accounts.model import Account, AccountState
-from mailbox_app.accounts.passwords import MAX_BYTES, Hasher, prepare
+from mailbox_app.accounts.passwords import MAX_BYTES, SCRAM_ITERATIONS, SCRAM_SALT_BYTES, Hasher, prepare
+from mailbox_app.accounts.sasl import Attempt
 from mailbox_app.accounts.tables import Credential
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import AccountError, MailboxError
 from mailbox_app.ids import AccountId
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
 _HASHES_AT_ONCE = 2
 """Each takes 19 MiB and a core for 20 ms; more would starve mail in hand."""
@@ -43,6 +50,14 @@ class CredentialSource(Protocol):
 
     def rehash(self, credential: Credential, password_hash: str) -> None:
         """Slow; called in a thread."""
+        ...
+
+    def keep_scram_keys(self, credential: Credential, keys: Sequence[ScramKeys]) -> None:
+        """Slow; called in a thread."""
+        ...
+
+    def secret(self) -> bytes:
+        """Random, the same in all processes; cheap but for the first time."""
         ...
 
     def record_login(self, account_id: AccountId, at: datetime) -> None:
@@ -103,7 +118,57 @@ class PasswordAuthenticator:
         self._verified.remember(fingerprint, self._clock.monotonic_seconds())
         if self._hasher.is_outdated(credential.password_hash):
             self._in_background(lambda: self._rehash(credential, prepared))
+        if not credential.scram:  # an account from before SCRAM: the only moment its password is known
+            self._in_background(lambda: self._directory.keep_scram_keys(credential, self._hasher.scram_keys(prepared)))
         return self._succeeded(credential, protocol, remote_ip)
+
+    # proofs: `accounts.sasl.Proofs`
+
+    def scram_keys(self, address: str, hash_name: str) -> ScramKeys:
+        """Those of the account, or made-up ones that are the same each time and in every process."""
+        name = "@".join(canonical(address))
+        credential = self._directory.credential(address)
+        secret = self._directory.secret()
+        made_up = [
+            hmac.digest(secret, f"{purpose} {hash_name} {name}".encode("utf-8", "replace"), "sha256")
+            for purpose in ("salt", "stored", "server")
+        ]
+        if credential is not None and credential.account.state is AccountState.ACTIVE:
+            for keys in credential.scram:
+                if keys.hash_name == hash_name:
+                    return keys
+        return ScramKeys(hash_name, made_up[0][:SCRAM_SALT_BYTES], SCRAM_ITERATIONS, made_up[1], made_up[2])
+
+    async def login_by_proof(self, address: str, keys: ScramKeys, attempt: Attempt, *, right: bool) -> Account | None:
+        """Counts keys that are not the account's, or no more, as wrong whatever the proof says."""
+        name = "@".join(canonical(address))
+        if self._guard.refuses(attempt.remote_ip, name, self._clock.monotonic_seconds()):
+            self._tell("limited", name, attempt.protocol, attempt.remote_ip, attempt.mechanism)
+            return None
+        credential = self._directory.credential(address)
+        usable = credential is not None and credential.account.state is AccountState.ACTIVE
+        if credential is None or not usable or not right or keys not in credential.scram:
+            fingerprint = self._verified.fingerprint(name, credential, "\0proof")
+            self._refuse(attempt, name, fingerprint)
+            return None
+        return self._succeeded(credential, attempt.protocol, attempt.remote_ip, attempt.mechanism)
+
+    async def login_vouched(self, addresses: Sequence[str], attempt: Attempt) -> Account | None:
+        """The first of the addresses that is an active account."""
+        name = "@".join(canonical(addresses[0])) if addresses else ""
+        if self._guard.refuses(attempt.remote_ip, name, self._clock.monotonic_seconds()):
+            self._tell("limited", name, attempt.protocol, attempt.remote_ip, attempt.mechanism)
+            return None
+        for address in addresses:
+            credential = self._directory.credential(address)
+            if credential is not None and credential.account.state is AccountState.ACTIVE:
+                return self._succeeded(credential, attempt.protocol, attempt.remote_ip, attempt.mechanism)
+        self._refuse(attempt, name, self._verified.fingerprint(name, None, "\0vouched"))
+        return None
+
+    def _refuse(self, attempt: Attempt, name: str, fingerprint: bytes) -> None:
+        self._guard.failed(attempt.remote_ip, name, fingerprint, self._clock.monotonic_seconds())
+        self._tell("failure", name, attempt.protocol, attempt.remote_ip, attempt.mechanism)
 
     async def close(self) -> None:
         """Finish what runs in the background, write the last logins."""
@@ -129,9 +194,9 @@ class PasswordAuthenticator:
         stored = self._dummy_hash if credential is None else credential.password_hash
         return self._hasher.verify(stored, prepared) and credential is not None
 
-    def _succeeded(self, credential: Credential, protocol: str, remote_ip: str) -> Account:
+    def _succeeded(self, credential: Credential, protocol: str, remote_ip: str, mechanism: str = "password") -> Account:
         account = credential.account
-        self._tell("success", account.address, protocol, remote_ip)
+        self._tell("success", account.address, protocol, remote_ip, mechanism)
         self._directory.record_login(account.account_id, self._clock.now())
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.get_running_loop().create_task(self._flush_soon())
@@ -156,10 +221,10 @@ class PasswordAuthenticator:
         except MailboxError as error:
             self._log.warning("login_not_recorded", code=error.code)
 
-    def _tell(self, result: str, name: str, protocol: str, remote_ip: str) -> None:
+    def _tell(self, result: str, name: str, protocol: str, remote_ip: str, mechanism: str = "password") -> None:
         self._metrics.auth_attempts.labels(result=result, protocol=protocol).inc()
         level = self._log.info if result == "success" else self._log.warning
-        level("login", result=result, account=name[:320], protocol=protocol, remote=remote_ip)
+        level("login", result=result, account=name[:320], protocol=protocol, mechanism=mechanism, remote=remote_ip)
 
 
 def _is_same(before: Credential | None, now: Credential | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from mailbox_app.ids import AccountId, AccountRef
@@ -59,6 +59,19 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class AppPassword:
+    """A password of one program: good for some protocols only, revoked alone."""
+
+    app_password_id: int
+    label: str
+    selector: str
+    """Its first group, by which it is found; no secret."""
+    protocols: Sequence[str]
+    password_hash: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Alias:
     """An address that stands for others; `@domain` is the catch-all. Targets may be local or outside."""
 
@@ -89,3 +102,8 @@ class DkimKey:
     """The TXT record's value."""
     created_at: datetime
     active: bool
+
+
+def at(seconds: int) -> datetime:
+    """A stored time."""
+    return datetime.fromtimestamp(seconds, UTC)

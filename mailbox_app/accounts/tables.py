@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from mailbox_app.accounts.model import Account, AccountState, Alias, DkimKey, Domain
+from mailbox_app.accounts import credential_tables
+from mailbox_app.accounts.model import Account, AccountState, Alias, AppPassword, DkimKey, Domain, at
 from mailbox_app.ids import AccountId
+from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
 MIGRATIONS: Sequence[str] = (
     """
@@ -57,6 +59,7 @@ MIGRATIONS: Sequence[str] = (
     );
     """,
     "ALTER TABLE accounts ADD COLUMN state_before TEXT NOT NULL DEFAULT 'active'",
+    credential_tables.MIGRATION,
 )
 
 _ACCOUNT = "account_id, address, state, quota_bytes, created_seconds, last_login_seconds, credential_version"
@@ -67,8 +70,11 @@ class Credential:
     """What a login is checked against. `version` grows with every change of the password."""
 
     account: Account
-    password_hash: str
+    password_hash: str = field(repr=False)
     version: int
+    scram: Sequence[ScramKeys] = ()
+    """Of the same password; none for an account that is older than SCRAM here and has not logged in since."""
+    app_passwords: Sequence[AppPassword] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def domains(connection: sqlite3.Connection, name: str | None = None) -> list[Dom
         "SELECT domain, selector FROM dkim_keys WHERE active = 1 ORDER BY selector"
     ):
         selectors.setdefault(domain, []).append(selector)
-    return [Domain(row[0], _at(row[1]), row[2], row[3], tuple(selectors.get(row[0], ()))) for row in rows]
+    return [Domain(row[0], at(row[1]), row[2], row[3], tuple(selectors.get(row[0], ()))) for row in rows]
 
 
 def oldest_domain(connection: sqlite3.Connection) -> str | None:
@@ -167,7 +173,15 @@ def credential(connection: sqlite3.Connection, address: str) -> Credential | Non
         " WHERE address = ? AND state <> 'removed'",
         (address,),
     ).fetchone()
-    return None if row is None else Credential(_account(row), row[7], row[6])
+    if row is None:
+        return None
+    return Credential(
+        _account(row),
+        row[7],
+        row[6],
+        credential_tables.scram_keys(connection, row[0], row[6]),
+        credential_tables.app_passwords(connection, row[0]),
+    )
 
 
 def removed_accounts(connection: sqlite3.Connection, address: str | None = None) -> list[Removed]:
@@ -177,7 +191,7 @@ def removed_accounts(connection: sqlite3.Connection, address: str | None = None)
         " WHERE state = 'removed' AND (? IS NULL OR address = ?) ORDER BY removed_seconds DESC, account_id DESC",
         (address, address),
     ).fetchall()
-    return [Removed(_account(row), _at(row[7]), row[8]) for row in rows]
+    return [Removed(_account(row), at(row[7]), row[8]) for row in rows]
 
 
 def alias_at(connection: sqlite3.Connection, address: str) -> Alias | None:
@@ -204,7 +218,7 @@ def dkim_keys(connection: sqlite3.Connection, domain: str, *, active_only: bool)
         " WHERE domain = ? AND active >= ? ORDER BY selector",
         (domain, 1 if active_only else 0),
     ).fetchall()
-    return [DkimKey(row[0], row[1], row[2], row[3], row[4], _at(row[5]), bool(row[6])) for row in rows]
+    return [DkimKey(row[0], row[1], row[2], row[3], row[4], at(row[5]), bool(row[6])) for row in rows]
 
 
 # writing
@@ -284,7 +298,9 @@ def update_removed_place(connection: sqlite3.Connection, account_id: int, place:
 
 def delete_account(connection: sqlite3.Connection, account_id: int) -> None:
     """Forget a removed account for good."""
-    connection.execute("DELETE FROM accounts WHERE account_id = ? AND state = 'removed'", (account_id,))
+    done = connection.execute("DELETE FROM accounts WHERE account_id = ? AND state = 'removed'", (account_id,))
+    if done.rowcount:
+        credential_tables.delete_of_account(connection, account_id)
 
 
 def update_logins(connection: sqlite3.Connection, logins: Iterable[tuple[int, int]]) -> None:
@@ -333,21 +349,17 @@ def _account(row: Sequence[object]) -> Account:
         str(address),
         AccountState(str(state)),
         _int(quota_bytes),
-        _at(_int(created)),
-        None if last_login is None else _at(_int(last_login)),
+        at(_int(created)),
+        None if last_login is None else at(_int(last_login)),
         _int(version),
     )
 
 
 def _alias(row: Sequence[object]) -> Alias:
-    return Alias(str(row[0]), tuple(str(row[1]).split("\n")), _at(_int(row[2])))
+    return Alias(str(row[0]), tuple(str(row[1]).split("\n")), at(_int(row[2])))
 
 
 def _int(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError(value)
     return value
-
-
-def _at(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

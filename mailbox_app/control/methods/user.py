@@ -82,7 +82,9 @@ async def add(context: ControlContext, call: Call, params: NewUser) -> UserView:
     def run() -> UserView:
         if not context.directory.is_local_domain(address.rpartition("@")[2]):
             return _view(context, context.directory.add_account(address, "", 0))  # refuses, without a hash first
-        account = context.directory.add_account(address, context.hasher.hash(prepared), params.quota_bytes)
+        account = context.directory.add_account(
+            address, context.hasher.hash(prepared), params.quota_bytes, context.hasher.scram_keys(prepared)
+        )
         context.store.account(account.ref)
         return _view(context, account)
 
@@ -120,7 +122,10 @@ async def password(context: ControlContext, call: Call, params: NewPassword) -> 
 
     def run() -> UserView:
         account = context.directory.existing(params.address)
-        return _view(context, context.directory.set_password(account.address, context.hasher.hash(prepared)))
+        account = context.directory.set_password(
+            account.address, context.hasher.hash(prepared), context.hasher.scram_keys(prepared)
+        )
+        return _view(context, account)
 
     call.detail = "new password"
     return _changed(context, call, await context.offload.run(run))
