@@ -9,36 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError, ProtocolError
-from mailbox_app.events.hints import Subscription, account_topic
-from mailbox_app.ids import AccountId, Uid
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.framing import Announced, Chunk, Complete, Event, Overlong
 from mailbox_app.proto.imap.grammar import Cursor
-from mailbox_app.proto.imap.sequence import SequenceSet
 from mailbox_app.services.imap.command import AnyCommand, Does, Request, State
-from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, Connection, ConnectionGone
-from mailbox_app.services.imap.message_set import has_star, positions_of_numbers, positions_of_uids, uid_bounds
+from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, ConnectionGone
+from mailbox_app.services.imap.following import Following
 from mailbox_app.services.imap.replies import Goodbye, Refusal, refusal
-from mailbox_app.services.imap.selected import Selected
-from mailbox_app.store import interface
-from mailbox_app.store.model import Changes
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.server import ImapService
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 MAX_BAD_BEFORE_LOGIN = 5
-_MANY = 500
-"""Changes that are worked through in a thread: less is done sooner than handed over."""
-_BLOCKS_A_CALL = 64
-"""A quarter of a million messages."""
 MAX_BAD = 20
 """Syntax errors in a row: a client would have stopped, what goes on is no client."""
 _TURN_EVENTS = 50
@@ -47,37 +34,22 @@ _LITERAL_SKIP_LIMIT = 1 << 30
 """A refused non-synchronising literal larger than this is not waited for."""
 
 
-class Session(Connection):
+class Session(Following):
     """The protocol object of one connection."""
 
     __slots__ = (
         "_bad_count",
-        "_dirty",
         "_dismissed",
         "_login_by",
-        "_subscription",
-        "account",
-        "enabled",
-        "idle_tag",
         "login_failures",
-        "selected",
-        "service",
     )
 
     def __init__(self, service: ImapService) -> None:
-        super().__init__(service.login_limits, service.deps.clock)
-        self.service = service
-        self.account: Account | None = None
-        self.selected: Selected | None = None
-        self.enabled: set[str] = set()
-        """Capability names in upper case. RFC 5161"""
-        self.idle_tag = b""
+        super().__init__(service)
         self.login_failures = 0
         self._bad_count = 0
-        self._dirty = False
         self._dismissed = False
         self._login_by = math.inf
-        self._subscription: Subscription | None = None
 
     # life
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -134,124 +106,6 @@ class Session(Connection):
             self.abort()
         else:
             self.say_goodbye("Autologout, idle for too long")
-
-    def on_hint(self) -> None:
-        """Something changed in the account: an idling session looks at once, another at its next command."""
-        self._dirty = True
-        if self.idle_tag:
-            self.wake()
-
-    # for handlers
-    @property
-    def view(self) -> Selected:
-        """The selected mailbox of a command that runs in the selected state only."""
-        assert self.selected is not None
-        return self.selected
-
-    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A blocking call in a thread. An account whose mailboxes are locked keeps no more than its share of them waiting."""
-        key = None if self.account is None else self.account.account_id
-        return await self.service.deps.offload.run_for(key, function, *args, **kwargs)
-
-    def mail(self) -> interface.Account:
-        """The account's store: blocking, call it in an offloaded function."""
-        assert self.account is not None
-        return self.service.deps.store.account(self.account.ref)
-
-    def mail_of(self, view: Selected) -> interface.Account:
-        """The store that holds a selected mailbox: blocking, call it in an offloaded function."""
-        return self.service.deps.store.account(view.ref)
-
-    @property
-    def condstore(self) -> bool:
-        """Whether FETCH answers have MODSEQ."""
-        return "CONDSTORE" in self.enabled
-
-    @property
-    def qresync(self) -> bool:
-        """Whether VANISHED stands for EXPUNGE. RFC 7162 3.2.3"""
-        return "QRESYNC" in self.enabled
-
-    @property
-    def rev2(self) -> bool:
-        """Whether the client chose IMAP4rev2."""
-        return "IMAP4REV2" in self.enabled
-
-    @property
-    def uidonly(self) -> bool:
-        """Whether sequence numbers are out of use. RFC 9586"""
-        return "UIDONLY" in self.enabled
-
-    @property
-    def utf8(self) -> bool:
-        """Whether strings may be UTF-8. RFC 9755, RFC 9051 5.1"""
-        return "UTF8=ACCEPT" in self.enabled or self.rev2
-
-    @property
-    def vanished(self) -> bool:
-        """Whether removals are told by UID."""
-        return self.qresync or self.uidonly
-
-    def line(self, text: str) -> None:
-        """Queue an untagged line, without its `* ` and CRLF."""
-        self.write(f"* {text}\r\n".encode("ascii"))
-
-    def listen(self, account_id: AccountId) -> None:
-        """Take note of hints from here on: before a mailbox is read, so that nothing falls between."""
-        self._dirty = False
-        self._subscription = self.service.deps.bus.subscribe(account_topic(account_id), self.on_hint)
-
-    def unselect(self) -> None:
-        """Leave the selected state, or stop listening when it was not reached."""
-        self.selected = None
-        if self._subscription is not None:
-            self._subscription.close()
-            self._subscription = None
-
-    def enable_condstore(self) -> None:
-        """RFC 7162 3.1: the first command that shows interest turns MODSEQ in all FETCH answers on."""
-        if not self.condstore:
-            self.enabled.add("CONDSTORE")
-            if self.selected is not None:
-                self.line(f"OK [HIGHESTMODSEQ {self.selected.highest_modseq}] CONDSTORE enabled")
-
-    # the selected mailbox's messages
-    async def positions(self, wanted: SequenceSet, *, uid: bool) -> Sequence[int]:
-        """What a message set means, ascending and loaded; a number beyond the mailbox is BAD."""
-        view = self.view
-        if not uid and not wanted.saved:
-            positions = positions_of_numbers(view, wanted)
-            await self.load(positions)
-            return positions
-        last = view.blocks.last()
-        if last is not None and not last.is_loaded and has_star(wanted):
-            await self._fill(view, [last.number])
-        bounds = uid_bounds(view, wanted)
-        await self._fill(view, view.blocks.missing_between(bounds))
-        return positions_of_uids(view, bounds)
-
-    async def load(self, positions: Sequence[int] | None) -> None:
-        """Make sure that these messages of the selected mailbox are loaded; None: all."""
-        await self._fill(self.view, self.view.blocks.missing(positions))
-
-    async def _fill(self, view: Selected, numbers: Sequence[int]) -> None:
-        as_of, below = view.highest_modseq, Uid(view.uidnext)
-        for start in range(0, len(numbers), _BLOCKS_A_CALL):
-            part = numbers[start : start + _BLOCKS_A_CALL]
-            await self.offload(
-                lambda part: view.fill(self.mail_of(view).blocks(view.mailbox_id, part, as_of, below)), part
-            )
-
-    async def tell_expunged(self, uids: Sequence[int]) -> None:
-        """The session itself removed these from the selected mailbox; a command that may tell it at once."""
-        view = self.view
-        view.expunged_here(uids)
-        await self._fill(view, view.blocks_to_tell(vanished=self.vanished))
-        if len(uids) > _MANY:
-            lines = await self.offload(view.remove_withheld, vanished=self.vanished)
-        else:
-            lines = view.remove_withheld(vanished=self.vanished)
-        self.write("".join(lines).encode("ascii"))
 
     # the loop
     async def run(self) -> None:
@@ -448,48 +302,6 @@ class Session(Connection):
         expunges = uid or Does.KEEPS_NUMBERS not in row.flags
         if self._dirty or Does.LOOKS in row.flags or (expunges and self.selected.withheld):
             await self.look_or_later(expunges=expunges, uid=uid)
-
-    async def look_or_later(self, *, expunges: bool, uid: bool = False) -> None:
-        """As `look`, but the command is done all the same when the store cannot tell: the news come with the next one."""
-        try:
-            await self.look(expunges=expunges, uid=uid)
-        except MailboxError as error:
-            self._dirty = True
-            self.service.deps.log.warning("no news", session=self.session_id, code=error.code)
-
-    async def look(self, *, expunges: bool, uid: bool = False) -> None:
-        """Ask the store what is new and queue it."""
-        view = self.selected
-        if view is None:
-            return
-        self._dirty = False
-        since = view.highest_modseq
-        changes = await self._shared("changes", view, lambda mail: mail.changes(view.mailbox_id, since))
-        if not changes.exists:
-            raise Goodbye("Selected mailbox was deleted")
-        await self._fill(view, view.concerned(changes, expunges=expunges, vanished=self.vanished))
-        if len(changes.changed) + len(changes.expunged) > _MANY:
-            lines, new = await self.offload(self._apply, view, changes, expunges, uid)
-        else:
-            lines, new = self._apply(view, changes, expunges, uid)
-        if lines:
-            self.write("".join(lines).encode("ascii"))
-        if new and not view.read_only:
-            if self.idle_tag:
-                self.flush()  # EXISTS does not wait for the claim
-            first = await self._shared("recent", view, lambda mail: mail.claim_recent(view.mailbox_id))
-            told = view.mark_recent_since(first, new)
-            if not self.rev2:
-                self.write("".join(told).encode("ascii"))
-
-    async def _shared(self, what: str, view: Selected, read: Callable[[interface.Account], T]) -> T:
-        """What sessions with the same view of a mailbox ask at the same moment is asked once."""
-        key = (what, view.ref.account_id, view.mailbox_id, view.highest_modseq)
-        return await self.service.sharing.call(key, lambda: self.offload(lambda: read(self.mail_of(view))))
-
-    def _apply(self, view: Selected, changes: Changes, expunges: bool, uid: bool) -> tuple[list[str], Sequence[int]]:
-        shows_uid = uid or self.vanished
-        return view.apply(changes, expunges=expunges, uid=shows_uid, modseq=self.condstore, vanished=self.vanished)
 
     # IDLE
     async def _end_idle(self, text: bytes) -> None:
