@@ -25,6 +25,8 @@ from mailbox_app.store.model import (
     Message,
     Outline,
     Replaced,
+    Restored,
+    RetainedPage,
     Sizes,
     SpecialUse,
     StoreResult,
@@ -171,6 +173,30 @@ class Account(Protocol):
 
     def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None) -> Sequence[Uid]:
         """Removes those with \\Deleted (of `uids`, or of all when None); the UIDs removed."""
+        ...
+
+    def retained(
+        self,
+        mailbox: str = "",
+        since_seconds: int = 0,
+        text: str = "",
+        before: tuple[int, int] | None = None,
+        limit: int = 100,
+    ) -> RetainedPage:
+        """Expunged messages that can be restored, latest first: of one mailbox, since a time, with a text in subject or
+        sender. `before` is an earlier page's `next`; a page may be short when few match."""
+        ...
+
+    def retained_usage(self) -> tuple[int, int]:
+        """(bytes, messages) retained, which no quota counts."""
+        ...
+
+    def restore(self, ids: Sequence[int]) -> Sequence[Restored]:
+        """Bring retained messages back into their mailboxes, unmarked, with new UIDs; all or nothing.
+
+        Into a new mailbox of the old name when it is gone, or INBOX. An id that is not retained any more is left out.
+        `store.over_quota`.
+        """
         ...
 
     def usage(self) -> tuple[int, int]:

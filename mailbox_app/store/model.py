@@ -158,6 +158,57 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long and how much of what was expunged stays hidden and can be restored."""
+
+    days: int = 14
+    """0: expunged messages are removed at once."""
+    max_bytes: int = 1 << 30
+    """For each account; the oldest go first."""
+    max_percent: int = 50
+    """Of the account's quota, when it has one."""
+
+    def bound_bytes(self, quota_bytes: int) -> int:
+        """How much an account with this quota may retain."""
+        return min(self.max_bytes, quota_bytes * self.max_percent // 100) if quota_bytes else self.max_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """An expunged message that can be restored."""
+
+    retained_id: int
+    """Stable over rebuilds; no other message of the account ever has it."""
+    mailbox: str
+    """The name of its mailbox, or the last name of one that is gone."""
+    uid: Uid
+    flags: int
+    size_bytes: int
+    internal_seconds: int
+    expunged_seconds: int
+    subject: str
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetainedPage:
+    """A part of what is retained, latest expunge first."""
+
+    messages: Sequence[Retained]
+    next: tuple[int, int] | None
+    """Where to go on, as (expunged_seconds, retained_id); None at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Where a restored message went."""
+
+    retained_id: int
+    mailbox: str
+    uid: Uid
+
+
+@dataclass(frozen=True, slots=True)
 class Replaced:
     """Outcome of REPLACE: where the new message went, and the modseq of the old one's removal. RFC 8508 3.3."""
 

@@ -11,6 +11,7 @@ from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.store.interface import Account, NewMessage
 from mailbox_app.store.maildir import (
     append,
+    arrival_queries,
     blocks,
     copy,
     expunge,
@@ -20,6 +21,7 @@ from mailbox_app.store.maildir import (
     names,
     queries,
     reading,
+    restoring,
 )
 from mailbox_app.store.maildir.files import file_stamp, readable_at_least
 from mailbox_app.store.maildir.flags import store_flags
@@ -36,6 +38,8 @@ from mailbox_app.store.model import (
     Message,
     Outline,
     Replaced,
+    Restored,
+    RetainedPage,
     Sizes,
     SpecialUse,
     StoreResult,
@@ -90,7 +94,8 @@ class MaildirAccount(Account):
             folders.synchronise(opened)
             with opened.writing() as work:
                 rubbish = mailboxes.delete(work, name)
-            shutil.rmtree(rubbish, ignore_errors=True)  # what stays is removed at a later listing
+            if rubbish is not None:
+                shutil.rmtree(rubbish, ignore_errors=True)  # what stays is removed at a later listing
 
     def subscribe(self, name: str, subscribed: bool) -> None:
         """Or unsubscribe."""
@@ -146,6 +151,21 @@ class MaildirAccount(Account):
         with self._handles.using(self._ref) as opened:
             yield from reading.rendered(opened, mailbox_id, uids, columns)
 
+    def arrived(self, mailbox_id: MailboxId, uid: Uid, limit: int) -> Sequence[tuple[int, bytes]]:
+        """(UID, EMAILID) of the first messages with this UID or a higher one; looks for no files of other programs."""
+        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
+            return arrival_queries.arrived(connection, mailbox_id, uid, limit)
+
+    def count_arrived(self, mailbox_id: MailboxId, uid: Uid) -> int:
+        """How many messages have this UID or a higher one."""
+        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
+            return arrival_queries.count_arrived(connection, mailbox_id, uid)
+
+    def present(self, mailbox_id: MailboxId, first: Uid, last: Uid) -> Sequence[int]:
+        """The UIDs in use from one to another, ascending."""
+        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
+            return arrival_queries.present(connection, mailbox_id, first, last)
+
     def open_message(self, mailbox_id: MailboxId, uid: Uid) -> BinaryIO:
         """The stored file."""
         with self._handles.using(self._ref) as opened:
@@ -159,7 +179,9 @@ class MaildirAccount(Account):
     def replace(self, mailbox_id: MailboxId, uid: Uid, message: NewMessage) -> Replaced:
         """Deliver one staged file in another message's stead."""
         with self._handles.using(self._ref) as opened:
-            return append.replace(opened, mailbox_id, uid, message, self._ref.quota_bytes)
+            replaced = append.replace(opened, mailbox_id, uid, message, self._ref.quota_bytes)
+        self._follower.follow(self._ref)
+        return replaced
 
     def store_flags(
         self,
@@ -183,9 +205,35 @@ class MaildirAccount(Account):
             return copy.copy(opened, mailbox_id, uids, target, move=move, quota_bytes=self._ref.quota_bytes)
 
     def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None) -> Sequence[Uid]:
-        """Remove what is marked \\Deleted."""
+        """Remove what is marked \\Deleted; its files follow."""
         with self._handles.using(self._ref) as opened:
-            return expunge.expunge(opened, mailbox_id, uids)
+            gone = expunge.expunge(opened, mailbox_id, uids)
+        if gone:
+            self._follower.follow(self._ref)
+        return gone
+
+    def retained(
+        self,
+        mailbox: str = "",
+        since_seconds: int = 0,
+        text: str = "",
+        before: tuple[int, int] | None = None,
+        limit: int = 100,
+    ) -> RetainedPage:
+        """What was expunged and can come back."""
+        with self._handles.using(self._ref) as opened:
+            return restoring.listing(opened, mailbox, since_seconds, text, before, limit)
+
+    def retained_usage(self) -> tuple[int, int]:
+        """(bytes, messages)."""
+        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
+            account = queries.load_account(connection)
+        return (account.retained_bytes, account.retained_messages) if account else (0, 0)
+
+    def restore(self, ids: Sequence[int]) -> Sequence[Restored]:
+        """Bring expunged messages back."""
+        with self._handles.using(self._ref) as opened:
+            return restoring.restore(opened, ids, self._ref.quota_bytes)
 
     def usage(self) -> tuple[int, int]:
         """(bytes, messages)."""

@@ -35,7 +35,7 @@ def adopt(work: Work, row: MailboxRow, directory: str, name: str, *, uid: int | 
     except OSError:
         return False  # unreadable, or gone again; `check` tells of it
     with open(descriptor, "rb", buffering=0) as file:
-        rendered, size_bytes, bare = _read(file)
+        rendered, size_bytes, bare = read_file(file)
         stem, flag_letters = filenames.split(name)
         if uid is None:
             work.reserve_uids(row, 1)
@@ -47,7 +47,7 @@ def adopt(work: Work, row: MailboxRow, directory: str, name: str, *, uid: int | 
             source = os.path.join(work.opened.folder(row), "tmp", f"{facts.st_ino}.{uid}.crlf")
             rendered, size_bytes = _rewrite(file, source)
             os.utime(source, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    seconds = _internal_seconds(stem, facts)
+    seconds = internal_seconds(stem, facts)
     final_stem = stem if _fits(stem, uid, size_bytes) else filenames.adopted_stem(stem, size_bytes, uid)
     letters_flags = filenames.flags_of(flag_letters)
     target = f"{work.opened.cur(row)}/{filenames.file_name(final_stem, letters_flags)}"
@@ -84,7 +84,7 @@ def _insert(work: Work, row: MailboxRow, uid: int, facts: tuple[int, int, int, i
     )
 
 
-def _read(file: BinaryIO) -> tuple[Rendered, int, bool]:
+def read_file(file: BinaryIO) -> tuple[Rendered, int, bool]:
     """(rendered, size, whether a line ends in a bare LF)."""
     scanner, size_bytes, bare, last = MessageScanner(), 0, False, b""
     while chunk := file.read(_CHUNK_BYTES):
@@ -115,7 +115,7 @@ def _rewrite(file: BinaryIO, path: str) -> tuple[Rendered, int]:
     return scanner.finish(), size_bytes
 
 
-def _internal_seconds(stem: str, facts: os.stat_result) -> int:
+def internal_seconds(stem: str, facts: os.stat_result) -> int:
     """The time in a name of ours (hard links share one time of change); else the file's."""
     if filenames.uid_of(stem) is not None:
         seconds = filenames.seconds_of(stem)

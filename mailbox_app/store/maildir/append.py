@@ -52,7 +52,7 @@ def replace(opened: OpenAccount, mailbox_id: int, uid: int, message: NewMessage,
         work.account.used_bytes -= size_bytes  # so that the new one needs room for the difference only
         appended = delivery.add(message)
         work.account.used_bytes += size_bytes
-        expunge.remove(work, row, found)
+        expunge.remove(work, row, found, retain=True)
         return Replaced(appended, Modseq(row.highest_modseq))
 
 

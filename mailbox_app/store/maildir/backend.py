@@ -11,7 +11,7 @@ from mailbox_app.errors import StoreError
 from mailbox_app.events.hints import Bus
 from mailbox_app.ids import AccountRef
 from mailbox_app.store.interface import Content, MaildropLock, Staged, Store
-from mailbox_app.store.maildir import check, flags, maildrop
+from mailbox_app.store.maildir import check, flags, maildrop, retained
 from mailbox_app.store.maildir.account import MaildirAccount
 from mailbox_app.store.maildir.account_notes import MaildirNotes
 from mailbox_app.store.maildir.filenames import host_part
@@ -23,17 +23,22 @@ from mailbox_app.store.maildir.names import account_folder
 from mailbox_app.store.maildir.opened import LOCK_FILE
 from mailbox_app.store.maildir.shares import MaildirShares
 from mailbox_app.store.maildir.staging import Stage
+from mailbox_app.store.model import Retention
 
 
 class MaildirStore(Store):
     """See `store.interface.Store`. Make it after the fork; `close` it at the end."""
 
-    def __init__(self, data_dir: Path, bus: Bus, *, hostname: str, clock: Clock) -> None:
+    def __init__(
+        self, data_dir: Path, bus: Bus, *, hostname: str, clock: Clock, retention: Retention | None = None
+    ) -> None:
         host = host_part(hostname)
+        self.retention = retention or Retention()
+        """For what is expunged from now on; set it anew when the configuration changes."""
         self._data_dir = os.fspath(data_dir)
         self._clock = clock
         self._follower = NameFollower(self._write_names)
-        self._handles = Handles(self._data_dir, bus, host, clock, self._follower.follow)
+        self._handles = Handles(self._data_dir, bus, host, clock, self._follower.follow, lambda: self.retention)
         self._stage = Stage(host)
         self._shares = MaildirShares(self._data_dir)
 
@@ -112,6 +117,14 @@ class MaildirStore(Store):
         """Let file names follow the flags now instead of within a second."""
         self._follower.flush()
 
+    def purge(self, ref: AccountRef) -> bool:
+        """Remove one batch of expunged messages whose time is over; whether more wait. Opens no account without any."""
+        root = self._handles.root(ref)
+        if not os.path.isdir(os.path.join(root, retained.FOLDER)):
+            return False
+        with self._handles.using(ref) as opened:
+            return retained.purge(opened, ref.quota_bytes)
+
     def let_go(self, idle_seconds: float) -> int:
         """Close the indexes that nobody asked for in so many seconds, and tell how many; they open again by themselves."""
         return self._handles.let_go(idle_seconds)
@@ -126,4 +139,6 @@ class MaildirStore(Store):
         if not os.path.isdir(self._handles.root(ref)):  # removed meanwhile; opening it would make it anew
             return False
         with self._handles.using(ref) as opened:
-            return flags.write_names(opened)
+            more = flags.write_names(opened)
+            more = retained.move_files(opened) or more
+            return retained.purge(opened, ref.quota_bytes) or more

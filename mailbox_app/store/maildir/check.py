@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from mailbox_app.store.maildir import filenames, names, queries
+from mailbox_app.store.maildir import filenames, names, queries, retained, retained_queries
 from mailbox_app.store.maildir.metadata import read_account, read_mailbox
 from mailbox_app.store.maildir.opened import OpenAccount, Work
 from mailbox_app.store.maildir.queries import MailboxRow
@@ -24,6 +24,7 @@ def check(opened: OpenAccount) -> list[str]:
         counted = (work.account.used_bytes, work.account.used_messages)
         if used != counted:
             found.append(f"account: {counted} bytes and messages counted, its mailboxes hold {used}")
+        found.extend(_check_retained(work))
         facts = read_account(opened.maildir)
         if facts is None:
             found.append("account: account.json is missing or unreadable")
@@ -49,6 +50,7 @@ def _check_mailbox(work: Work, row: MailboxRow) -> list[str]:
     found = [f"{row.name}: {problem}" for problem in _check_facts(folder, row)]
     states = {state[4]: state for state in queries.states(work.connection, row, None)}
     doomed = {stem for _, stem, _ in queries.doomed(work.connection, row.mailbox_id)}
+    doomed |= retained_queries.waiting_stems(work.connection, row.mailbox_id)
     met: set[str] = set()
     for name in os.listdir(cur):
         stem, flag_letters = filenames.split(name)
@@ -78,6 +80,24 @@ def _check_mailbox(work: Work, row: MailboxRow) -> list[str]:
     rendered = queries.count_rendered(work.connection, row)
     if rendered != len(states):
         found.append(f"{row.name}: {len(states)} messages, but {rendered} rendered rows")
+    return found
+
+
+def _check_retained(work: Work) -> list[str]:
+    found = []
+    account = work.account
+    counted, kept = (account.retained_bytes, account.retained_messages), retained_queries.sum_retained(work.connection)
+    if counted != kept:
+        found.append(f"account: {counted} retained bytes and messages counted, there are {kept}")
+    rows, at = retained_queries.moved_after(work.connection, 0), 0
+    while rows:
+        at = rows[-1].key
+        found.extend(
+            f"expunged message {row.mailbox_id}-{row.uid} has no file"
+            for row in rows
+            if not os.path.exists(retained.path_of(work.opened, row))
+        )
+        rows = retained_queries.moved_after(work.connection, at)
     return found
 
 

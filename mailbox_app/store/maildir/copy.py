@@ -27,7 +27,7 @@ def copy(
             raise StoreError("store.over_quota", "the mailbox is full", temporary=True)
         first = transfer(work, source, target, found)
         if move:
-            expunge.remove(work, source, found)
+            expunge.remove(work, source, found, retain=False)
         modseq = Modseq(source.highest_modseq) if move and found else None
     return Copied(
         target.uidvalidity,
@@ -41,7 +41,7 @@ def move_all(work: Work, source: MailboxRow, target: MailboxRow) -> None:
     """Every message of one mailbox into another: how INBOX is renamed."""
     found = queries.states(work.connection, source, None)
     transfer(work, source, target, found)
-    expunge.remove(work, source, found)
+    expunge.remove(work, source, found, retain=False)
 
 
 def transfer(work: Work, source: MailboxRow, target: MailboxRow, found: Sequence[State]) -> int:

@@ -29,7 +29,8 @@ _SIZE = re.compile(r",S=(\d+)(?=,|$)")
 _SAVED = re.compile(r"\d+\.M(\d{10,17})P\d+Q\d+")
 _TIME = re.compile(r"(\d{1,12})\.")
 _MARK = re.compile(r"^(\d+\.M\d+P\d+Q\d+)B\d+(?=\.)")
-_SIZES = re.compile(r",[SWU]=\d+")
+_SIZES = re.compile(r",[SWUE]=\d+")
+_EXPUNGED = re.compile(r"(.+),E=(\d{1,12})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,17 @@ def adopted_stem(old: str, size_bytes: int, uid: int) -> str:
     """The stem of a file that came from elsewhere: its own, with our size and UID, without our delivery mark."""
     plain = _MARK.sub(r"\1", _SIZES.sub("", old))
     return f"{plain[:180]},S={size_bytes},U={uid}"
+
+
+def expunged_stem(file_stem: str, expunged_seconds: int) -> str:
+    """The stem of an expunged message that is retained: its own, and since when."""
+    return f"{file_stem},E={expunged_seconds}"
+
+
+def split_expunged(file_stem: str) -> tuple[str, int] | None:
+    """(stem in its mailbox, time of the expunge); None for another file."""
+    found = _EXPUNGED.match(file_stem)
+    return (found[1], int(found[2])) if found else None
 
 
 def file_name(file_stem: str, flags: int) -> str:

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from mailbox_app.store.maildir import names, notes, queries
+from mailbox_app.store.maildir import names, notes, queries, retained
 from mailbox_app.store.maildir.files import make_maildir, mtime_of
 from mailbox_app.store.maildir.mailboxes import DELETED_PREFIX, drop_row, new_row
 from mailbox_app.store.maildir.metadata import MailboxFile, read_mailbox
@@ -64,7 +64,7 @@ def reconcile(work: Work) -> list[str]:
         else:
             adopt_folder(work, name, folder, facts)
     for row in missing.values():
-        if not os.path.isdir(opened.folder(row)):
+        if not os.path.isdir(opened.folder(row)) and not retained.put_back_folder(opened, row):
             drop_row(work, work.adopt_row(row))
     return rubbish
 
@@ -92,10 +92,11 @@ def adopt_folder(work: Work, name: str, folder: str, facts: MailboxFile | None) 
 
 
 def highest_mailbox_id(maildir: str) -> int:
-    """The highest id in any folder's `mailbox.json`; 0 without any."""
+    """The highest id in any folder's `mailbox.json` or among retained messages; 0 without any."""
     folders, _ = _scan(maildir)
     facts = [read_mailbox(os.path.join(maildir, folder)) for folder in ("", *folders)]
-    return max((one.mailbox_id for one in facts if one), default=0)
+    retained_ids = retained.folders_by_mailbox(os.path.dirname(maildir))
+    return max((*(one.mailbox_id for one in facts if one), *retained_ids), default=0)
 
 
 def _scan(maildir: str) -> tuple[set[str], list[str]]:

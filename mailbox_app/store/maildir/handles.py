@@ -19,11 +19,12 @@ from mailbox_app.clock import Clock
 from mailbox_app.errors import StoreError
 from mailbox_app.events.hints import Bus, account_topic
 from mailbox_app.ids import AccountRef
-from mailbox_app.store.maildir import names, queries, rebuild
+from mailbox_app.store.maildir import names, queries, rebuild, retained_queries
 from mailbox_app.store.maildir.files import DiskErrors, fsync_directory
 from mailbox_app.store.maildir.locking import AccountLock
 from mailbox_app.store.maildir.metadata import ACCOUNT_FILE
 from mailbox_app.store.maildir.opened import INDEX_FILE, LOCK_FILE, OpenAccount
+from mailbox_app.store.model import Retention
 
 _KEPT = 64
 _STAGED_SECONDS = 36 * 3600
@@ -36,13 +37,20 @@ class Handles:
     """Opens accounts and keeps them; safe from any thread."""
 
     def __init__(
-        self, data_dir: str, bus: Bus, host: str, clock: Clock, on_pending: Callable[[AccountRef], None]
+        self,
+        data_dir: str,
+        bus: Bus,
+        host: str,
+        clock: Clock,
+        on_pending: Callable[[AccountRef], None],
+        retention: Callable[[], Retention],
     ) -> None:
         self._mail = os.path.join(data_dir, "mail")
         self._bus = bus
         self._host = host
         self._clock = clock
         self._on_pending = on_pending
+        self._retention = retention
         self._lock = threading.Lock()
         self._open: OrderedDict[int, OpenAccount] = OrderedDict()
         self._opening: dict[int, threading.Lock] = {}
@@ -171,13 +179,13 @@ class Handles:
     def _make(self, ref: AccountRef, root: str, lock: AccountLock, *, index: str = "") -> OpenAccount:
         topic = account_topic(ref.account_id)
         publish = (lambda: None) if index else (lambda: self._bus.publish(topic))
-        return OpenAccount(root, lock, self._clock, self._host, publish, index=index)
+        return OpenAccount(root, lock, self._clock, self._host, publish, self._retention, index=index)
 
     def _clean_up(self, ref: AccountRef, opened: OpenAccount) -> None:
         """What a killed process left: files of removed rows, names without their flags, old staged files."""
         with opened.db.reading() as connection:
             left = bool(queries.doomed(connection))
-            pending = bool(queries.pending_names(connection, 1))
+            pending = bool(queries.pending_names(connection, 1) or retained_queries.waiting(connection, 1))
         if left:
             opened.bury_leftovers()
         if pending:

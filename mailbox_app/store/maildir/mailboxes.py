@@ -15,7 +15,7 @@ from functools import partial
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import MailboxId, Modseq, Uid
-from mailbox_app.store.maildir import names, notes, queries
+from mailbox_app.store.maildir import names, notes, queries, retained
 from mailbox_app.store.maildir.files import make_maildir, mtime_of
 from mailbox_app.store.maildir.metadata import write_subscriptions
 from mailbox_app.store.maildir.opened import OpenAccount, Work
@@ -165,14 +165,17 @@ def _move_folder(work: Work, row: MailboxRow, name: str) -> None:
     work.next_modseq(row)
 
 
-def delete(work: Work, name: str) -> str:
-    """Delete one mailbox (canonical name); the path to remove after the commit."""
+def delete(work: Work, name: str) -> str | None:
+    """Delete one mailbox (canonical name); the path to remove after the commit, if its messages are not retained."""
     if name == names.INBOX:
         raise names.bad_name("INBOX cannot be deleted")
     row = work.named(name)
     if row is None:
         raise no_such_mailbox()
     work.touching_folders()
+    if retained.take_mailbox(work, row):
+        drop_row(work, row)
+        return None
     source = work.opened.folder(row)
     target = os.path.join(work.opened.maildir, f"{DELETED_PREFIX}{row.mailbox_id}.{time.time_ns()}")
     os.rename(source, target)

@@ -24,6 +24,7 @@ from mailbox_app.store.maildir.locking import AccountLock
 from mailbox_app.store.maildir.metadata import UID_BLOCK, AccountFile, MailboxFile, write_account, write_mailbox
 from mailbox_app.store.maildir.queries import AccountRow, MailboxRow
 from mailbox_app.store.maildir.schema import MIGRATIONS
+from mailbox_app.store.model import Retention
 
 INDEX_FILE = "index.db"
 LOCK_FILE = "index.lock"
@@ -37,7 +38,15 @@ class OpenAccount:
     """One account's folder and index in this process; safe from any thread."""
 
     def __init__(
-        self, root: str, lock: AccountLock, clock: Clock, host: str, publish: Callable[[], None], *, index: str = ""
+        self,
+        root: str,
+        lock: AccountLock,
+        clock: Clock,
+        host: str,
+        publish: Callable[[], None],
+        retention: Callable[[], Retention],
+        *,
+        index: str = "",
     ) -> None:
         self.root = root
         self.maildir = os.path.join(root, "Maildir")
@@ -46,6 +55,8 @@ class OpenAccount:
         self.lock = lock
         self.clock = clock
         self.publish = publish
+        self.retention = retention
+        """What happens to expunged messages; changes with the configuration."""
         self.scanned_at: dict[int, float] = {}
         """Monotonic seconds of the last directory scan of each mailbox."""
         self.db = Database(
@@ -219,10 +230,9 @@ class Work:
         self._account_file_stale = True
         return mailbox_id, account.last_uidvalidity
 
-    def remove_files(self, row: MailboxRow, files: list[tuple[str, int]]) -> None:
-        """Unlink (stem, name flags) after the commit."""
-        queries.doom(self.connection, row.mailbox_id, files)
-        self.doomed.append((row, files))
+    def sync_directory(self, path: str) -> None:
+        """Say that names in a directory are about to change, which must be durable before the commit."""
+        self._directories.add(path)
 
     def finish(self) -> None:
         """Make new names durable and save the rows; the commit comes next."""

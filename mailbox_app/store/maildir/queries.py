@@ -45,6 +45,8 @@ class AccountRow:
     next_mailbox_id: int
     last_uidvalidity: int
     root_mtime: int
+    retained_bytes: int = 0
+    retained_messages: int = 0
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ def load_account(connection: sqlite3.Connection) -> AccountRow | None:
 
 def insert_account(connection: sqlite3.Connection, row: AccountRow) -> None:
     """Make the one row."""
-    connection.execute("INSERT INTO account VALUES (1, ?, ?, ?, ?, ?, ?)", _values(row, _ACCOUNT_NAMES))
+    connection.execute("INSERT INTO account VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", _values(row, _ACCOUNT_NAMES))
 
 
 def save_account(connection: sqlite3.Connection, row: AccountRow) -> None:
@@ -162,10 +164,14 @@ def save_cur_mtime(connection: sqlite3.Connection, mailbox_id: int, mtime: int) 
 
 
 def delete_mailbox(connection: sqlite3.Connection, row: MailboxRow) -> None:
-    """The mailbox and everything that belongs to it."""
+    """The mailbox and everything that belongs to it but its retained messages."""
     span = (row.base, row.base + (1 << UID_BITS))
-    for table in ("message", "rendered"):
-        connection.execute(f"DELETE FROM {table} WHERE message_key >= ? AND message_key < ?", span)  # noqa: S608
+    connection.execute("DELETE FROM message WHERE message_key >= ? AND message_key < ?", span)
+    connection.execute(
+        "DELETE FROM rendered WHERE message_key >= ? AND message_key < ? AND message_key NOT IN"
+        " (SELECT message_key FROM retained WHERE message_key >= ? AND message_key < ?)",
+        (*span, *span),
+    )
     blocks = (span[0] >> BLOCK_BITS, span[1] >> BLOCK_BITS)
     connection.execute("DELETE FROM block WHERE block_key >= ? AND block_key < ?", blocks)
     for table in ("expunged", "doomed", "annotation", "acl", "mailbox"):
@@ -232,13 +238,6 @@ def copy_rendered(connection: sqlite3.Connection, keys: Sequence[tuple[int, int]
         " FROM rendered WHERE message_key = ?",
         keys,
     )
-
-
-def delete_messages(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
-    """Rows of both tables."""
-    parameters = [(key,) for key in keys]
-    for table in ("message", "rendered"):
-        connection.executemany(f"DELETE FROM {table} WHERE message_key = ?", parameters)  # noqa: S608
 
 
 def update_flags(connection: sqlite3.Connection, rows: Sequence[tuple[int, int, int]]) -> None:
@@ -314,7 +313,8 @@ def rendered_query(mailbox_id: int, columns: Sequence[str]) -> str:
             if column != "uid":
                 raise ValueError(f"no such column: {column}")
             names.append("")
-    tables = tables or ["message"]
+    if "message" not in tables:
+        tables.append("message")  # a retained message has its wide columns still
     uid = f"{tables[0]}.message_key - {mailbox_id << UID_BITS}"
     joins = "".join(f" JOIN {table} ON {table}.message_key = {tables[0]}.message_key" for table in tables[1:])
     return f"SELECT {', '.join(name or uid for name in names)} FROM {tables[0]}{joins}"  # noqa: S608
@@ -358,9 +358,12 @@ def _selected(
 
 
 def count_rendered(connection: sqlite3.Connection, row: MailboxRow) -> int:
-    """Rows of `rendered` of one mailbox."""
+    """Rows of `rendered` that belong to messages in one mailbox."""
     span = (row.base, row.base + (1 << UID_BITS))
-    query = "SELECT count(*) FROM rendered WHERE message_key BETWEEN ? AND ?"
+    query = (
+        "SELECT (SELECT count(*) FROM rendered WHERE message_key BETWEEN ?1 AND ?2)"
+        " - (SELECT count(*) FROM retained WHERE message_key BETWEEN ?1 AND ?2)"
+    )
     return int(connection.execute(query, span).fetchone()[0])
 
 
@@ -375,10 +378,14 @@ def changed_since(connection: sqlite3.Connection, row: MailboxRow, modseq: int) 
 # removals
 
 
-def log_expunged(connection: sqlite3.Connection, row: MailboxRow, modseq: int, uids: Iterable[int]) -> None:
-    """Remember removed UIDs; the oldest entries beyond the bound go and raise the floor."""
-    values = [(row.mailbox_id, modseq, uid) for uid in uids]
-    connection.executemany("INSERT INTO expunged VALUES (?, ?, ?)", values)
+def trim_expunged(connection: sqlite3.Connection, row: MailboxRow, count: int) -> None:
+    """After `count` new entries: the oldest ones beyond the bound go and raise the floor.
+
+    Counting reads the whole log, so a few entries more than the bound may wait for a later call.
+    """
+    spare = max(1, _EXPUNGED_KEPT // 1_000)
+    if count < spare and row.highest_modseq % spare:
+        return
     oldest = connection.execute(
         "SELECT modseq FROM expunged WHERE mailbox_id = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?",
         (row.mailbox_id, _EXPUNGED_KEPT),
@@ -396,12 +403,6 @@ def expunged_since(connection: sqlite3.Connection, row: MailboxRow, modseq: int)
         "SELECT uid FROM expunged WHERE mailbox_id = ? AND modseq > ? ORDER BY uid", (row.mailbox_id, modseq)
     )
     return [uid for (uid,) in found]
-
-
-def doom(connection: sqlite3.Connection, mailbox_id: int, files: Iterable[tuple[str, int]]) -> None:
-    """(stem, name flags) of files whose rows go now and which are unlinked after the commit."""
-    values = [(mailbox_id, stem, name_flags) for stem, name_flags in files]
-    connection.executemany("INSERT INTO doomed VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values)
 
 
 def doomed(connection: sqlite3.Connection, mailbox_id: int | None = None) -> list[tuple[int, str, int]]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
-from mailbox_app.store.maildir import folders, names, queries, sync
+from mailbox_app.store.maildir import folders, names, queries, restoring, retained, sync
 from mailbox_app.store.maildir.files import fsync_directory, make_maildir, unlink_quietly
 from mailbox_app.store.maildir.metadata import (
     AccountFile,
@@ -71,6 +71,8 @@ def rebuild(make_opened: Callable[[str], OpenAccount], root: str, progress: Call
     path = os.path.join(root, REBUILT_INDEX)
     _remove_index(path)
     modseq = _last_modseq(os.path.join(root, "index.db"))
+    if modseq:
+        _settle(make_opened, os.path.join(root, "index.db"))
     opened = make_opened(path)
     try:
         count = _fill(opened, modseq, progress)
@@ -87,6 +89,18 @@ def rebuild(make_opened: Callable[[str], OpenAccount], root: str, progress: Call
     fsync_directory(root)
     unlink_quietly(final + ".old")
     return count
+
+
+def _settle(make_opened: Callable[[str], OpenAccount], path: str) -> None:
+    """Files of messages that the old index has removed go first: the tree alone would bring them back."""
+    with suppress(StoreError):  # what cannot be read any more cannot be carried out
+        old = make_opened(path)
+        try:
+            old.bury_leftovers()
+            while retained.move_files(old):
+                pass
+        finally:
+            old.close()
 
 
 def _fill(opened: OpenAccount, modseq: int, progress: Callable[[int], None] | None) -> int:
@@ -109,6 +123,7 @@ def _fill(opened: OpenAccount, modseq: int, progress: Callable[[int], None] | No
     for mailbox_id in mailboxes:
         while _take_batch(opened, mailbox_id, progress):
             pass
+    restoring.take_in(opened)
     with opened.db.reading() as connection:
         account = queries.load_account(connection)
     return account.used_messages if account else 0

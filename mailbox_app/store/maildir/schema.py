@@ -7,6 +7,9 @@ reading flags touches none of the wide rows. `name_flags` are the flags the file
 `block` counts the messages of each `BLOCK_SIZE` consecutive UIDs, kept by triggers: the number of a message's place, and
 the place of a number, are found without reading a mailbox. The first layout had no such counts; an index that still
 has it is emptied here and then made anew from the tree, like any index without an account row.
+
+`retained` holds what was expunged and can still be restored; `place` says where its file is (`retained_queries`), `origin`
+what its mailbox was called. The wide columns stay in `rendered` under the same key.
 """
 
 from __future__ import annotations
@@ -121,4 +124,26 @@ CREATE TABLE acl (
     PRIMARY KEY (mailbox_id, identifier)
 );
 """,  # noqa: S608 - numbers of our own
+    """
+ALTER TABLE account ADD COLUMN retained_bytes BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE account ADD COLUMN retained_messages BIGINT NOT NULL DEFAULT 0;
+CREATE TABLE retained (
+    message_key INTEGER PRIMARY KEY,
+    mailbox_id BIGINT NOT NULL,
+    expunged_seconds BIGINT NOT NULL,
+    flags BIGINT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    internal_seconds BIGINT NOT NULL,
+    name_flags BIGINT NOT NULL,
+    stem TEXT NOT NULL,
+    place BIGINT NOT NULL
+);
+CREATE INDEX retained_age ON retained (expunged_seconds);
+CREATE INDEX retained_waiting ON retained (mailbox_id) WHERE place = 0;
+CREATE TABLE origin (
+    mailbox_id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    keywords TEXT NOT NULL
+);
+""",
 )

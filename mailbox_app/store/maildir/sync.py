@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 
 from mailbox_app.errors import StoreError
-from mailbox_app.store.maildir import expunge, filenames, keywords, queries
+from mailbox_app.store.maildir import expunge, filenames, keywords, queries, retained_queries
 from mailbox_app.store.maildir.adopt import adopt
 from mailbox_app.store.maildir.files import mtime_of
 from mailbox_app.store.maildir.metadata import read_mailbox
@@ -109,6 +109,7 @@ def _match(
     if not unknown:
         return files, []
     doomed = {stem: flags for _, stem, flags in queries.doomed(work.connection, row.mailbox_id)}
+    expunged = _expunged(work, row, unknown)
     uid_reserved = 0 if rebuilding else _uid_reserved(work.opened, row)
     strangers = []
     for name in unknown:
@@ -116,11 +117,23 @@ def _match(
         if stem in doomed:
             with suppress(OSError):
                 remove_message(cur, stem, doomed[stem])
+        elif stem in expunged:
+            continue  # on its way to the retained ones
         elif _is_cut_off(work.opened, row, stem, uid_reserved) or filenames.is_cut_short(f"{cur}/{name}", stem):
             os.rename(f"{cur}/{name}", os.path.join(work.opened.folder(row), "tmp", name))
         else:
             strangers.append((cur, name))
     return files, strangers
+
+
+def _expunged(work: Work, row: MailboxRow, names: list[str]) -> set[str]:
+    """Stems of retained messages among these files; one that a power cut brought back is moved again."""
+    uids = [filenames.uid_of(filenames.split(name)[0]) for name in names]
+    found = retained_queries.retained_at(work.connection, [row.base + uid for uid in uids if uid])
+    stems = {filenames.split(name)[0] for name in names}
+    back = [each for each in found if each.stem in stems]
+    retained_queries.set_places(work.connection, retained_queries.WAITING, [each.key for each in back])
+    return {each.stem for each in back}
 
 
 def _uid_reserved(opened: OpenAccount, row: MailboxRow) -> int:
