@@ -11,7 +11,6 @@ from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.store.interface import Account, NewMessage
 from mailbox_app.store.maildir import (
     append,
-    arrival_queries,
     blocks,
     copy,
     expunge,
@@ -150,21 +149,6 @@ class MaildirAccount(Account):
         """(uid, column...) ascending by UID."""
         with self._handles.using(self._ref) as opened:
             yield from reading.rendered(opened, mailbox_id, uids, columns)
-
-    def arrived(self, mailbox_id: MailboxId, uid: Uid, limit: int) -> Sequence[tuple[int, bytes]]:
-        """(UID, EMAILID) of the first messages with this UID or a higher one; looks for no files of other programs."""
-        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
-            return arrival_queries.arrived(connection, mailbox_id, uid, limit)
-
-    def count_arrived(self, mailbox_id: MailboxId, uid: Uid) -> int:
-        """How many messages have this UID or a higher one."""
-        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
-            return arrival_queries.count_arrived(connection, mailbox_id, uid)
-
-    def present(self, mailbox_id: MailboxId, first: Uid, last: Uid) -> Sequence[int]:
-        """The UIDs in use from one to another, ascending."""
-        with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
-            return arrival_queries.present(connection, mailbox_id, first, last)
 
     def open_message(self, mailbox_id: MailboxId, uid: Uid) -> BinaryIO:
         """The stored file."""
