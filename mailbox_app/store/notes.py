@@ -6,7 +6,7 @@ survive a rebuild of the index and follow their mailbox when it is renamed; a de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from mailbox_app.ids import MailboxId
@@ -39,8 +39,11 @@ class Notes(Protocol):
         """Mailboxes that have an access list: identifier to rights."""
         ...
 
-    def set_acl(self, mailbox_id: MailboxId, identifier: str, rights: str) -> None:
-        """Replace one identifier's rights; none: take it out of the list. `store.too_many_identifiers`."""
+    def change_acl(self, mailbox_id: MailboxId, identifier: str, change: Callable[[str], str]) -> str:
+        """Make new rights of those an identifier holds; none: take it out of the list. What it holds now.
+
+        `store.too_many_identifiers`.
+        """
         ...
 
     def deleted_bytes(self, mailbox_id: MailboxId) -> int:

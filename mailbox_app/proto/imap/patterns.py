@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 DELIMITER = "/"
+_FEW_WILDCARDS = 2
+"""A regular expression takes time of this power of the name's length; patterns with more are walked."""
+_MEANING = {"*": "(?s:.*)", "%": "[^/]*"}
 
 
 class Matcher:
     """One pattern. Time is bounded by name times pattern length, whatever the pattern."""
 
     def __init__(self, pattern: str) -> None:
+        head, tail = pattern[:5], pattern[5:]
+        # `inbox` names INBOX, and `inboxes` a mailbox of that name
+        self._of_inbox = "INBOX" + tail if head.upper() == "INBOX" else pattern
         self._pattern = pattern
+        self._quick = re.compile(_expression(pattern)) if len(_wildcards(pattern)) <= _FEW_WILDCARDS else None
 
     def matches(self, name: str) -> bool:
         """INBOX matches in any case, other names as they are."""
         if name == "INBOX" or name.startswith("INBOX/"):
-            head, tail = self._pattern[:5], self._pattern[5:]
-            if head.upper() == "INBOX":
-                return _matches(name, "INBOX" + tail)
+            return _matches(name, self._of_inbox)
+        if self._quick is not None:
+            return self._quick.fullmatch(name) is not None
         return _matches(name, self._pattern)
+
+    def may_match_below(self, prefix: str) -> bool:
+        """Whether names that begin so could match: a guess that is never wrongly no."""
+        wildcards = _wildcards(self._pattern)
+        fixed = self._pattern[: wildcards[0]] if wildcards else self._pattern
+        return fixed.startswith(prefix) or prefix.startswith(fixed)
+
+
+def _wildcards(pattern: str) -> list[int]:
+    return [place for place, char in enumerate(pattern) if char in _MEANING]
+
+
+def _expression(pattern: str) -> str:
+    return "".join(_MEANING.get(char) or re.escape(char) for char in pattern)
 
 
 def _matches(name: str, pattern: str) -> bool:
     """Walks the name once with the set of pattern positions that are still possible."""
-    if pattern == "*":
-        return True
-    if "*" not in pattern and "%" not in pattern:
-        return name == pattern
     positions = _passed({0}, pattern)
     for char in name:
         following = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountRef, MailboxId
@@ -23,14 +23,14 @@ class MaildirNotes(Notes):
     def annotations(self, mailbox_id: MailboxId) -> Mapping[str, bytes]:
         """Entry to value."""
         with self._handles.using(self._ref) as opened, opened.db.reading() as connection:
-            return notes_queries.annotations(connection, mailbox_id)
+            return notes_queries.entries(connection, mailbox_id)
 
     def annotate(self, mailbox_id: MailboxId, changes: Mapping[str, bytes | None]) -> None:
         """Set and remove entries."""
         if any(value is not None and len(value) > MAX_VALUE_BYTES for value in changes.values()):
             raise StoreError("store.note_too_large", "the value is too large")
         with self._handles.using(self._ref) as opened, opened.writing() as work:
-            before = notes_queries.annotations(work.connection, mailbox_id)
+            before = notes_queries.entries(work.connection, mailbox_id)
             after = dict(before)
             for entry, value in changes.items():
                 after.pop(entry, None)
@@ -48,24 +48,25 @@ class MaildirNotes(Notes):
                 found.setdefault(MailboxId(mailbox_id), {})[identifier] = rights
             return found
 
-    def set_acl(self, mailbox_id: MailboxId, identifier: str, rights: str) -> None:
-        """Replace one identifier's rights."""
-        if rights and not identifier.startswith("-"):
+    def change_acl(self, mailbox_id: MailboxId, identifier: str, change: Callable[[str], str]) -> str:
+        """Make new rights of those an identifier holds."""
+        if not identifier.startswith("-"):
             self._shares.add(self._ref, [identifier])
         with self._handles.using(self._ref) as opened:
             with opened.writing() as work:
                 row = work.mailbox(mailbox_id)
                 before = notes_queries.acl(work.connection, mailbox_id)
+                rights = change(before.get(identifier, ""))
                 after = {name: held for name, held in before.items() if name != identifier}
                 if rights:
                     after[identifier] = rights
-                if after == before:
-                    return
                 if len(after) > MAX_IDENTIFIERS:
                     raise StoreError("store.too_many_identifiers", "the access list is full")
-                notes.replace_acl(work, row, before, after)
+                if after != before:
+                    notes.replace_acl(work, row, before, after)
             if not rights:
                 self.settle_shares()
+        return rights
 
     def settle_shares(self) -> None:
         """Take those out of `shares.db` whom no list names any more."""

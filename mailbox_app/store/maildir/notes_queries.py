@@ -10,7 +10,7 @@ from mailbox_app.store.model import SystemFlag
 _DELETED = int(SystemFlag.DELETED)
 
 
-def annotations(connection: sqlite3.Connection, mailbox_id: int) -> dict[str, bytes]:
+def entries(connection: sqlite3.Connection, mailbox_id: int) -> dict[str, bytes]:
     """Entries of one mailbox (0: of the account), by entry."""
     query = "SELECT entry, value FROM annotation WHERE mailbox_id = ? ORDER BY entry"
     return {str(entry): bytes(value) for entry, value in connection.execute(query, (mailbox_id,))}

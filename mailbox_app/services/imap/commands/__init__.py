@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailbox_app.services.imap.command import AnyCommand
+from mailbox_app.services.imap.commands.acl import DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS, SETACL
 from mailbox_app.services.imap.commands.append import APPEND
 from mailbox_app.services.imap.commands.authenticate import AUTHENTICATE
 from mailbox_app.services.imap.commands.capability import CAPABILITY
@@ -16,8 +17,10 @@ from mailbox_app.services.imap.commands.listing import LIST, LSUB
 from mailbox_app.services.imap.commands.login import LOGIN
 from mailbox_app.services.imap.commands.logout import LOGOUT
 from mailbox_app.services.imap.commands.mailboxes import CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE
+from mailbox_app.services.imap.commands.metadata import GETMETADATA, SETMETADATA
 from mailbox_app.services.imap.commands.namespace import NAMESPACE
 from mailbox_app.services.imap.commands.noop import CHECK, NOOP
+from mailbox_app.services.imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
 from mailbox_app.services.imap.commands.search import SEARCH
 from mailbox_app.services.imap.commands.selection import CLOSE, EXAMINE, SELECT, UNSELECT
 from mailbox_app.services.imap.commands.starttls import STARTTLS
@@ -44,6 +47,16 @@ COMMANDS: tuple[AnyCommand, ...] = (
     LSUB,
     NAMESPACE,
     STATUS,
+    GETQUOTA,
+    GETQUOTAROOT,
+    SETQUOTA,
+    GETMETADATA,
+    SETMETADATA,
+    SETACL,
+    DELETEACL,
+    GETACL,
+    LISTRIGHTS,
+    MYRIGHTS,
     APPEND,
     IDLE,
     CHECK,

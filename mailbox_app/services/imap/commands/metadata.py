@@ -1,0 +1,94 @@
+"""GETMETADATA and SETMETADATA. RFC 5464.
+
+Reading needs `l` and `r`, as does writing one's private entries; writing shared ones needs `l` and `w` (RFC 5464 3.3).
+The server's shared entries are the administrator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mailbox_app.errors import StoreError
+from mailbox_app.ids import AccountRef, MailboxId
+from mailbox_app.proto.imap.metadata import MetadataChange, MetadataQuery, parse_getmetadata, parse_setmetadata
+from mailbox_app.services.imap.annotations import metadata_line, readable, server_annotations, stored_key
+from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.namespaces import account_of, locate, permission_denied
+from mailbox_app.services.imap.replies import Refusal
+from mailbox_app.services.imap.session import Session
+from mailbox_app.store.notes import ACCOUNT_NOTES, MAX_VALUE_BYTES
+
+
+async def get_metadata(session: Session, request: Request, query: MetadataQuery) -> str | None:
+    """Values of entries and of those below them."""
+
+    def work() -> tuple[str, Mapping[str, bytes]]:
+        if not query.mailbox:
+            return "", server_annotations(session)
+        ref, mailbox_id, shown = _mailbox(session, query.mailbox, "lr")
+        return shown, readable(session, ref, mailbox_id)
+
+    shown, known = await session.offload(work)
+    found: dict[str, bytes | None] = dict(_asked_for(query, known))
+    too_long = [
+        len(value) for value in found.values() if value and query.max_size is not None and len(value) > query.max_size
+    ]
+    if too_long:
+        found = {entry: value for entry, value in found.items() if value is None or len(value) <= (query.max_size or 0)}
+    if found:
+        session.write(metadata_line(session, shown, found))
+    return f"[METADATA LONGENTRIES {max(too_long)}] GETMETADATA done" if too_long else None
+
+
+def _asked_for(query: MetadataQuery, known: Mapping[str, bytes]) -> Iterable[tuple[str, bytes | None]]:
+    """NIL for an entry that is named and absent; those below are told only when they are there."""
+    for entry in query.entries:
+        if entry in known:
+            yield entry, known[entry]
+        elif query.depth == 0:
+            yield entry, None
+        if query.depth != 0:
+            for name, value in known.items():
+                if name.startswith(entry + "/"):
+                    level = name[len(entry) + 1 :].count("/") + 1
+                    if query.depth is None or level <= query.depth:
+                        yield name, value
+
+
+async def set_metadata(session: Session, request: Request, change: MetadataChange) -> None:
+    """All entries or none."""
+    shared = any(entry.startswith("/shared/") for entry in change.values)
+    private = any(entry.startswith("/private/") for entry in change.values)
+
+    def work() -> None:
+        if change.mailbox:
+            ref, mailbox_id, _ = _mailbox(session, change.mailbox, "lw" * shared + "lr" * private)
+        elif shared:
+            raise permission_denied()
+        else:
+            ref, mailbox_id = account_of(session).ref, ACCOUNT_NOTES
+        values = {stored_key(session, ref, entry): value for entry, value in change.values.items()}
+        session.service.deps.store.notes(ref).annotate(mailbox_id, values)
+
+    try:
+        await session.offload(work)
+    except StoreError as error:
+        if error.code == "store.note_too_large":
+            raise Refusal("Value too large", f"METADATA MAXSIZE {MAX_VALUE_BYTES}") from error
+        if error.code == "store.too_many_notes":
+            raise Refusal("No room for more annotations", "METADATA TOOMANY") from error
+        raise
+
+
+def _mailbox(session: Session, name: str, need: str) -> tuple[AccountRef, MailboxId, str]:
+    located = locate(session, name, need)
+    info = session.service.deps.store.account(located.ref).mailbox(located.name)
+    return located.ref, info.mailbox_id, located.shown
+
+
+GETMETADATA = Command(
+    "GETMETADATA", State.LOGGED_IN, Does.NOTHING, "METADATA", "RFC 5464 4.2", get_metadata, parse_getmetadata
+)  # fmt: skip
+SETMETADATA = Command(
+    "SETMETADATA", State.LOGGED_IN, Does.NOTHING, "METADATA-SERVER", "RFC 5464 4.3", set_metadata, parse_setmetadata
+)  # fmt: skip
