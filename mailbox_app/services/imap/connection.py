@@ -15,6 +15,7 @@ from typing import cast
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.ids import SessionId, new_session_id
+from mailbox_app.net.channel import TlsChannel
 from mailbox_app.proto.imap.framing import Event, Framer, FramingLimits
 from mailbox_app.services.imap.dependencies import ServerTls
 
@@ -128,6 +129,11 @@ class Connection(asyncio.Protocol):
             self._resumed.set_result(None)
 
     # for sessions
+    @property
+    def channel(self) -> TlsChannel:
+        """What the connection tells a login about itself."""
+        return TlsChannel.of(self._transport)
+
     @property
     def closed(self) -> bool:
         """Whether the connection is over or ending."""
