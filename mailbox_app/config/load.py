@@ -12,11 +12,13 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from mailbox_app.config.schema import Config
 from mailbox_app.errors import ConfigError
+from mailbox_app.proto.sasl.negotiation import NAMES
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$?\.?(?P<where>.*?)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$")
@@ -24,13 +26,15 @@ _MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$")
 _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 _LISTENER_TEXT = 'want "address:port", "*:port" or "[v6]:port"'
 _DURATION_TEXT = "want a whole number and one of s, m, h, d, w, like 5m"
+_WANTED = {"listen": _LISTENER_TEXT, "login": f"want some of {', '.join(NAMES)}"}
 _HOST_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):(\d{1,5})$")
 _HOSTNAME = re.compile(
     r"^(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
 )
 _PATH_KEYS = {
     "server": ("data_dir", "run_dir"),
-    "tls": ("cert_file", "key_file", "acme_ca_file"),
+    "tls": ("cert_file", "key_file", "acme_ca_file", "client_ca_file"),
+    "oauth": ("client_secret_file", "ca_file"),
     "delivery": ("ca_file",),
     "queue": ("redis_password_file",),
 }
@@ -102,7 +106,8 @@ def _explain(message: str, raw: dict[str, object]) -> tuple[str, str]:
     if missing := _MISSING.match(what):
         return _join(where, missing["key"]), "is required and has no default"
     if "matching regex" in what:
-        return where, f"{_LISTENER_TEXT if where.startswith('listen.') else _DURATION_TEXT}, not {_value(raw, where)}"
+        section = where.partition(".")[0]
+        return where, f"{_WANTED.get(section, _DURATION_TEXT)}, not {_value(raw, where)}"
     return where, what[0].lower() + what[1:].replace("`", "")
 
 
@@ -134,12 +139,29 @@ def _semantic_errors(config: Config) -> Iterator[tuple[str, str]]:
         yield f"tls.{given}", f"needs tls.{absent} too"
     if config.delivery.smarthost and not _is_host_port(config.delivery.smarthost):
         yield "delivery.smarthost", f'want "host:port", not {config.delivery.smarthost!r}'
+    if config.oauth.introspection_url and not _is_safe_url(config.oauth.introspection_url):
+        yield "oauth.introspection_url", "want https://, or http:// to this machine"
     for number, server in enumerate(config.dns.servers):
         if ":" in server and server.count(":") == 1 and not _is_host_port(server):
             yield f"dns.servers[{number}]", f'want "address" or "address:port", not {server!r}'
     yield from _queue_errors(config)
     if _seconds(config.greylist.min_delay) >= _seconds(config.greylist.max_age):
         yield "greylist.min_delay", "must be shorter than greylist.max_age"
+
+
+def _is_safe_url(url: str) -> bool:
+    """A token sent in clear is anybody's."""
+    try:
+        parts = urlsplit(url)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    on_this_machine = parts.hostname in {"localhost", "::1"} or (parts.hostname or "").startswith("127.")
+    return (
+        port_is_fine
+        and bool(parts.hostname)
+        and (parts.scheme == "https" or (parts.scheme == "http" and on_this_machine))
+    )
 
 
 def _listener_errors(config: Config) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from mailbox_app.proto.sasl.negotiation import NAMES
+
 Duration = Annotated[str, Meta(pattern=r"^\d+(s|m|h|d|w)$", description="a whole number and s, m, h, d or w")]
 Listeners = list[Annotated[str, Meta(pattern=r"^(\*|\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):\d{1,5}$")]]
+Mechanisms = list[Annotated[str, Meta(pattern=f"^({'|'.join(NAMES)})$")]]
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -78,8 +81,36 @@ class Tls(_Section, frozen=True):
     """ACME directory address; empty: Let's Encrypt. Not used by this version."""
     acme_ca_file: str = ""
     """Extra trust for a private or test CA of ACME. Not used by this version."""
+    client_ca_file: str = ""
+    """PEM certificates of the CAs whose client certificates log in by EXTERNAL, as the mail address in them; empty: clients are
+    not asked for one."""
     require_tls: bool = True
     """Submission, IMAP, POP3 and ManageSieve take no credentials in clear, without exception."""
+
+
+class Login(_Section, frozen=True):
+    """How people log in."""
+
+    mechanisms: Mechanisms = field(default_factory=lambda: list(NAMES))
+    """SASL mechanisms offered. Those that need something that is not there stay hidden: the PLUS forms TLS, EXTERNAL a client
+    certificate, OAUTHBEARER and XOAUTH2 the oauth section. Plain passwords are also taken by IMAP's LOGIN and POP3's PASS."""
+
+
+class OAuth(_Section, frozen=True):
+    """Logins by OAuth tokens, which the server that gave them out is asked about (RFC 7662)."""
+
+    introspection_url: str = ""
+    """Where to ask: https, or http on this machine; empty: no such logins."""
+    client_id: str = ""
+    """Our name there."""
+    client_secret_file: str = ""
+    """A file holding our password there."""
+    scope: str = ""
+    """A token must have this scope; empty: any will do."""
+    configuration_url: str = ""
+    """Where clients without a good token find the server that gives tokens (its openid-configuration)."""
+    ca_file: str = ""
+    """Extra trust for a private CA."""
 
 
 class Dns(_Section, frozen=True):
@@ -155,6 +186,10 @@ class Config(_Section, frozen=True):
     """Where it listens."""
     tls: Tls = field(default_factory=Tls)
     """Certificates."""
+    login: Login = field(default_factory=Login)
+    """How people log in."""
+    oauth: OAuth = field(default_factory=OAuth)
+    """Logins by tokens."""
     dns: Dns = field(default_factory=Dns)
     """Whom to ask."""
     limits: Limits = field(default_factory=Limits)

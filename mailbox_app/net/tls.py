@@ -1,8 +1,9 @@
 """The server's certificate and TLS contexts; new files are taken up at a reload without ending a session.
 
 The certificate is tls.cert_file and tls.key_file, else a self-signed one made once in data/certs. TLS 1.2 at
-least, forward secrecy only, no compression, no renegotiation. A file that cannot be used at a reload changes nothing and raises
-`ConfigError`; the old certificate goes on.
+least, forward secrecy only, no compression, no renegotiation. With tls.client_ca_file clients are asked for a certificate, which
+they need not have; one that no such CA signed ends the handshake. A file that cannot be used at a reload changes nothing and
+raises `ConfigError`; the old certificate goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from mailbox_app.config.schema import Tls
 from mailbox_app.errors import ConfigError
+from mailbox_app.net.channel import ServerContext, end_point_hash
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _SELF_SIGNED_DAYS = 3650
@@ -49,6 +51,9 @@ class TlsContexts:
             raise
         # A chain loaded into the context in use would stand beside one of another key type, not in its place.
         self._context.sni_callback = self._hand_over
+        self._context.verify_mode = (
+            self._present.verify_mode
+        )  # a connection keeps this one's; the CAs are the present's
 
     def certificate_days(self) -> int:
         """Whole days until the certificate expires; negative when it has."""
@@ -69,15 +74,27 @@ class TlsContexts:
         else:
             cert, key = ensure_self_signed(self._certs_dir, self._hostname)
         context = _new_context()
+        if self._settings.client_ca_file:
+            _ask_for_certificates(context, self._settings.client_ca_file)
         try:
             context.load_cert_chain(cert, key)
-            return context, cert.read_bytes()
+            pem = cert.read_bytes()
         except (OSError, ValueError) as error:
             raise ConfigError("tls.unusable", f"{cert} and {key} are not usable: {_reason(error)}") from error
+        context.end_point = end_point_hash(pem)
+        return context, pem
 
 
-def _new_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _ask_for_certificates(context: ssl.SSLContext, ca_file: str) -> None:
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError("tls.unusable", f"{ca_file} is not usable: {_reason(error)}") from error
+    context.verify_mode = ssl.CERT_OPTIONAL
+
+
+def _new_context() -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE

@@ -32,6 +32,7 @@ class Front:
         imap: ImapService,
         pop3: Pop3Service,
         tls: TlsContexts,
+        configure_logins: Callable[[Config], None],
         hub: HubClient | None,
         sockets: Sequence[tuple[str, socket]],
         let_go: Callable[[], Awaitable[None]],
@@ -41,6 +42,7 @@ class Front:
         self._imap = imap
         self._pop3 = pop3
         self._tls = tls
+        self._configure_logins = configure_logins
         self._hub = hub
         self._sockets = sockets
         self._let_go = let_go
@@ -57,6 +59,7 @@ class Front:
 
     def reload(self, config: Config) -> None:
         """New limits and certificate for what comes from now on."""
+        self._configure_logins(config)
         self._tls.reload(config.tls)
         self._smtp.reload(config)
         self._imap.reload(config)

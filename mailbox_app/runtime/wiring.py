@@ -17,8 +17,10 @@ from pathlib import Path
 import structlog
 
 from mailbox_app.accounts.directory import SqliteDirectory
+from mailbox_app.accounts.introspection import Introspection
 from mailbox_app.accounts.login import PasswordAuthenticator
 from mailbox_app.accounts.passwords import Hasher
+from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.paths import Paths
 from mailbox_app.config.schema import Config
@@ -165,11 +167,18 @@ class _Parts:
 def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
     config, hostname = parts.config, parts.config.server.hostname
     authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics)
+    sasl = Sasl(authenticator, proofs=authenticator)
+
+    def configure_logins(new: Config) -> None:
+        tokens = Introspection(new.oauth, parts.offload, parts.clock) if new.oauth.introspection_url else None
+        sasl.configure(new.login.mechanisms, require_tls=new.tls.require_tls, tokens=tokens)
+
+    configure_logins(config)
     smtp = SmtpService(
         SmtpDependencies(
             config=config,
             directory=parts.directory,
-            authenticator=authenticator,
+            sasl=sasl,
             recipients=parts.recipients,
             inbound=parts.inbound,
             submission=Submission(
@@ -193,6 +202,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
         ImapDependencies(
             store=parts.store,
             authenticator=authenticator,
+            sasl=sasl,
             account_by_id=parts.directory.account_by_id,
             account_by_address=parts.directory.account,
             tls=parts.tls,
@@ -213,8 +223,9 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
     return Front(
         smtp,
         imap,
-        _pop3(parts, authenticator),
+        _pop3(parts, authenticator, sasl),
         parts.tls,
+        configure_logins,
         hub,
         daemon.sockets(FRONT_SERVICES, index),
         lambda: parts.offload.run(let_go),
@@ -222,11 +233,12 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
     )
 
 
-def _pop3(parts: _Parts, authenticator: PasswordAuthenticator) -> Pop3Service:
+def _pop3(parts: _Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> Pop3Service:
     return Pop3Service(
         Pop3Dependencies(
             store=parts.store,
             authenticator=authenticator,
+            sasl=sasl,
             account_by_id=parts.directory.account_by_id,
             tls=parts.tls,
             offload=parts.offload,

@@ -13,6 +13,7 @@ from typing import Any
 
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.model import Account
+from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.schema import Config, Limits, Server, Tls
 from mailbox_app.db.offload import Offload
@@ -194,7 +195,7 @@ async def smtp_world(
         SmtpDependencies(
             config=config,
             directory=directory,
-            authenticator=authenticator,
+            sasl=Sasl(authenticator),
             recipients=recipients,
             inbound=inbound,
             submission=submission,

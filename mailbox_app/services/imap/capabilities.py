@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from mailbox_app.services.imap.session import Session
 
 _ALWAYS = ("IMAP4rev1", "LITERAL+", "ID", "ENABLE", "SASL-IR")
-_LOGGED_IN = ("CHILDREN", "SPECIAL-USE", "UIDPLUS", "ESEARCH", "CONDSTORE")
+_LOGGED_IN = (
+    "CHILDREN",
+    "SPECIAL-USE",
+    "UIDPLUS",
+    "ESEARCH",
+    "CONDSTORE",
+    "LIST-STATUS",
+    "LIST-MYRIGHTS",
+    "LIST-METADATA",
+)
 """Extensions that are no command of their own."""
 
 
@@ -25,7 +34,7 @@ def capability_text(commands: Sequence[AnyCommand], session: Session, *, require
     if not session.is_tls:
         words.append("STARTTLS")
     if session.is_tls or not require_tls:
-        words += ("AUTH=PLAIN", "AUTH=LOGIN")
+        words += [f"AUTH={name}" for name in session.service.deps.sasl.mechanisms(session.channel)]
     else:
         words.append("LOGINDISABLED")  # RFC 9051 6.2.3
     return " ".join(words)

@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mailbox_app.accounts.interface import Authenticator
 from mailbox_app.accounts.model import Account
+from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
@@ -34,6 +35,8 @@ class ImapDependencies:
 
     store: Store
     authenticator: Authenticator
+    sasl: Sasl
+    """AUTHENTICATE; the authenticator alone is for LOGIN."""
     account_by_id: Callable[[AccountId], Account | None]
     """Whether a session's account still is what it was; quick."""
     account_by_address: Callable[[str], Account | None]

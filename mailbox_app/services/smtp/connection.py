@@ -17,6 +17,7 @@ from typing import cast
 from aiosmtpd.smtp import SMTP
 
 from mailbox_app.clock import Clock
+from mailbox_app.net.channel import TlsChannel
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.limits import SmtpLimits
 
@@ -122,6 +123,11 @@ class SmtpConnection(SMTP):
     def is_waiting(self) -> bool:
         """Waits for the peer, not for us."""
         return self._waiting
+
+    @property
+    def channel(self) -> TlsChannel:
+        """What the connection tells a login about itself."""
+        return TlsChannel.of(self._link)
 
     # reading and replying
 

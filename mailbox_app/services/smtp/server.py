@@ -13,7 +13,8 @@ from typing import Protocol
 
 import structlog
 
-from mailbox_app.accounts.interface import Authenticator, Directory
+from mailbox_app.accounts.interface import Directory
+from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
@@ -27,7 +28,6 @@ from mailbox_app.observe.metrics import Metrics
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.body import IncomingBody, MemoryBudget
 from mailbox_app.services.smtp.limits import SmtpLimits
-from mailbox_app.services.smtp.login import MECHANISMS
 from mailbox_app.services.smtp.receive import Receiver, SenderCheck
 from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
 from mailbox_app.services.smtp.verbs import VERBS
@@ -50,7 +50,7 @@ class SmtpDependencies:
 
     config: Config
     directory: Directory
-    authenticator: Authenticator
+    sasl: Sasl
     recipients: Recipients
     inbound: Inbound
     submission: Submission
@@ -71,7 +71,7 @@ class SmtpService:
         self._dependencies = dependencies
         self.config = dependencies.config
         self.hostname = dependencies.config.server.hostname
-        self.authenticator = dependencies.authenticator
+        self.sasl = dependencies.sasl
         self.recipients = dependencies.recipients
         self.submission = dependencies.submission
         self.tls = dependencies.tls
@@ -97,7 +97,7 @@ class SmtpService:
         self._total = {kind: self.metrics.connections.labels(protocol=kind) for kind in self._sessions}
         self._active = {kind: self.metrics.active_connections.labels(protocol=kind) for kind in self._sessions}
         self._all_gone = asyncio.Event()
-        self._ehlo: dict[tuple[ServiceKind, bool], bytes] = {}
+        self._ehlo: dict[tuple[ServiceKind, bool, str], bytes] = {}
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -162,8 +162,11 @@ class SmtpService:
         return IncomingBody(self._tmp_dir, self._dependencies.offload, self._budget)
 
     def ehlo_reply(self, session: SmtpSession) -> bytes:
-        """The answer to EHLO, made once per service and TLS state."""
-        key = (session.kind, session.tls is not None)
+        """The answer to EHLO, made once per service, TLS state and mechanisms that work with it."""
+        mechanisms = ""
+        if session.tls is not None and session.kind != "smtp":
+            mechanisms = " ".join(self.sasl.mechanisms(session.channel))
+        key = (session.kind, session.tls is not None, mechanisms)
         reply = self._ehlo.get(key)
         if reply is None:
             limits = self.config.limits
@@ -180,8 +183,8 @@ class SmtpService:
             ]
             if session.tls is None:
                 lines.append("STARTTLS")  # RFC 3207
-            elif session.kind != "smtp":
-                lines.append(f"AUTH {' '.join(MECHANISMS)}")  # RFC 4954
+            elif mechanisms:
+                lines.append(f"AUTH {mechanisms}")  # RFC 4954
             lines.append("HELP")
             reply = self._ehlo[key] = Reply(250, "", "\n".join(lines)).encode()
         return reply

@@ -1,13 +1,17 @@
-"""AUTHENTICATE with PLAIN and LOGIN, initial responses included. RFC 9051 6.2.2, RFC 4616, RFC 4959."""
+"""AUTHENTICATE with every mechanism of `accounts/sasl.py`, initial responses included. RFC 9051 6.2.2, RFC 4959."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 
+from mailbox_app.accounts.sasl import Refused, Why
+from mailbox_app.errors import ProtocolError
+from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.sasl.mechanism import Challenge
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.commands.login import check_password, refuse_in_clear
+from mailbox_app.services.imap.commands.login import refuse, refuse_in_clear, welcome
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
 
@@ -25,23 +29,29 @@ def parse_authenticate(cursor: Cursor) -> tuple[bytes, bytes | None]:
 
 
 async def authenticate(session: Session, request: Request, arguments: tuple[bytes, bytes | None]) -> str:
-    """Run the exchange, then check the password."""
+    """Run the exchange to its end."""
     mechanism, initial = arguments
     refuse_in_clear(session)
-    if mechanism == b"PLAIN":
-        identity, name, password = _plain(_decoded(initial) if initial is not None else await _ask(session, ""))
-        if identity and identity.lower() != name.lower():
-            raise Refusal("Acting for others is not possible", "AUTHORIZATIONFAILED")
-    elif mechanism == b"LOGIN":
-        name = _decoded(initial) if initial is not None else await _ask(session, "VXNlcm5hbWU6")
-        password = await _ask(session, "UGFzc3dvcmQ6")
-    else:
+    exchange = session.service.deps.sasl.begin(
+        mechanism.decode("ascii", "replace"), session.channel, protocol="imap", remote_ip=session.remote_ip
+    )
+    if exchange is None:
         raise Refusal("Unknown mechanism", "CANNOT")
-    return await check_password(session, name, password)
+    try:
+        step = await exchange.start(None if initial is None else _decoded(initial))
+        while isinstance(step, Challenge):
+            step = await exchange.step(await _ask(session, step.data))
+    except ProtocolError as error:
+        raise Refusal(response.text(error.public_text), status="BAD") from error
+    if isinstance(step, Refused):
+        if step.why is Why.IDENTITY:
+            await refuse(session, "Acting for others is not possible", "AUTHORIZATIONFAILED")
+        await refuse(session)
+    return welcome(session, step.account)
 
 
-async def _ask(session: Session, prompt: str) -> bytes:
-    session.continuation(prompt)
+async def _ask(session: Session, challenge: bytes) -> bytes:
+    session.continuation(base64.b64encode(challenge).decode("ascii"))
     answer = await session.read_line()
     if answer == b"*":  # RFC 9051 6.2.2: the client cancels
         raise Refusal("Cancelled", status="BAD")
@@ -53,13 +63,6 @@ def _decoded(text: bytes) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise Refusal("Base64 expected", status="BAD") from error
-
-
-def _plain(message: bytes) -> tuple[bytes, bytes, bytes]:
-    parts = message.split(b"\0")
-    if len(parts) != 3:
-        raise Refusal("PLAIN needs two NULs", status="BAD")
-    return parts[0], parts[1], parts[2]
 
 
 AUTHENTICATE = Command(

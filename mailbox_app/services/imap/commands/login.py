@@ -1,10 +1,13 @@
-"""LOGIN, and the check of a password that AUTHENTICATE shares. RFC 9051 6.2.3."""
+"""LOGIN, and what follows a login or a refusal, which AUTHENTICATE shares. RFC 9051 6.2.3."""
 
 from __future__ import annotations
 
 import random
+from typing import NoReturn
 
+from mailbox_app.accounts.model import Account
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.sasl.mechanism import text_of
 from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.replies import Goodbye, Refusal
 from mailbox_app.services.imap.session import Session
@@ -28,30 +31,33 @@ def refuse_in_clear(session: Session) -> None:
         raise Refusal("TLS first", "PRIVACYREQUIRED")
 
 
-async def check_password(session: Session, name: bytes, password: bytes) -> str:
-    """Log the session in or refuse; the OK text tells what works now."""
-    deps = session.service.deps
-    account = None
-    try:
-        account = await deps.authenticator.login(
-            name.decode("utf-8"), password.decode("utf-8"), protocol="imap", remote_ip=session.remote_ip
-        )
-    except UnicodeDecodeError:
-        deps.log.debug("credentials are not UTF-8", session=session.session_id)
-    if account is None:
-        session.login_failures += 1
-        await deps.clock.sleep(FAILURE_SECONDS * (1 + random.random()))
-        if session.login_failures >= MAX_FAILURES:
-            raise Goodbye("Too many failed logins")
-        raise Refusal("Wrong name or password", "AUTHENTICATIONFAILED")
+def welcome(session: Session, account: Account) -> str:
+    """The session acts for the account; the text tells what works now."""
     session.logged_in(account)
     return f"[CAPABILITY {session.service.capabilities(session)}] Logged in"
+
+
+async def refuse(
+    session: Session, text: str = "Wrong name or password", code: str = "AUTHENTICATIONFAILED"
+) -> NoReturn:
+    """After a while; the last time with BYE."""
+    session.login_failures += 1
+    await session.clock.sleep(FAILURE_SECONDS * (1 + random.random()))
+    if session.login_failures >= MAX_FAILURES:
+        raise Goodbye("Too many failed logins")
+    raise Refusal(text, code)
 
 
 async def login(session: Session, request: Request, arguments: tuple[bytes, bytes]) -> str:
     """Name and password in the command."""
     refuse_in_clear(session)
-    return await check_password(session, *arguments)
+    name, password = arguments
+    account = await session.service.deps.authenticator.login(
+        text_of(name), text_of(password), protocol="imap", remote_ip=session.remote_ip
+    )
+    if account is None:
+        await refuse(session)
+    return welcome(session, account)
 
 
 LOGIN = Command("LOGIN", State.NOT_AUTHENTICATED, Does.NOTHING, "", "RFC 9051 6.2.3", login, parse_login)
