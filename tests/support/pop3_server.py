@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.schema import Config, Listen, Server, Tls
 from mailbox_app.db.offload import Offload
@@ -21,7 +22,7 @@ from mailbox_app.services.pop3.server import Pop3Service
 from mailbox_app.store.interface import Account, Content, NewMessage
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import FlagMode, SystemFlag
-from tests.support.imap_server import KnownPasswords, QuickClock
+from tests.support.known_passwords import KnownPasswords, QuickClock
 
 INTERNAL_SECONDS = 1_700_000_000
 
@@ -80,6 +81,7 @@ async def pop3_server(
         Pop3Dependencies(
             store=store,
             authenticator=passwords,
+            sasl=Sasl(passwords, require_tls=require_tls),
             account_by_id=passwords.account_by_id,
             tls=TlsContexts(config.tls, folder, "mail.example.org"),
             offload=offload,

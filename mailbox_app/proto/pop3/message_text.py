@@ -57,4 +57,5 @@ class MessageText:
         for _ in range(wanted):
             start = data.find(b"\n", start) + 1
         self.done = True
+        self._held = b""
         return data[:start]

@@ -12,6 +12,7 @@ from typing import cast
 
 from mailbox_app.clock import Clock
 from mailbox_app.ids import SessionId, new_session_id
+from mailbox_app.net.channel import TlsChannel
 from mailbox_app.proto.pop3.framing import LineFramer, Overlong
 from mailbox_app.services.pop3.dependencies import ServerTls
 
@@ -125,6 +126,11 @@ class Connection(asyncio.Protocol):
     def closed(self) -> bool:
         """Whether the connection is over or ending."""
         return self._closed
+
+    @property
+    def channel(self) -> TlsChannel:
+        """What the connection tells about itself to an authentication."""
+        return TlsChannel.of(self._transport)
 
     @property
     def running(self) -> bool:

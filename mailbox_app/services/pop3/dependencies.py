@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mailbox_app.accounts.interface import Authenticator
 from mailbox_app.accounts.model import Account
+from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
@@ -34,6 +35,7 @@ class Pop3Dependencies:
 
     store: Store
     authenticator: Authenticator
+    sasl: Sasl
     account_by_id: Callable[[AccountId], Account | None]
     """Whether a session's account still is what it was; quick."""
     tls: ServerTls

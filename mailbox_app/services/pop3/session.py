@@ -96,11 +96,6 @@ class Session(Connection):
         return self.is_tls or not self.service.config.tls.require_tls
 
     @property
-    def mechanisms(self) -> tuple[str, ...]:
-        """Of AUTH, for this session."""
-        return ("PLAIN", "LOGIN")
-
-    @property
     def drop(self) -> Maildrop:
         """The maildrop of a command that runs in the TRANSACTION state only."""
         assert self.maildrop is not None

@@ -1,42 +1,45 @@
-"""AUTH with PLAIN and LOGIN, initial responses included. RFC 5034, RFC 4616."""
+"""AUTH: any SASL mechanism, initial responses included. RFC 5034."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 
+from mailbox_app.accounts.sasl import LoggedIn, Why
 from mailbox_app.proto.pop3.framing import Overlong
+from mailbox_app.proto.sasl.mechanism import Challenge
 from mailbox_app.services.pop3.command import Command, State, Takes
-from mailbox_app.services.pop3.commands.login import check_password, refuse_in_clear
+from mailbox_app.services.pop3.commands.login import enter, refuse_in_clear, refuse_login
 from mailbox_app.services.pop3.replies import BadCommand, Refusal
 from mailbox_app.services.pop3.session import Session
 
 
 async def auth(session: Session, argument: bytes) -> str | None:
-    """Run the exchange, then check the password. Alone it lists the mechanisms, as before RFC 2449."""
+    """Run the exchange. Alone it lists the mechanisms, as before RFC 2449."""
     refuse_in_clear(session)
-    mechanism, _, initial = argument.strip().partition(b" ")
-    match mechanism.upper():
-        case b"":
-            session.write("\r\n".join(["+OK", *session.mechanisms, ".", ""]).encode("ascii"))
-            return None
-        case b"PLAIN":
-            parts = (_decoded(initial) if initial else await _ask(session, "")).split(b"\0")
-            if len(parts) != 3:
-                raise BadCommand("PLAIN needs two NULs")
-            identity, name, given = parts
-            if identity and identity.lower() != name.lower():
-                raise Refusal("Acting for others is not possible", "AUTH")
-        case b"LOGIN":
-            name = _decoded(initial) if initial else await _ask(session, "VXNlcm5hbWU6")
-            given = await _ask(session, "UGFzc3dvcmQ6")
-        case _:
-            raise Refusal("Unknown mechanism")
-    return await check_password(session, name, given)
+    name, _, initial = argument.strip().partition(b" ")
+    sasl = session.service.deps.sasl
+    if not name:
+        session.write("\r\n".join(["+OK", *sasl.mechanisms(session.channel), ".", ""]).encode("ascii"))
+        return None
+    exchange = sasl.begin(
+        name.decode("ascii", "replace"), session.channel, protocol="pop3", remote_ip=session.remote_ip
+    )
+    if exchange is None:
+        raise Refusal("Unknown mechanism")
+    step = await exchange.start(_decoded(initial) if initial else None)
+    while isinstance(step, Challenge):
+        step = await exchange.step(await _ask(session, step.data))
+    if isinstance(step, LoggedIn):
+        return await enter(session, step.account)
+    if step.why is Why.IDENTITY:
+        raise Refusal("Acting for others is not possible", "AUTH")
+    await refuse_login(session)
+    return None
 
 
-async def _ask(session: Session, prompt: str) -> bytes:
-    session.write(f"+ {prompt}\r\n".encode("ascii"))
+async def _ask(session: Session, challenge: bytes) -> bytes:
+    session.write(b"+ %b\r\n" % base64.b64encode(challenge))
     answer = await session.read_line()
     if isinstance(answer, Overlong):
         raise BadCommand("Line too long")

@@ -14,7 +14,8 @@ async def capa(session: Session, argument: bytes) -> None:
     lines = ["+OK Capability list follows", *_ALWAYS]
     if session.account is None:
         if session.may_log_in:
-            lines += ["USER", f"SASL {' '.join(session.mechanisms)}"]
+            mechanisms = session.service.deps.sasl.mechanisms(session.channel)
+            lines += ["USER", f"SASL {' '.join(mechanisms)}"]
         if not session.is_tls:
             lines.append("STLS")  # RFC 2595 4
     lines += ["IMPLEMENTATION Mailbox", ".", ""]

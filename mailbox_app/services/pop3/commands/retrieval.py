@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from mailbox_app.errors import StoreError
@@ -48,14 +49,17 @@ def _pieces(
 ) -> Iterator[tuple[bytes, bool]]:
     """In threads: pieces, each with whether more come. Most messages are one; once the first is out there is no way back."""
     with mail.open_message(mailbox_id, uid) as file:
-        piece = file.read(_PIECE_BYTES)
+        left = os.fstat(file.fileno()).st_size
+        piece = file.read(min(left, _PIECE_BYTES))
         out = answer + text.piece(piece)
-        while len(piece) == _PIECE_BYTES and not text.done:
+        while (left := left - len(piece)) > 0 and not text.done:
             yield out, True
             try:
-                piece = file.read(_PIECE_BYTES)
-            except OSError as error:  # to end the text here would make half a message look whole
+                piece = file.read(min(left, _PIECE_BYTES))
+            except OSError as error:
                 raise ConnectionGone from error
+            if not piece:  # to end the text here would make half a message look whole
+                raise ConnectionGone
             out = text.piece(piece)
     yield out + text.end(), False
 
