@@ -62,6 +62,7 @@ from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.maildir.backend import MaildirStore
+from mailbox_app.store.search.index import SearchIndex
 
 _IDLE_INDEX_SECONDS = 2.0
 """An account's index that nobody used for so long is closed; opening it again takes half a millisecond."""
@@ -212,6 +213,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
             config=config,
             metrics=parts.metrics,
             log=structlog.get_logger("imap"),
+            search_index=SearchIndex(parts.data_dir),
             temporary_dir=str(parts.data_dir / "tmp"),
         )
     )

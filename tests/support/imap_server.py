@@ -19,6 +19,7 @@ from mailbox_app.observe.metrics import Metrics
 from mailbox_app.services.imap.dependencies import ImapDependencies
 from mailbox_app.services.imap.server import ImapService
 from mailbox_app.store.maildir.backend import MaildirStore
+from mailbox_app.store.search.index import SearchIndex
 from tests.support.known_passwords import PASSWORD, KnownPasswords, QuickClock
 
 __all__ = ["PASSWORD", "ImapServer", "KnownPasswords", "QuickClock", "imap_server"]
@@ -72,6 +73,7 @@ async def imap_server(
             config=config,
             metrics=Metrics(),
             log=structlog.get_logger("imap"),
+            search_index=SearchIndex(folder),
         )
     )
     server = await asyncio.get_running_loop().create_server(service.factory("imap"), "127.0.0.1", 0)

@@ -19,6 +19,7 @@ from mailbox_app.events.hints import Bus
 from mailbox_app.ids import AccountId
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.store.interface import Store
+from mailbox_app.store.search.index import SearchIndex
 
 
 class ServerTls(Protocol):
@@ -48,5 +49,7 @@ class ImapDependencies:
     config: Config
     metrics: Metrics
     log: FilteringBoundLogger
+    search_index: SearchIndex
+    """Which messages may hold a text."""
     temporary_dir: str | None = None
     """Where a big message waits while it comes in; None: the system's."""
