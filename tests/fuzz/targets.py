@@ -6,6 +6,7 @@ anything else that comes out is a fault, and so is an answer that contradicts it
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ from mailbox_app.proto.imap.framing import Announced, Complete, Framer, FramingL
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.proto.mime import PartTable
 from mailbox_app.proto.plain_text import clean
+from mailbox_app.proto.pop3 import command_line
+from mailbox_app.proto.pop3.framing import LineFramer
+from mailbox_app.proto.pop3.message_text import MessageText
 from mailbox_app.proto.smtp.commands import parse_mail, parse_rcpt, split_command
 from mailbox_app.proto.smtp.dot_stream import DotStream, LineEndings
 from mailbox_app.services.imap.commands import COMMANDS
@@ -261,6 +265,39 @@ def control_frame(data: bytes) -> None:
         assert isinstance(frame, msgspec.Struct)
 
 
+def pop3_lines(data: bytes) -> None:
+    """The same lines for every cut; each is read or refused."""
+    found = []
+    for step in (len(data) + 1, 1, 3):
+        framer, lines = LineFramer(60), []
+        for start in range(0, len(data), step):
+            framer.feed(data[start : start + step])
+            while (line := framer.next_line()) is not None:
+                lines.append(line)
+        found.append(lines)
+    assert found[0] == found[1] == found[2]
+    for line in found[0]:
+        with contextlib.suppress(ProtocolError):
+            if isinstance(line, bytes):
+                command_line.numbers(command_line.parse(line).argument)
+
+
+def pop3_message(data: bytes) -> None:
+    """The same text for every cut, which ends once; TOP is a beginning of it."""
+    whole = None
+    for step in (len(data) + 1, 1, 3):
+        text, top = MessageText(), MessageText(2)
+        out = short = b""
+        for start in range(0, len(data), step):
+            out += text.piece(data[start : start + step])
+            short += b"" if top.done else top.piece(data[start : start + step])
+        out += text.end()
+        assert whole in (None, out)
+        whole = out
+        assert out.startswith(short)
+        assert (b"\r\n" + out).index(b"\r\n.\r\n") == len(out) - 3
+
+
 TARGETS: tuple[Target, ...] = (
     Target("smtp", "SMTP commands", smtp_command, SMTP_FRAGMENTS),
     Target(
@@ -303,6 +340,13 @@ TARGETS: tuple[Target, ...] = (
         file_name,
         (b"1767607200.M1P2Q3.mx,S=5,U=7:2,FS", b"a:2,", b"1.2.3:1,x", b",U=99999999999999999999:2,abc"),
     ),
+    Target(
+        "pop3",
+        "POP3 lines",
+        pop3_lines,
+        (b"USER a\r\nPASS  b \r\nRETR 1\n", b"TOP 1 2\r\n", b"x" * 90 + b"\r\nQUIT\r\n"),
+    ),
+    Target("pop3", "POP3 messages", pop3_message, (*MAIL, b"a: b\r\n\r\n.c\r\n..\nd\re")),
     Target(
         "local",
         "addresses",
