@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.clock import SystemClock
@@ -23,6 +24,7 @@ class Offline:
 
     directory: SqliteDirectory
     store: MaildirStore
+    data_dir: Path
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def data_folder(config_file: str | None) -> Iterator[Offline]:
         directory = SqliteDirectory(data_dir / "directory.db", clock)
         store = MaildirStore(data_dir, LocalBus(), hostname=config.server.hostname, clock=clock)
         try:
-            yield Offline(directory, store)
+            yield Offline(directory, store, data_dir)
         finally:
             store.close()
             directory.close()

@@ -17,6 +17,7 @@ from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
 from mailbox_app.events.hints import Bus
+from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
 from mailbox_app.mailqueue.interface import QueueBackend
@@ -54,6 +55,18 @@ class BounceMaker(Protocol):
         ...
 
 
+class SearchBuilds(Protocol):
+    """The job that builds search indexes; `runtime.indexing.SearchIndexing`."""
+
+    def waiting_count(self) -> int:
+        """Messages known not to be indexed yet."""
+        ...
+
+    async def rebuild(self, ref: AccountRef, progress: Callable[[int, int], Awaitable[None]]) -> int:
+        """Make an account's index anew; the number of messages."""
+        ...
+
+
 @dataclass(slots=True)
 class ControlContext:
     """The parts of the running server. `config` is replaced at a reload."""
@@ -64,6 +77,7 @@ class ControlContext:
     directory: SqliteDirectory
     hasher: Hasher
     store: Store
+    search: SearchBuilds
     queue: QueueBackend
     bounces: BounceMaker
     audit: Audit

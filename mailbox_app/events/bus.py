@@ -25,6 +25,7 @@ class LocalBus:
         self._published: deque[Topic] = deque()
         self._scheduled = False
         self._subscribers: dict[Topic, set[_Subscription]] = {}
+        self._watchers: set[_Watch] = set()
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Call back on this loop."""
@@ -46,16 +47,26 @@ class LocalBus:
         self._subscribers.setdefault(topic, set()).add(subscription)
         return subscription
 
+    def watch(self, callback: Callable[[Topic | None], None]) -> _Watch:
+        """Call back (on the loop) at every hint for any topic, with None when hints may have been lost."""
+        watch = _Watch(self._watchers, callback)
+        self._watchers.add(watch)
+        return watch
+
     def deliver(self, topic: Topic) -> None:
         """A hint from another process: call back, do not relay. On the loop."""
         for subscription in tuple(self._subscribers.get(topic, ())):
             subscription.call(self._loop)
+        for watch in tuple(self._watchers):
+            watch.call(self._loop, topic)
 
     def resync(self) -> None:
         """Hints may have been lost: call everybody back. On the loop."""
         for subscriptions in tuple(self._subscribers.values()):
             for subscription in tuple(subscriptions):
                 subscription.call(self._loop)
+        for watch in tuple(self._watchers):
+            watch.call(self._loop, None)
 
     def _schedule(self) -> None:
         assert self._loop is not None
@@ -101,3 +112,20 @@ class _Subscription:
     def _run(self) -> None:
         if self._callback is not None:
             self._callback()
+
+
+class _Watch:
+    __slots__ = ("_all", "_callback")
+
+    def __init__(self, watchers: set[_Watch], callback: Callable[[Topic | None], None]) -> None:
+        self._all = watchers
+        self._callback = callback
+
+    def call(self, loop: asyncio.AbstractEventLoop | None, topic: Topic | None) -> None:
+        """Through the loop, like subscribers."""
+        if loop is not None:
+            loop.call_soon(self._callback, topic)
+
+    def close(self) -> None:
+        """Stop the call-backs, but for those already on their way."""
+        self._all.discard(self)

@@ -77,6 +77,12 @@ class Metrics:
         self.quota_exceeded = Counter(
             "mailserver_quota_exceeded", "Messages refused for a full mailbox.", registry=registry
         )
+        self.search_waiting = Gauge(
+            "mailserver_search_waiting",
+            "Messages that the search indexes do not have yet.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.uptime_seconds = Gauge(
             "mailserver_uptime_seconds", "Since the daemon started.", registry=registry, multiprocess_mode="livemax"
         )

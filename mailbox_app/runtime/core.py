@@ -22,6 +22,7 @@ from mailbox_app.events.hub import HubServer
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.process import Spawn
 from mailbox_app.services.web.server import WebService
 
@@ -99,6 +100,7 @@ class Core:
         runner: QueueRunner,
         web: WebService,
         upkeep: Upkeep,
+        indexing: SearchIndexing,
         reloader: Reloader,
         tls: TlsContexts,
         sockets: Sequence[tuple[str, socket]],
@@ -110,6 +112,7 @@ class Core:
         self._runner = runner
         self._web = web
         self._upkeep = upkeep
+        self._indexing = indexing
         self._reloader = reloader
         self._tls = tls
         self._sockets = sockets
@@ -125,6 +128,7 @@ class Core:
         await self._control.start()
         self._running = spawn(self._runner.run())
         spawn(self._upkeep.run())
+        spawn(self._indexing.run())
         loop = asyncio.get_running_loop()
         for _, sock in self._sockets:
             self._servers.append(await loop.create_server(self._web.factory, sock=sock))

@@ -36,6 +36,7 @@ from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.events.hub import HubClient, HubServer
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
+from mailbox_app.ids import AccountRef
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.bounces import Bounces
@@ -53,6 +54,7 @@ from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
+from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.process import Part
 from mailbox_app.services.imap.dependencies import ImapDependencies
 from mailbox_app.services.imap.server import ImapService
@@ -62,6 +64,7 @@ from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.maildir.backend import MaildirStore
+from mailbox_app.store.search.builder import IndexBuilder
 from mailbox_app.store.search.index import SearchIndex
 
 _IDLE_INDEX_SECONDS = 2.0
@@ -274,7 +277,21 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
     upkeep = Upkeep(parts.queue.recover, parts.metrics, parts.offload, parts.clock, daemon.started_at)
     reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
     audit = Audit(parts.data_dir / "journal.db", parts.clock)
-    context = _control_context(daemon, parts, bounces, audit, reloader)
+
+    def refs() -> Sequence[AccountRef]:
+        return [account.ref for account in parts.directory.accounts()]
+
+    indexing = SearchIndexing(
+        IndexBuilder(parts.store, parts.data_dir),
+        refs,
+        lambda number: account.ref if (account := parts.directory.account_by_id(number)) else None,
+        parts.bus,
+        parts.offload,
+        parts.clock,
+        parts.metrics,
+        lambda: parts.store.let_go(_IDLE_INDEX_SECONDS),
+    )
+    context = _control_context(daemon, parts, bounces, audit, indexing, reloader)
 
     def apply(new: Config) -> None:
         context.config = new
@@ -289,6 +306,7 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
         runner,
         _web(daemon, parts, upkeep),
         upkeep,
+        indexing,
         reloader,
         parts.tls,
         daemon.sockets(CORE_SERVICES, 0),
@@ -298,7 +316,7 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
 
 
 def _control_context(
-    daemon: Daemon, parts: _Parts, bounces: Bounces, audit: Audit, reloader: Reloader
+    daemon: Daemon, parts: _Parts, bounces: Bounces, audit: Audit, indexing: SearchIndexing, reloader: Reloader
 ) -> ControlContext:
     return ControlContext(
         config=parts.config,
@@ -307,6 +325,7 @@ def _control_context(
         directory=parts.directory,
         hasher=Hasher(),
         store=parts.store,
+        search=indexing,
         queue=parts.queue,
         bounces=bounces,
         audit=audit,

@@ -27,7 +27,9 @@ from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.store.maildir.backend import MaildirStore
+from mailbox_app.store.search.builder import IndexBuilder
 from tests.support.dns import FakeResolver
 
 HOSTNAME = "mail.example.org"
@@ -70,6 +72,9 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
     directory = SqliteDirectory(data_dir / "directory.db", clock)
     decisions = Decisions(data_dir / "journal.db", clock)
 
+    store = MaildirStore(data_dir, bus, hostname=HOSTNAME, clock=clock)
+    offload, metrics = Offload(4), Metrics()
+
     async def reload() -> Config:
         return load(config_path)
 
@@ -79,16 +84,26 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         data_dir=data_dir,
         directory=directory,
         hasher=Hasher(),
-        store=MaildirStore(data_dir, bus, hostname=HOSTNAME, clock=clock),
+        store=store,
+        search=SearchIndexing(
+            IndexBuilder(store, data_dir),
+            lambda: [account.ref for account in directory.accounts()],
+            lambda number: None,
+            bus,
+            offload,
+            clock,
+            metrics,
+            lambda: None,
+        ),
         queue=queue,
         bounces=Bounces(queue, spool, directory.is_local_domain, HOSTNAME, clock),
         audit=Audit(data_dir / "journal.db", clock),
         decisions=decisions,
         mail_log=QuietMailLog([decisions.record]),
         resolver=FakeResolver(),
-        metrics=Metrics(),
+        metrics=metrics,
         clock=clock,
-        offload=Offload(4),
+        offload=offload,
         bus=bus,
         version="1.2.3",
         started_at=clock.now(),

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from mailbox_app.cli import connection
 from mailbox_app.errors import ControlError
 from mailbox_app.proto.plain_text import clean
 
+if TYPE_CHECKING:
+    from mailbox_app.accounts.model import Account
+    from mailbox_app.cli.offline import Offline
+
 
 @click.command("rebuild-index")
 @click.argument("addresses", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All accounts.")
+@click.option("--search", is_flag=True, help="The search index instead: what text searches look in.")
 @click.pass_obj
-def command(config_file: str | None, addresses: tuple[str, ...], everything: bool) -> None:
+def command(config_file: str | None, addresses: tuple[str, ...], everything: bool, search: bool) -> None:
     """Throw an account's index away and make it anew from its files; flags, UIDs and mailboxes stay as they are."""
     if bool(addresses) == everything:
         raise click.UsageError("say which accounts, or --all")
@@ -25,20 +33,41 @@ def command(config_file: str | None, addresses: tuple[str, ...], everything: boo
                 if user["state"] != "removed"
             ]
             for address in names:
-                _tell(address, client.call("store.rebuild_index", {"address": address})["messages"])
+                method = "store.rebuild_search" if search else "store.rebuild_index"
+                _tell(address, client.call(method, {"address": address}, _show)["messages"])
     except ControlError as error:
         if error.code != "control.unreachable":
             raise
-        _offline(config_file, addresses)
+        _offline(config_file, addresses, search=search)
 
 
-def _offline(config_file: str | None, addresses: tuple[str, ...]) -> None:
+def _offline(config_file: str | None, addresses: tuple[str, ...], *, search: bool) -> None:
     from mailbox_app.cli.offline import data_folder
 
     with data_folder(config_file) as data:
         accounts = [data.directory.existing(address) for address in addresses] or data.directory.accounts()
         for account in accounts:
-            _tell(account.address, data.store.rebuild(account.ref))
+            _tell(account.address, _search_index(data, account) if search else data.store.rebuild(account.ref))
+
+
+def _search_index(data: Offline, account: Account) -> int:
+    from mailbox_app.store.search.builder import IndexBuilder
+
+    builder = IndexBuilder(data.store, data.data_dir)
+    builder.discard(account.ref)
+    total, done = builder.waiting(account.ref), 0
+    for count in builder.batches(account.ref):
+        done += count
+        _show(done, total, account.address)
+    return done
+
+
+def _show(done: int, total: int, address: str) -> None:
+    """One line that is written over, where somebody watches."""
+    if total and sys.stderr.isatty():
+        click.echo(
+            f"\r{clean(address)}: {done} of {total}\x1b[K" + ("\r\x1b[K" if done >= total else ""), nl=False, err=True
+        )
 
 
 def _tell(address: str, messages: int) -> None:

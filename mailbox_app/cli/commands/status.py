@@ -25,6 +25,7 @@ def command(config_file: str | None, as_json: bool) -> None:
         ("memory", size(status["memory_bytes"])),
         ("domains", status["domains"]),
         ("accounts", status["accounts"]),
+        ("search", f"{status['search_waiting']} messages not indexed yet" if status["search_waiting"] else "up to date"),
         ("queue", f"{queue['recipients']} waiting ({queue['late']} late, {queue['held']} held)"),
     ])  # fmt: skip
     click.echo()

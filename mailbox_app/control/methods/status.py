@@ -47,6 +47,8 @@ class Status(Struct):
     accounts: int
     domains: int
     memory_bytes: int
+    search_waiting: int
+    """Messages that the search indexes do not have yet."""
 
 
 class MethodView(Struct):
@@ -86,6 +88,7 @@ async def status(context: ControlContext, _call: Call, _params: NoParams) -> Sta
         accounts=sum(domain.account_count for domain in domains),
         domains=len(domains),
         memory_bytes=memory,
+        search_waiting=context.search.waiting_count(),
     )
 
 

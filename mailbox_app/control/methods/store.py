@@ -49,6 +49,20 @@ async def rebuild_index(context: ControlContext, call: Call, params: UserAddress
     return Rebuilt(messages)
 
 
+async def rebuild_search(context: ControlContext, call: Call, params: UserAddress) -> Rebuilt:
+    """Make an account's search index anew from its messages; searches read messages meanwhile."""
+    call.object = params.address
+    account = await context.offload.run(context.directory.existing, params.address)
+    call.object = account.address
+
+    async def progress(done: int, total: int) -> None:
+        await call.progress(done, total, account.address)
+
+    messages = await context.search.rebuild(account.ref, progress)
+    call.after = {"messages": messages}
+    return Rebuilt(messages)
+
+
 async def check(context: ControlContext, call: Call, params: MaybeAddress) -> Checked:
     """Compare index and files."""
     accounts: list[Account]
@@ -67,5 +81,6 @@ async def check(context: ControlContext, call: Call, params: MaybeAddress) -> Ch
 
 METHODS = (
     Method("store.rebuild_index", UserAddress, Rebuilt, rebuild_index, "Make an index anew.", changes=True),
+    Method("store.rebuild_search", UserAddress, Rebuilt, rebuild_search, "Make a search index anew.", changes=True),
     Method("store.check", MaybeAddress, Checked, check, "Compare index and files."),
 )
