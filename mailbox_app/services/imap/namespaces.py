@@ -78,6 +78,11 @@ def owner_and_name(session: Session, name: str) -> tuple[Account | None, str]:
     return session.service.deps.account_by_address(address.lower()), inner
 
 
+def is_shared_name(name: str) -> bool:
+    """Whether a name may stand for another user's mailbox: others need no look."""
+    return name.startswith(USERS_PREFIX)
+
+
 def shown_name(session: Session, ref: AccountRef, name: str) -> str:
     """What a mailbox of an account is called in this session."""
     if ref.account_id == account_of(session).account_id:

@@ -48,7 +48,7 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
     if not indexes:
         return
     also: tuple[str, ...] = ()
-    if asked.sets_seen and not view.read_only and await _mark_seen(session, indexes):
+    if asked.sets_seen and not view.read_only and "s" in view.rights and await _mark_seen(session, indexes):
         # In the same answer as the body: some clients take the first FETCH for the one they asked for.
         also = ("FLAGS", "MODSEQ") if session.condstore else ("FLAGS",)
     plan = FetchPlan(view, asked, also, uid=request.uid)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailbox_app.ids import Modseq, Uid
 from mailbox_app.proto.imap.grammar import MAX_MODSEQ, Cursor, Flags
 from mailbox_app.proto.imap.sequence import SequenceSet, compress
 from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.namespaces import permission_denied
+from mailbox_app.services.imap.permissions import (
+    FLAG_RIGHTS,
+    kept_bits,
+    may_change_flags,
+    permitted,
+    permitted_system,
+)
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.selected import RECENT, SYSTEM_FLAGS, Selected
 from mailbox_app.services.imap.session import Session
-from mailbox_app.store.model import KEYWORD_SHIFT, FlagMode
+from mailbox_app.store.interface import Account
+from mailbox_app.store.model import KEYWORD_SHIFT, FlagMode, StoreResult
 
 _LINES_AT_ONCE = 4_000
 
@@ -62,6 +71,7 @@ async def store(session: Session, request: Request, change: FlagChange) -> str |
     view = session.view
     if view.read_only:
         raise Refusal("Mailbox is read-only", "READ-ONLY")
+    bits, change = _permitted(view, bits, change)
     if change.unchanged_since is not None:
         session.enable_condstore()
     indexes = await session.positions(change.wanted, uid=request.uid)
@@ -88,6 +98,17 @@ async def store(session: Session, request: Request, change: FlagChange) -> str |
     return f"[MODIFIED {compress(numbers)}] Conditional STORE done for the others"
 
 
+def _permitted(view: Selected, bits: int, change: FlagChange) -> tuple[int, FlagChange]:
+    """What the session may do of it; refused when that is nothing. RFC 4314 4."""
+    if may_change_flags(view):
+        return bits, change
+    allowed, keywords = permitted(view.rights, bits, change.flags.keywords)
+    is_replacing = change.mode is FlagMode.REPLACE and set(view.rights) & FLAG_RIGHTS
+    if not allowed and not keywords and not is_replacing:
+        raise permission_denied()
+    return allowed, replace(change, flags=Flags(change.flags.system, keywords))
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     changed: Sequence[int]
@@ -102,7 +123,7 @@ class _Outcome:
 def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change: FlagChange) -> _Outcome:
     account = session.mail_of(view)
     since = None if change.unchanged_since is None else Modseq(change.unchanged_since)
-    result = account.store_flags(view.mailbox_id, uids, change.mode, bits, change.flags.keywords, since)
+    result = _change(account, view, uids, bits, change, since)
     lines: Sequence[str] = ()
     if set(change.flags.keywords) - set(view.keywords):  # to be known before a flag list names it
         lines = view.take_keywords(account.changes(view.mailbox_id, view.highest_modseq).keywords)
@@ -111,13 +132,31 @@ def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change:
     return _Outcome(view.set_flags(result.changed), surprising, result.modified, lines)
 
 
+def _change(
+    account: Account, view: Selected, uids: list[Uid], bits: int, change: FlagChange, since: Modseq | None
+) -> StoreResult:
+    keywords = change.flags.keywords
+    if change.mode is not FlagMode.REPLACE or may_change_flags(view):
+        return account.store_flags(view.mailbox_id, uids, change.mode, bits, keywords, since)
+    # Who may not change all flags replaces the others only.
+    added = account.store_flags(view.mailbox_id, uids, FlagMode.ADD, bits, keywords, since)
+    refused = frozenset(added.modified)
+    others = [each for each in view.keywords if each not in keywords] if "w" in view.rights else []
+    unwanted = permitted_system(view.rights) & ~bits
+    left = [uid for uid in uids if uid not in refused]
+    removed = account.store_flags(view.mailbox_id, left, FlagMode.REMOVE, unwanted, others)
+    changed = {row[0]: row for row in (*added.changed, *removed.changed)}
+    return StoreResult([changed[uid] for uid in sorted(changed)], added.modified)
+
+
 def _expected(view: Selected, change: FlagChange, bits: int) -> Callable[[int, int], int | None]:
     """What tells the position of a message whose new flags do not follow from those in view."""
     for number, keyword in enumerate(view.keywords):
         if keyword in change.flags.keywords:
             bits |= 1 << KEYWORD_SHIFT + number
+    kept = kept_bits(view.rights)
     combine: Callable[[int], int] = {
-        FlagMode.REPLACE: lambda old: bits,
+        FlagMode.REPLACE: lambda old: bits | old & kept,
         FlagMode.ADD: lambda old: old | bits,
         FlagMode.REMOVE: lambda old: old & ~bits,
     }[change.mode]
