@@ -131,6 +131,26 @@ class Limits(_Section, frozen=True):
     """Recipients of one message."""
 
 
+class HiddenCapabilities(_Section, frozen=True):
+    """A rule: what is kept from some clients or accounts, because they trip over it."""
+
+    capabilities: Annotated[list[Annotated[str, Meta(pattern=r"^[!-~]+$")]], Meta(min_length=1)]
+    """Names as CAPABILITY says them. They are not advertised and their commands and ENABLE names are not known."""
+    client: str = ""
+    """Part of the name that the client gives by ID, in any case; empty: every client."""
+    account: str = ""
+    """An address, or "@domain" for all of a domain; empty: every account."""
+
+
+class Imap(_Section, frozen=True):
+    """IMAP sessions."""
+
+    max_sessions_per_account: Annotated[int, Meta(ge=10, le=10_000)] = 100
+    """Sessions of one account at once, per front. One more ends the one that did nothing for the longest time."""
+    hide: list[HiddenCapabilities] = field(default_factory=list)
+    """Rules, each a table [[imap.hide]]: capabilities switched off for clients or accounts that cannot deal with them."""
+
+
 class Delivery(_Section, frozen=True):
     """Mail to other servers."""
 
@@ -168,6 +188,17 @@ class Greylist(_Section, frozen=True):
     """How long a known sender is remembered. Not used by this version."""
 
 
+class Retention(_Section, frozen=True):
+    """How long what people throw away can still come back. It is outside their quotas."""
+
+    expunged_days: Annotated[int, Meta(ge=0, le=3650)] = 14
+    """Expunged messages and deleted mailboxes come back with `user restore` for so many days. 0: they are gone at once."""
+    expunged_max_bytes: Annotated[int, Meta(ge=0)] = 1_073_741_824
+    """The most that is kept of one account; the oldest go first."""
+    expunged_max_percent: Annotated[int, Meta(ge=0, le=1000)] = 50
+    """The most in percent of the account's quota, when it has one; the lower of both bounds counts."""
+
+
 class Log(_Section, frozen=True):
     """The structured log on standard error."""
 
@@ -194,6 +225,10 @@ class Config(_Section, frozen=True):
     """Whom to ask."""
     limits: Limits = field(default_factory=Limits)
     """Bounds."""
+    retention: Retention = field(default_factory=Retention)
+    """What was thrown away."""
+    imap: Imap = field(default_factory=Imap)
+    """IMAP sessions."""
     delivery: Delivery = field(default_factory=Delivery)
     """Mail to other servers."""
     queue: Queue = field(default_factory=Queue)

@@ -19,6 +19,7 @@ from mailbox_app.control.server import ControlServer
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import ConfigError, MailboxError
 from mailbox_app.events.hub import HubServer
+from mailbox_app.ids import AccountRef
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.metrics import Metrics
@@ -28,6 +29,8 @@ from mailbox_app.services.web.server import WebService
 
 _RECOVER_SECONDS = 3600.0
 _RELOAD_SECONDS = 5.0
+_PURGE_PAUSE_SECONDS = 0.05
+"""After each step, for those who want to write into the same account."""
 
 
 class Reloader:
@@ -58,18 +61,46 @@ class Reloader:
         return config
 
 
+class Purge:
+    """Removes expunged messages whose time is over, account by account, in small steps with pauses in between."""
+
+    def __init__(
+        self,
+        refs: Callable[[], Sequence[AccountRef]],
+        purge: Callable[[AccountRef], bool],
+        offload: Offload,
+        clock: Clock,
+    ) -> None:
+        self._refs = refs
+        self._purge = purge
+        self._offload = offload
+        self._clock = clock
+        self._log = structlog.get_logger("upkeep")
+
+    async def run(self) -> None:
+        """One round over all accounts; one that fails is logged and comes again in the next round."""
+        for ref in await self._offload.run(self._refs):
+            try:
+                while await self._offload.run(self._purge, ref):
+                    await self._clock.sleep(_PURGE_PAUSE_SECONDS)
+            except (MailboxError, OSError) as error:
+                self._log.warning("expunged mail stays longer", account_id=ref.account_id, reason=str(error))
+
+
 class Upkeep:
-    """What is done at intervals: the uptime gauge, leases and spool files nobody owns."""
+    """What is done at intervals: the uptime gauge, leases and spool files nobody owns, expunged mail that is too old."""
 
     def __init__(
         self,
         recover: Callable[[datetime], int],
+        purge: Purge,
         metrics: Metrics,
         offload: Offload,
         clock: Clock,
         started_at: datetime,
     ) -> None:
         self._recover = recover
+        self._purge = purge
         self._metrics = metrics
         self._offload = offload
         self._clock = clock
@@ -86,6 +117,7 @@ class Upkeep:
             await self._clock.sleep(_RECOVER_SECONDS)
             try:
                 await self._offload.run(self._recover, self._clock.now())
+                await self._purge.run()
             except (MailboxError, OSError) as error:
                 self._log.warning("upkeep failed, tried again later", reason=str(error))
 

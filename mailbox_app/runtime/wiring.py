@@ -34,9 +34,9 @@ from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.events.hub import HubClient, HubServer
+from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
-from mailbox_app.ids import AccountRef
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.bounces import Bounces
@@ -51,7 +51,7 @@ from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics, exposition, total
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.runtime import memory
-from mailbox_app.runtime.core import Core, Reloader, Upkeep
+from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
@@ -64,6 +64,7 @@ from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.maildir.backend import MaildirStore
+from mailbox_app.store.model import Retention
 from mailbox_app.store.search.builder import IndexBuilder
 from mailbox_app.store.search.index import SearchIndex
 
@@ -104,6 +105,12 @@ def build_single(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Pa
     return [_core(daemon, parts, None, parts.close), _front(daemon, 0, parts, None, lambda: None)]
 
 
+def retention(config: Config) -> Retention:
+    """What the configuration says about expunged messages, as the store wants it."""
+    rule = config.retention
+    return Retention(rule.expunged_days, rule.expunged_max_bytes, rule.expunged_max_percent)
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What every process has."""
@@ -136,7 +143,7 @@ class _Parts:
         metrics = Metrics()
         directory = SqliteDirectory(data_dir / "directory.db", clock)
         bus.subscribe(DIRECTORY_TOPIC, directory.look_again)
-        store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock)
+        store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock, retention=retention(config))
         spool = Spool(data_dir / "queue")
         queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
         decisions = Decisions(data_dir / "journal.db", clock)
@@ -178,6 +185,11 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
         sasl.configure(new.login.mechanisms, require_tls=new.tls.require_tls, tokens=tokens)
 
     configure_logins(config)
+
+    def configure(new: Config) -> None:
+        configure_logins(new)
+        parts.store.retention = retention(new)
+
     smtp = SmtpService(
         SmtpDependencies(
             config=config,
@@ -230,7 +242,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
         imap,
         _pop3(parts, authenticator, sasl),
         parts.tls,
-        configure_logins,
+        configure,
         hub,
         daemon.sockets(FRONT_SERVICES, index),
         lambda: parts.offload.run(let_go),
@@ -274,13 +286,20 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
         mail_log=parts.mail_log,
         metrics=parts.metrics,
     )
-    upkeep = Upkeep(parts.queue.recover, parts.metrics, parts.offload, parts.clock, daemon.started_at)
-    reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
-    audit = Audit(parts.data_dir / "journal.db", parts.clock)
 
     def refs() -> Sequence[AccountRef]:
         return [account.ref for account in parts.directory.accounts()]
 
+    upkeep = Upkeep(
+        parts.queue.recover,
+        Purge(refs, parts.store.purge, parts.offload, parts.clock),
+        parts.metrics,
+        parts.offload,
+        parts.clock,
+        daemon.started_at,
+    )
+    reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
+    audit = Audit(parts.data_dir / "journal.db", parts.clock)
     indexing = SearchIndexing(
         IndexBuilder(parts.store, parts.data_dir),
         refs,
@@ -295,6 +314,7 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
 
     def apply(new: Config) -> None:
         context.config = new
+        parts.store.retention = retention(new)
 
     def close_all() -> None:
         close()

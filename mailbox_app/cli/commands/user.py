@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mailbox_app.cli import connection
+from mailbox_app.cli.commands import retained_mail
 from mailbox_app.cli.output import Size, json_option, print_fields, print_json, print_table, size, time
 from mailbox_app.errors import AccountError
 from mailbox_app.proto.plain_text import clean
@@ -139,10 +140,23 @@ def remove(config_file: str | None, address: str, dry_run: bool) -> None:
 
 @command.command("restore")
 @click.argument("address")
+@retained_mail.options
 @click.pass_obj
-def restore(config_file: str | None, address: str) -> None:
-    """Out of the trash, with its mail."""
+def restore(config_file: str | None, /, address: str, **wanted: Any) -> None:
+    """A removed account out of the trash; with --messages, expunged messages back into their mailboxes."""
+    if retained_mail.is_asked_for(wanted):
+        retained_mail.restore(config_file, address, wanted)
+        return
+    if wanted["dry_run"]:
+        with connection.connect(config_file) as client:
+            users = connection.every(client, "user.list", "users", domain=address.rpartition("@")[2])["users"]
+        removed = any(each["address"] == address and each["state"] == "removed" for each in users)
+        click.echo(f"Would {'restore' if removed else 'find nothing to restore of'} {clean(address)}.")
+        return
     user = connection.call(config_file, "user.restore", address=address)
+    if wanted["as_json"]:
+        print_json(user)
+        return
     click.echo(f"Restored {clean(user['address'])} with {user['messages']} messages.")
 
 

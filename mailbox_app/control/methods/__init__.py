@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from mailbox_app.control.methods import alias, audit, config, dkim, domain, queued_mail, status, store, user
+from mailbox_app.control.methods import alias, audit, config, dkim, domain, queued_mail, retained, status, store, user
 from mailbox_app.control.schema import Method
 
 METHODS: tuple[Method, ...] = (
     *status.METHODS,
     *domain.METHODS,
     *user.METHODS,
+    *retained.METHODS,
     *alias.METHODS,
     *dkim.METHODS,
     *queued_mail.METHODS,
