@@ -4,7 +4,8 @@ tls-exporter (RFC 9266) needs keying material that Python's ssl module does not 
 very library `_ssl` is linked to and the SSL pointer inside its object. Where that pointer lies is not promised by
 anybody: `exporter_works` proves it once, in memory, with a handshake whose two ends must agree, and every use compares the
 object's neighbouring field with the context Python knows. When either fails the type is not offered. Only with TLS 1.3, where
-the binding is unique without further conditions. tls-server-end-point (RFC 5929 4) comes from the certificate in use.
+the binding is unique without further conditions; with TLS 1.2 there is tls-unique (RFC 5929 3) instead, but only when the master
+secret depends on the whole handshake (RFC 7627). tls-server-end-point (RFC 5929 4) comes from the certificate in use.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from asyncio import BaseTransport
 from collections.abc import Sequence
 
 EXPORTER = "tls-exporter"
+UNIQUE = "tls-unique"
 END_POINT = "tls-server-end-point"
 _LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 2
 _BYTES = 32
+_GET_EXTMS_SUPPORT = 122
+"""SSL_CTRL_GET_EXTMS_SUPPORT of OpenSSL's ssl.h."""
 _HEAD = object.__basicsize__
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
@@ -70,6 +74,8 @@ class TlsChannel:
         found = []
         if self._tls.version() == "TLSv1.3" and exporter_works():
             found.append(EXPORTER)
+        if self._tls.version() == "TLSv1.2" and has_extended_master_secret(self._tls):
+            found.append(UNIQUE)
         if getattr(self._tls.context, "end_point", b""):
             found.append(END_POINT)
         return found
@@ -80,6 +86,8 @@ class TlsChannel:
             return None
         if kind == EXPORTER:
             return exported(self._tls)
+        if kind == UNIQUE:
+            return self._tls.get_channel_binding(UNIQUE)
         data: bytes = getattr(self._tls.context, "end_point", b"")
         return data
 
@@ -124,17 +132,34 @@ def _element(der: bytes, at: int) -> tuple[int, int, int]:
 
 def exported(tls: ssl.SSLObject | ssl.SSLSocket) -> bytes | None:
     """RFC 9266: the same 32 bytes at both ends and on no other connection; None when they cannot be had."""
-    library, inner = _library(), getattr(tls, "_sslobj", None)
-    if library is None or inner is None:
+    library, pointer = _library(), _pointer(tls)
+    if library is None or pointer is None:
+        return None
+    out = ctypes.create_string_buffer(_BYTES)
+    done = library.SSL_export_keying_material(pointer, out, _BYTES, _LABEL, len(_LABEL), None, 0, 0)
+    return out.raw if done == 1 else None
+
+
+def has_extended_master_secret(tls: ssl.SSLObject | ssl.SSLSocket) -> bool:
+    """RFC 7627; False also when it cannot be found out."""
+    library, pointer = _library(), _pointer(tls)
+    return bool(
+        library is not None
+        and pointer is not None
+        and exporter_works()
+        and library.SSL_ctrl(pointer, _GET_EXTMS_SUPPORT, 0, None) == 1
+    )
+
+
+def _pointer(tls: ssl.SSLObject | ssl.SSLSocket) -> int | None:
+    """OpenSSL's object of the connection."""
+    inner = getattr(tls, "_sslobj", None)
+    if inner is None:
         return None
     # struct PySSLSocket { PyObject_HEAD; PyObject *Socket; SSL *ssl; PySSLContext *ctx; ... }
     ssl_pointer = ctypes.c_void_p.from_address(id(inner) + _HEAD + _POINTER).value
     context_pointer = ctypes.c_void_p.from_address(id(inner) + _HEAD + 2 * _POINTER).value
-    if not ssl_pointer or context_pointer != id(inner.context):
-        return None
-    out = ctypes.create_string_buffer(_BYTES)
-    done = library.SSL_export_keying_material(ssl_pointer, out, _BYTES, _LABEL, len(_LABEL), None, 0, 0)
-    return out.raw if done == 1 else None
+    return ssl_pointer if context_pointer == id(inner.context) else None
 
 
 @functools.cache
@@ -155,9 +180,11 @@ def _library() -> ctypes.CDLL | None:
     path = getattr(_ssl, "__file__", None)  # absent where it is built into the interpreter
     try:
         library = ctypes.CDLL(path)
-        export = library.SSL_export_keying_material
+        export, control = library.SSL_export_keying_material, library.SSL_ctrl
     except (OSError, AttributeError):
         return None
+    control.restype = ctypes.c_long
+    control.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
     export.restype = ctypes.c_int
     export.argtypes = [
         ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p,

@@ -19,9 +19,10 @@ KeySource = Callable[[str, str], ScramKeys]
 """(name, hash name) -> keys, made up for an unknown name."""
 
 # RFC 5802 7. A saslname escapes "=" and "," and holds no NUL; printable is %x21-2B / %x2D-7E.
+# An empty identity breaks the grammar, but the GNU library sends it.
 _SASLNAME = rb"(?:[^,=\0]|=2C|=3D)+"
 _CLIENT_FIRST = re.compile(
-    rb"(?P<gs2>(?:n|y|p=(?P<binding>[A-Za-z0-9.-]{1,64})),(?:a=(?P<identity>" + _SASLNAME + rb"))?,)"
+    rb"(?P<gs2>(?:n|y|p=(?P<binding>[A-Za-z0-9.-]{1,64})),(?:a=(?P<identity>" + _SASLNAME + rb")?)?,)"
     rb"(?P<bare>(?P<reserved>m=[^,\0]*,)?n=(?P<name>" + _SASLNAME + rb"),r=(?P<nonce>[\x21-\x2b\x2d-\x7e]+)"
     rb"(?:,[A-Za-z]=[^,\0]+)*)"
 )
