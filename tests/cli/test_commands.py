@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.cli.main import main
+from mailbox_app.store.interface import Content, NewMessage
+from mailbox_app.store.model import SystemFlag
 from tests.support.control import Appliance, Background
 from tests.support.dns import FakeResolver
 
@@ -292,3 +294,49 @@ def test_status_for_people(filled: Run) -> None:
     assert code == 0
     assert "mail.example.org, ready" in out
     assert "imaps    127.0.0.1  40123" in out
+
+
+def expunged(appliance: Appliance, *texts: str) -> None:
+    ref = appliance.context.directory.existing("alice@example.org").ref
+    account = appliance.context.store.account(ref)
+    for text in texts:
+        data = text.encode()
+        staged = appliance.context.store.stage(ref, Content(b"", data, len(data)))
+        account.append([NewMessage(staged, "INBOX", int(SystemFlag.DELETED))])
+        account.expunge(account.mailbox("INBOX").mailbox_id, None)
+
+
+def test_expunged_messages_are_listed_and_brought_back(filled: Run, appliance: Appliance) -> None:
+    assert filled("user", "restore", "alice@example.org", "--messages")[1] == "No expunged message is kept.\n"
+    expunged(appliance, "From: a@x.org\r\nSubject: one\r\n\r\n", "From: b@x.org\r\nSubject: two\r\n\r\n")
+    assert filled("user", "restore", "alice@example.org", "--search", "TWO")[1] == (
+        "ID   EXPUNGED           MAILBOX  SIZE  FROM     SUBJECT\n"
+        "1-2  TIME  INBOX    31 B  b@x.org  two\n"
+        "\nBring some back with --id ID, or these with --all: mailbox user restore alice@example.org\n"
+    )
+    assert filled("user", "restore", "alice@example.org", "--all", "--dry-run")[1].startswith(
+        "Would restore 2 messages:\n"
+    )
+    assert filled("user", "restore", "alice@example.org", "--id", "1-1")[1] == (
+        "Restored 1 message of alice@example.org.\n"
+    )
+    assert filled("user", "restore", "alice@example.org", "--id", "1-1")[1] == (
+        "Restored 0 messages of alice@example.org.\n1 are not kept any more.\n"
+    )
+    answer = json.loads(filled("user", "restore", "alice@example.org", "--all", "--since", "1d", "--json")[1])
+    assert answer == {"restored": 1, "left_out": 0, "messages": [{"id": "1-2", "mailbox": "INBOX", "uid": 4}]}
+    assert json.loads(filled("user", "restore", "alice@example.org", "--messages", "--json")[1]) == {
+        "messages": [], "next": None, "kept_messages": 0, "kept_bytes": 0,
+    }  # fmt: skip
+    assert json.loads(filled("audit", "list", "--json")[1])["entries"][0]["what"] == "retained.restore"
+    assert filled("user", "restore", "alice@example.org", "--id", "nonsense")[0] == 1
+    assert filled("user", "restore", "alice@example.org", "--id", "1-1", "--all")[0] == 2
+
+
+def test_restoring_a_removed_account_can_be_tried_first(filled: Run) -> None:
+    assert filled("user", "restore", "alice@example.org", "--dry-run")[1] == (
+        "Would find nothing to restore of alice@example.org.\n"
+    )
+    filled("user", "remove", "alice@example.org")
+    assert filled("user", "restore", "alice@example.org", "--dry-run")[1] == "Would restore alice@example.org.\n"
+    assert json.loads(filled("user", "restore", "alice@example.org", "--json")[1])["state"] == "active"

@@ -56,7 +56,7 @@ def restore(config_file: str | None, address: str, wanted: Mapping[str, Any]) ->
         if wanted["as_json"]:
             print_json(done)
             return
-        click.echo(f"Restored {done['restored']} messages of {clean(address)}.")
+        click.echo(f"Restored {_messages(done['restored'])} of {clean(address)}.")
         if done["left_out"]:
             click.echo(f"{done['left_out']} are not kept any more.")
 
@@ -76,7 +76,7 @@ def _list(
         print_json(found)
         return
     if not hint:
-        click.echo(f"Would restore {len(found['messages'])} messages:")
+        click.echo(f"Would restore {_messages(len(found['messages']))}:")
     print_table(
         ["ID", "EXPUNGED", "MAILBOX", "SIZE", "FROM", "SUBJECT"],
         [
@@ -90,3 +90,7 @@ def _list(
         click.echo(
             f"\nBring some back with --id ID, or these with --all: mailbox user restore {clean(chosen['address'])}"
         )
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
