@@ -1,7 +1,8 @@
 """Body sections as byte ranges of the stored file: nothing is parsed again, nothing larger than a piece is in memory.
 
 The part table made at delivery says where each part lies. Header subsets come from the stored header block by one
-regular expression per section.
+regular expression per section. BINARY undoes the transfer encoding on the way: a large part is decoded twice, once for
+its size (which goes first on the wire) and once to be sent.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from mailbox_app.errors import StoreError
@@ -16,15 +18,21 @@ from mailbox_app.ids import MailboxId, Uid
 from mailbox_app.proto.header import Header
 from mailbox_app.proto.imap.fetch import Body, Kind
 from mailbox_app.proto.mime import Part, PartTable
+from mailbox_app.proto.transfer_decoding import IDENTITY, transfer_decoder
 from mailbox_app.store.interface import Account
 
-_READ_BYTES = 1 << 17
+_READ_BYTES = 1 << 18
 _HEADER_BYTES = 4 << 20
 """The largest header block that is taken apart; the rest of a larger one is left out of header subsets."""
+_DECODE_AT_ONCE_BYTES = 1 << 20
 
 
 class CutShort(Exception):
     """A file ended, or could not be read, inside an answer that was already begun."""
+
+
+class UnknownEncoding(Exception):
+    """A part cannot be decoded: nobody knows its content transfer encoding. RFC 3516 4.3."""
 
 
 def header_answer(item: Body) -> Callable[[bytes], bytes]:
@@ -33,11 +41,15 @@ def header_answer(item: Body) -> Callable[[bytes], bytes]:
 
     def answer(block: bytes) -> bytes:
         data = block if subset is None else subset(block)
-        if item.count is not None:
-            data = data[item.offset : item.offset + item.count]
+        if item.offset or item.count is not None:
+            data = _sliced(item, data)
         return b"{%d}\r\n%b" % (len(data), data)
 
     return answer
+
+
+def _sliced(item: Body, data: bytes) -> bytes:
+    return data[item.offset :] if item.count is None else data[item.offset : item.offset + item.count]
 
 
 def _subset(item: Body) -> Callable[[bytes], bytes] | None:
@@ -59,6 +71,16 @@ def _subset(item: Body) -> Callable[[bytes], bytes] | None:
 def _with_end(fields: bytes) -> bytes:
     """Fields with the empty line that ends a header."""
     return fields + b"\r\n" if not fields or fields.endswith(b"\n") else fields + b"\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The value of one section."""
+
+    size: int
+    pieces: Callable[[], Iterator[bytes]]
+    holds_nul: bool = False
+    """Looked for in decoded sections only: it makes a literal8 of them."""
 
 
 class BodyReader:
@@ -88,24 +110,90 @@ class BodyReader:
             return os.pread(opened.fileno(), min(end, _HEADER_BYTES), 0)
 
     def answers(self, opened: BinaryIO, items: Sequence[Body], parts: bytes) -> Iterator[bytes]:
-        """Label and value of each section of one message, in pieces."""
+        """Label and value of each section of one message, in pieces; all are found before the first is given out."""
         descriptor = opened.fileno()
-        size = os.fstat(descriptor).st_size
         table = PartTable.decode(parts) if parts else None
+        sections = [(item, find_section(descriptor, item, table)) for item in items]
         separator = b""
-        for item in items:
-            found = _located(item, table, size)
+        for item, found in sections:
             if found is None:
                 yield b"%b%b NIL" % (separator, item.label)
-            elif item.kind in (Kind.FIELDS, Kind.FIELDS_NOT):
-                start, end = found
-                block = os.pread(descriptor, min(end - start, _HEADER_BYTES), start)
-                yield b"%b%b %b" % (separator, item.label, header_answer(item)(block))
+            elif item.size_only:
+                yield b"%b%b %d" % (separator, item.label, found.size)
             else:
-                start, end = _partial(item, *found)
-                yield b"%b%b {%d}\r\n" % (separator, item.label, end - start)
-                yield from _read(descriptor, start, end)
+                mark = b"~" if found.holds_nul else b""
+                yield b"%b%b %b{%d}\r\n" % (separator, item.label, mark, found.size)
+                yield from found.pieces()
             separator = b" "
+
+
+def find_section(descriptor: int, item: Body, table: PartTable | None) -> Section | None:
+    """Where a section's bytes come from; None when there is no such part. `table` may be None for a whole message."""
+    size = os.fstat(descriptor).st_size
+    found = _located(item, table, size)
+    if found is None:
+        return None
+    start, end = found
+    if item.kind in (Kind.FIELDS, Kind.FIELDS_NOT):
+        subset = _subset(item)
+        assert subset is not None
+        data = _sliced(item, subset(os.pread(descriptor, min(end - start, _HEADER_BYTES), start)))
+        return Section(len(data), lambda: iter((data,)), b"\0" in data)
+    encoding = _encoding(item, table) if item.decoded else None
+    if encoding is not None:
+        return _decoded(descriptor, item, start, end, encoding)
+    start, end = _partial(item, start, end)
+    holds_nul = item.decoded and any(b"\0" in piece for piece in read_range(descriptor, start, end))
+    return Section(end - start, lambda: read_range(descriptor, start, end), holds_nul)
+
+
+def _encoding(item: Body, table: PartTable | None) -> bytes | None:
+    """The transfer encoding to undo; None when the section's bytes mean themselves: headers, messages, multiparts."""
+    if table is None or item.kind not in (Kind.WHOLE, Kind.TEXT) or (item.kind is Kind.WHOLE and not item.part):
+        return None
+    part = table.find(item.part)
+    if part is not None and item.kind is Kind.TEXT and item.part:
+        part = table.embedded(part)
+    if part is None or part.is_multipart or part.is_message or part.encoding in IDENTITY:
+        return None
+    return part.encoding
+
+
+def _decoded(descriptor: int, item: Body, start: int, end: int, encoding: bytes) -> Section:
+    if end - start <= _DECODE_AT_ONCE_BYTES:
+        data = _sliced(item, b"".join(_decoding(descriptor, start, end, encoding)))
+        return Section(len(data), lambda: iter((data,)), b"\0" in data)
+    size = 0
+    holds_nul = False
+    for piece in _cut(item, _decoding(descriptor, start, end, encoding)):
+        size += len(piece)
+        holds_nul = holds_nul or b"\0" in piece
+    return Section(size, lambda: _cut(item, _decoding(descriptor, start, end, encoding)), holds_nul)
+
+
+def _decoding(descriptor: int, start: int, end: int, encoding: bytes) -> Iterator[bytes]:
+    decoder = transfer_decoder(encoding)
+    if decoder is None:
+        raise UnknownEncoding
+    for piece in read_range(descriptor, start, end):
+        yield decoder.feed(piece)
+    yield decoder.finish()
+
+
+def _cut(item: Body, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The item's partial range of what comes in pieces."""
+    skip, left = item.offset, item.count
+    for piece in pieces:
+        if skip >= len(piece):
+            skip -= len(piece)
+            continue
+        wanted = piece[skip:] if left is None else piece[skip : skip + left]
+        skip = 0
+        yield wanted
+        if left is not None:
+            left -= len(wanted)
+            if not left:
+                return
 
 
 def _located(item: Body, table: PartTable | None, size: int) -> tuple[int, int] | None:
@@ -128,13 +216,12 @@ def _located(item: Body, table: PartTable | None, size: int) -> tuple[int, int] 
 
 
 def _partial(item: Body, start: int, end: int) -> tuple[int, int]:
-    if item.count is None:
-        return start, end
     first = min(start + item.offset, end)
-    return first, min(first + item.count, end)
+    return first, end if item.count is None else min(first + item.count, end)
 
 
-def _read(descriptor: int, start: int, end: int) -> Iterator[bytes]:
+def read_range(descriptor: int, start: int, end: int) -> Iterator[bytes]:
+    """The bytes of a range in pieces; `CutShort` when the file has fewer."""
     while start < end:
         try:
             piece = os.pread(descriptor, min(_READ_BYTES, end - start), start)

@@ -1,90 +1,96 @@
-"""APPEND. RFC 9051 6.3.12, APPENDUID: RFC 4315 3."""
+"""APPEND of one message or several. RFC 9051 6.3.12, APPENDUID: RFC 4315 3, MULTIAPPEND: RFC 3502, CATENATE: RFC 4469.
+
+Several are stored all or none. A lone one shares its commit with whatever else arrives.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailbox_app.errors import StoreError
-from mailbox_app.proto.imap.grammar import Cursor, Flags
-from mailbox_app.services.imap.appending import IncomingMessage, end_of_command, store_message
+from mailbox_app.proto.imap.append import AppendReader, Step
+from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.imap.sequence import compress
+from mailbox_app.services.imap.appending import Intake, Taken
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.commands.store import system_bits
+from mailbox_app.services.imap.namespaces import USERS_PREFIX, Located, locate
 from mailbox_app.services.imap.replies import Refusal, refusal
 from mailbox_app.services.imap.session import Session
-
-_ANNOUNCED = re.compile(rb"\{(\d{1,19})(\+?)\}$")
+from mailbox_app.store.appender import Place
+from mailbox_app.store.model import Appended
 
 
 @dataclass(frozen=True, slots=True)
 class Appending:
-    """Everything before the message."""
+    """The command up to its first message literal, or all of it."""
 
     mailbox: str
-    flags: Flags
-    seconds: int | None
-    size_bytes: int
-    synchronising: bool
+    reader: AppendReader
+    steps: Sequence[Step]
 
 
 def parse_append(cursor: Cursor) -> Appending:
-    """Mailbox, flags, date, and the announcement of the literal."""
+    """Mailbox, then messages up to the first literal that is streamed."""
     cursor.space()
     mailbox = cursor.mailbox()
     cursor.space()
-    flags = Flags((), ())
-    if cursor.peek(b"("):
-        flags = cursor.flag_list()
-        cursor.space()
-    seconds = None
-    if cursor.peek(b'"'):
-        seconds = cursor.date_time()
-        cursor.space()
-    announced = _ANNOUNCED.match(cursor.data, cursor.pos)
-    if announced is None:
-        raise cursor.fail("a literal")
-    cursor.pos = announced.end()
-    return Appending(mailbox, flags, seconds, int(announced[1]), not announced[2])
+    reader = AppendReader()
+    return Appending(mailbox, reader, reader.read(cursor))
 
 
 async def append(session: Session, request: Request, appending: Appending) -> str:
-    """Take the literal, store it, tell its UID."""
+    """Take the messages in, store them, tell their UIDs."""
+    target, intake = await begin_intake(session, appending)
     try:
-        bits = _checked(session, appending)
-    except Refusal:
-        session.framer.refuse()
-        raise
-    if appending.synchronising:
-        session.continuation("OK")
-    session.framer.stream()
-    message = IncomingMessage(session)
-    try:
-        try:
-            await message.receive()
-        finally:
-            if not session.closed:
-                await end_of_command(session)
-        content = await message.content()
-        appended = await store_message(
-            session, content, appending.mailbox, bits, appending.flags.keywords, appending.seconds
-        )
+        taken = await intake.run(appending.reader, appending.steps)
+        appended = await _store(session, intake, target, taken)
     except StoreError as error:
-        if error.code == "store.over_quota":
-            session.service.deps.metrics.quota_exceeded.inc()
-        raise refusal(error, creatable=True) from error
+        raise store_refusal(session, error) from error
     finally:
-        message.close()
-    if session.selected is not None and session.selected.mailbox_id == appended.mailbox_id:
+        await intake.close()
+    first = appended[0]
+    if session.selected is not None and session.selected.mailbox_id == first.mailbox_id:
         session.on_hint()
-    return f"[APPENDUID {appended.uidvalidity} {appended.uid}] APPEND done"
+    return f"[APPENDUID {first.uidvalidity} {compress(each.uid for each in appended)}] APPEND done"
 
 
-def _checked(session: Session, appending: Appending) -> int:
-    if appending.size_bytes > session.service.config.limits.max_message_bytes:
-        raise Refusal("Message too large", "TOOBIG")  # RFC 7889 4
-    if appending.size_bytes == 0:
-        raise Refusal("Message is empty", "CANNOT")
-    return system_bits(appending.flags, recent_passes=True)
+async def begin_intake(session: Session, appending: Appending, *, single: bool = False) -> tuple[Located, Intake]:
+    """Where the messages go, and what takes them; a refusal has left the command behind."""
+    name = appending.mailbox
+    try:
+        if name.startswith(USERS_PREFIX):
+            target = await session.offload(locate, session, name, "i")
+        else:
+            target = locate(session, name, "i")  # asks no store
+    except (StoreError, Refusal) as error:
+        Intake.leave(session, appending.steps)
+        raise refusal(error, creatable=True) if isinstance(error, StoreError) else error from error
+    return target, Intake(session, target, single=single)
 
 
-APPEND = Command("APPEND", State.LOGGED_IN, Does.STREAMS, "", "RFC 9051 6.3.12", append, parse_append)
+def store_refusal(session: Session, error: StoreError) -> Refusal:
+    """The answer to what the store says to a new message."""
+    if error.code == "store.over_quota":
+        session.service.deps.metrics.quota_exceeded.inc()
+    return refusal(error, creatable=True)
+
+
+async def _store(session: Session, intake: Intake, target: Located, taken: Sequence[Taken]) -> Sequence[Appended]:
+    """Durable when this returns."""
+    if len(taken) == 1:
+        (lone,) = taken
+        place = Place(target.name, lone.flags, lone.keywords, lone.seconds)
+        return [await session.service.appender.append(target.ref, lone.message, place)]
+    messages = [each.new_message(target.name) for each in taken]
+    intake.stored()
+
+    def work() -> Sequence[Appended | Exception]:
+        return session.service.deps.store.account(target.ref).append(messages, atomic=True)
+
+    return [each for each in await session.offload(work) if isinstance(each, Appended)]
+
+
+APPEND = Command(
+    "APPEND", State.LOGGED_IN, Does.STREAMS, "MULTIAPPEND", "RFC 9051 6.3.12", append, parse_append
+)  # fmt: skip
