@@ -13,6 +13,7 @@ from mailbox_app.proto.imap.sequence import SequenceSet
 from mailbox_app.services.imap.connection import Connection
 from mailbox_app.services.imap.message_set import has_star, positions_of_numbers, positions_of_uids, uid_bounds
 from mailbox_app.services.imap.replies import Goodbye
+from mailbox_app.services.imap.search_contexts import tell_changed, tell_leaving
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.store import interface
 from mailbox_app.store.model import Changes
@@ -157,6 +158,8 @@ class Following(Connection):
         view = self.view
         view.expunged_here(uids)
         await self._fill(view, view.blocks_to_tell(vanished=self.vanished))
+        if view.contexts:
+            await self._tell_leaving(view, uids)
         if len(uids) > _MANY:
             lines = await self.offload(view.remove_withheld, vanished=self.vanished)
         else:
@@ -183,6 +186,8 @@ class Following(Connection):
         if not changes.exists:
             raise Goodbye("Selected mailbox was deleted")
         await self._fill(view, view.concerned(changes, expunges=expunges, vanished=self.vanished))
+        if view.contexts and expunges:
+            await self._tell_leaving(view, [*view.withheld, *changes.expunged])
         if len(changes.changed) + len(changes.expunged) > _MANY:
             lines, new = await self.offload(self._apply, view, changes, expunges, uid)
         else:
@@ -196,6 +201,12 @@ class Following(Connection):
             told = view.mark_recent_since(first, new)
             if not self.rev2:
                 self.write("".join(told).encode("ascii"))
+        if view.contexts and changes.changed:
+            await tell_changed(self, view, [row[0] for row in changes.changed])
+
+    async def _tell_leaving(self, view: Selected, uids: Sequence[int]) -> None:
+        await self._fill(view, view.blocks.missing_of(uids))
+        tell_leaving(self, view, uids)
 
     async def _shared(self, what: str, view: Selected, read: Callable[[interface.Account], T]) -> T:
         """What sessions with the same view of a mailbox ask at the same moment is asked once."""

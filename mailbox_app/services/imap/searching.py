@@ -1,111 +1,347 @@
-"""SEARCH over a mailbox: the cheapest knowledge first.
+"""Searching a mailbox: block by block, and in each block the cheapest knowledge first.
 
-A program is compiled into one function that answers yes, no or "not known yet" about a message. Flags, numbers and modseqs
-are known from the session's arrays; what stays undecided is asked again with the row's size and date, then with the
-stored header block, at last with the message's text. So a search reads only what it must, a batch per step; steps run
-in a thread and the loop goes on between them.
+A block (4,096 UIDs) is decided by what is counted of it, by sets in the command and by the search index without being read, when
+they can; then by the session's arrays, the rows of the index, the stored header blocks, at last the messages' text. Each
+time only what is still open is asked. `run` blocks and is stepped in a thread; a step is short, and between two steps
+nothing is open.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
-from enum import IntEnum
+from dataclasses import dataclass
+from itertools import compress
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import Uid
-from mailbox_app.proto.dates import parse_date
-from mailbox_app.proto.header import decode_words, unfold
-from mailbox_app.proto.imap.search import (
-    And,
-    ChangedSince,
-    Day,
-    HasFlag,
-    HeaderText,
-    Key,
-    Not,
-    Numbers,
-    Or,
-    Size,
-    Text,
-    Uids,
-    When,
-)
-from mailbox_app.proto.imap.sequence import Membership, indexes_of_uids, indexes_within
+from mailbox_app.proto.imap import search as keys
+from mailbox_app.proto.imap.sequence import STAR, SequenceSet
 from mailbox_app.proto.mime import PartTable
+from mailbox_app.services.imap.blocks import Block
 from mailbox_app.services.imap.bodies import BodyReader
 from mailbox_app.services.imap.message_text import MessageText
+from mailbox_app.services.imap.search_keys import (
+    Answer,
+    FlagLeaf,
+    HeaderLeaf,
+    IndexedLeaf,
+    Leaf,
+    Level,
+    ModseqLeaf,
+    RangeLeaf,
+    RowLeaf,
+    Scope,
+    TextLeaf,
+    as_set,
+    day_leaf,
+    full_set,
+    header_leaf,
+    object_leaf,
+    sent_leaf,
+    size_leaf,
+    within_leaf,
+)
 from mailbox_app.services.imap.selected import RECENT, SYSTEM_FLAGS, Selected
 from mailbox_app.store.interface import Account
 from mailbox_app.store.model import KEYWORD_SHIFT
+from mailbox_app.store.search.index import SHORTEST, SearchIndex
+
+_BATCH = {Level.ROW: 2_000, Level.HEADER: 400, Level.TEXT: 20}
+_BLOCKS_KEPT = 64
+"""A search leaves no more blocks loaded in a session: a quarter of a million messages."""
+_LOOP_TESTS = 50_000
+"""What may be tested on the loop: about 3 ms."""
 
 
-class Level(IntEnum):
-    """How much is known of a message."""
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What one step found, ascending. `uids` and `modseqs` are there when they were asked for."""
 
-    ARRAYS = 0
-    ROW = 1
-    HEADER = 2
-    TEXT = 3
-
-
-class Candidate:
-    """What is known of one message so far."""
-
-    __slots__ = ("flags", "found", "header", "index", "internal_day", "level", "modseq", "size_bytes")
-
-    def __init__(self, index: int, flags: int, modseq: int) -> None:
-        self.index = index
-        self.flags = flags
-        self.modseq = modseq
-        self.level = Level.ARRAYS
-        self.size_bytes = 0
-        self.internal_day = date.min
-        self.header = b""
-        self.found: dict[Key, bool] = {}
-        """What the header and the text said; they themselves are not kept."""
+    positions: Sequence[int]
+    uids: Sequence[int] = ()
+    modseqs: Sequence[int] = ()
 
 
-Answer = bool | None
-Test = Callable[[Candidate], Answer]
-_BATCH = {Level.ROW: 2_000, Level.HEADER: 200, Level.TEXT: 20}
-_COLUMNS = {
-    Level.ROW: ("size_bytes", "internal_seconds"),
-    Level.HEADER: ("header",),
-    Level.TEXT: ("parts",),
-}
-_LOOP_TESTS = 20_000
-"""What may be tested on the loop: about 10 ms."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Which sources a search reads."""
+
+    mail: Callable[[], Account]
+    """The store that holds the mailbox; blocks."""
+    index: SearchIndex | None
+    now_seconds: float
+
+
+Known = dict[Leaf, Answer]
+Node = Callable[[Known, int], Answer]
 
 
 class Search:
-    """One search over one view. `fast` answers from the arrays alone, `run` does the rest; `run` blocks."""
+    """One search over one view."""
 
-    def __init__(self, view: Selected, program: Key) -> None:
+    def __init__(self, view: Selected, program: keys.Key, places: Places) -> None:
         self._view = view
-        everything = range(view.count)
-        self._uids, self._all_flags = view.uids_at(everything), view.flags_at(everything)
-        self._modseqs = view.modseqs_at(everything)
-        self._levels: set[Level] = set()
-        self._texts: list[Text] = []
-        self._tests = 0
-        keys = program.keys if isinstance(program, And) else (program,)
-        sets = [key for key in keys if isinstance(key, Numbers | Uids)]
-        self._narrowing = sets[0] if sets else None
-        masks = {key: mask for key in keys if (mask := self._mask(key)) is not None}
-        self._flags = list(masks.values())
-        rest = [key for key in keys if key is not self._narrowing and key not in masks]
-        self._test = self._compile(And(tuple(rest))) if rest else None
+        self._places = places
+        self._leaves: list[Leaf] = []
+        self._ranges: list[tuple[RangeLeaf, SequenceSet]] = []
+        self._seen: list[FlagLeaf] = []
+        self._root = self._compile(program)
+        self._levels = sorted({leaf.level for leaf in self._leaves if leaf.level > Level.ARRAYS})
+        self._columns = sorted({leaf.column for leaf in self._leaves if isinstance(leaf, RowLeaf)})
+        self._needs_uids = self._needs_modseqs = False
+        self._prepared = False
+        self.done_count = 0
+        """Messages that are decided."""
 
-    def _mask(self, key: Key) -> tuple[int, bool] | None:
-        """A flag key as a bit and whether it must be set."""
-        if isinstance(key, HasFlag):
-            return self._bit(key.flag), True
-        if isinstance(key, Not) and isinstance(key.key, HasFlag):
-            return self._bit(key.key.flag), False
-        return None
+    def runs_on_loop(self, *, needs_arrays: bool) -> bool:
+        """Whether the arrays in memory are enough, and few: then `run` does not block."""
+        if self._levels or self._view.count * (len(self._leaves) + 1) > _LOOP_TESTS:
+            return False
+        if not needs_arrays and all(isinstance(leaf, RangeLeaf) for leaf in self._leaves) and not self._reads_uids:
+            return True
+        return all(block.is_loaded for block in self._view.blocks)
+
+    @property
+    def _reads_uids(self) -> bool:
+        return bool(self._ranges)
+
+    def run(
+        self, *, uids: bool = False, modseqs: bool = False, limit: int | None = None, backwards: bool = False
+    ) -> Iterator[Hits]:
+        """What is found, block by block; each step may have nothing and only say that work goes on.
+
+        With `limit` it ends when so many are found, from the end when `backwards` (blocks then come in that order).
+        """
+        self._needs_uids, self._needs_modseqs = uids, modseqs
+        yield from self._prepare()
+        blocks = list(self._view.blocks)
+        starts = [0]
+        for block in blocks:
+            starts.append(starts[-1] + block.count)
+        self.done_count = found = 0
+        for place in range(len(blocks) - 1, -1, -1) if backwards else range(len(blocks)):
+            scope = Scope(blocks[place], starts[place], self._view.blocks.bits, full_set(blocks[place].count))
+            for hits in self._block(scope):
+                if hits is None:
+                    yield Hits(())
+                    continue
+                found += len(hits.positions)
+                if limit is not None and found >= limit:
+                    yield _cut(hits, found - limit, backwards)
+                    return
+                yield hits
+            self.done_count += blocks[place].count
+
+    # before the first block
+    def _prepare(self) -> Iterator[Hits]:
+        """Ask once what does not depend on the block."""
+        if self._prepared:
+            return
+        self._prepared = True
+        view = self._view
+        for ranges, wanted in self._ranges:
+            last = view.blocks.last()
+            if last is not None and not last.is_loaded and any(STAR in bounds for bounds in wanted.ranges):
+                self._load(last)
+            ranges.set_bounds(_uid_bounds(view, wanted))
+        if self._seen and not all(block.is_loaded for block in view.blocks):
+            counts = self._places.mail().outline(view.mailbox_id).blocks
+            known = {each.number: (each.message_count, each.unseen_count) for each in counts}
+            for flag in self._seen:
+                flag.counts = known
+            yield Hits(())
+        index = self._places.index
+        for leaf in self._leaves:
+            if index is not None and isinstance(leaf, IndexedLeaf) and len(leaf.needle) >= SHORTEST:
+                leaf.candidates = index.candidates(
+                    view.ref,
+                    view.mailbox_id,
+                    leaf.needle,
+                    leaf.where,  # type: ignore[arg-type]
+                    uidvalidity=view.uidvalidity,
+                )
+                yield Hits(())
+
+    def _load(self, block: Block) -> None:
+        view = self._view
+        view.fill(self._places.mail().blocks(view.mailbox_id, [block.number], view.highest_modseq, Uid(view.uidnext)))
+
+    # one block
+    def _block(self, scope: Scope) -> Iterator[Hits | None]:
+        block = scope.block
+        known: Known = {leaf: leaf.before(scope) for leaf in self._leaves}
+        yes, no = self._root(known, scope.full)
+        if not yes and no == scope.full:
+            return
+        was_loaded = block.is_loaded
+        if yes | no != scope.full or self._needs_uids or self._needs_modseqs:
+            if not was_loaded:
+                self._load(block)
+                yield None
+            if yes | no != scope.full:
+                for leaf in self._leaves:
+                    known[leaf] = leaf.look(scope)
+                yes, no = self._root(known, scope.full)
+        for level in self._levels:
+            if yes | no == scope.full:
+                break
+            still = _places(scope.full ^ (yes | no), block.count)
+            for start in range(0, len(still), _BATCH[level]):
+                self._learn(scope, level, still[start : start + _BATCH[level]], known)
+                yield None
+            yes, no = self._root(known, scope.full)
+        if yes:
+            yield self._hits(scope, yes)
+        if not was_loaded and block.is_loaded and self._is_too_much():
+            block.unload()
+
+    def _is_too_much(self) -> bool:
+        return sum(1 for block in self._view.blocks if block.is_loaded) > _BLOCKS_KEPT
+
+    def _hits(self, scope: Scope, yes: int) -> Hits:
+        block = scope.block
+        start, count = scope.start, block.count
+        if yes == scope.full:
+            return Hits(
+                range(start, start + count),
+                block.uids[:] if self._needs_uids else (),
+                block.modseqs[:] if self._needs_modseqs else (),
+            )
+        members = yes.to_bytes(count, "little")
+        return Hits(
+            list(compress(range(start, start + count), members)),
+            list(compress(block.uids, members)) if self._needs_uids else (),
+            list(compress(block.modseqs, members)) if self._needs_modseqs else (),
+        )
+
+    def _learn(self, scope: Scope, level: Level, places: Sequence[int], known: Known) -> None:
+        """Read more about these messages of the block; those that are gone stay open, and so are not found."""
+        leaves = [leaf for leaf in self._leaves if leaf.level is level]
+        found = [bytearray(scope.block.count) for _ in leaves]
+        asked = bytearray(scope.block.count)
+        if level is Level.ROW:
+            self._read_rows(scope, places, leaves, found, asked)
+        elif level is Level.HEADER:
+            self._read_headers(scope, places, leaves, found, asked)
+        else:
+            self._read_texts(scope, places, leaves, found, asked)
+        read = as_set(asked)
+        for leaf, members in zip(leaves, found, strict=True):
+            yes, no = known[leaf]
+            new = as_set(members) & ~no
+            known[leaf] = yes | new, no | (read & ~(yes | new))
+
+    def _rows(
+        self, scope: Scope, places: Sequence[int], columns: Sequence[str]
+    ) -> Iterator[tuple[int, Sequence[object]]]:
+        block = scope.block
+        uids = [Uid(block.uids[place]) for place in places]
+        for row in self._places.mail().rendered(self._view.mailbox_id, uids, columns):
+            place = block.find(row[0])  # type: ignore[arg-type]
+            if place is not None:
+                yield place, row
+
+    def _read_rows(
+        self, scope: Scope, places: Sequence[int], leaves: Sequence[Leaf], found: Sequence[bytearray], asked: bytearray
+    ) -> None:
+        tests = [
+            (self._columns.index(leaf.column) + 1, leaf.accept, members)
+            for leaf, members in zip(leaves, found, strict=True)
+            if isinstance(leaf, RowLeaf)
+        ]
+        for place, row in self._rows(scope, places, self._columns):
+            asked[place] = 1
+            for column, accept, members in tests:
+                members[place] = accept(row[column])
+
+    def _read_headers(
+        self, scope: Scope, places: Sequence[int], leaves: Sequence[Leaf], found: Sequence[bytearray], asked: bytearray
+    ) -> None:
+        tests = [
+            (leaf.accept, members) for leaf, members in zip(leaves, found, strict=True) if isinstance(leaf, HeaderLeaf)
+        ]
+        reader = BodyReader(self._places.mail(), self._view.mailbox_id)
+        for place, row in self._rows(scope, places, ("header",)):
+            # One too long for the index is in the file only.
+            block = row[1] or reader.read_header(Uid(scope.block.uids[place]))
+            asked[place] = 1
+            for accept, members in tests:
+                members[place] = accept(block)  # type: ignore[arg-type]
+
+    def _read_texts(
+        self, scope: Scope, places: Sequence[int], leaves: Sequence[Leaf], found: Sequence[bytearray], asked: bytearray
+    ) -> None:
+        account = self._places.mail()
+        texts = [(leaf, members) for leaf, members in zip(leaves, found, strict=True) if isinstance(leaf, TextLeaf)]
+        for place, row in list(self._rows(scope, places, ("parts",))):
+            try:
+                opened = account.open_message(self._view.mailbox_id, Uid(scope.block.uids[place]))
+            except StoreError as error:
+                if error.temporary:
+                    raise
+                continue
+            with opened:
+                message = MessageText(opened, PartTable.decode(row[1]))  # type: ignore[arg-type]
+                for body_only in (True, False):
+                    group = [(leaf, members) for leaf, members in texts if leaf.body_only is body_only]
+                    if group:
+                        answers = message.contains([leaf.needle for leaf, _ in group], body_only=body_only)
+                        for (_, members), answer in zip(group, answers, strict=True):
+                            members[place] = answer
+            asked[place] = 1
+
+    # compiling
+    def _compile(self, key: keys.Key) -> Node:
+        match key:
+            case keys.And():
+                return _all([self._compile(each) for each in key.keys])
+            case keys.Or():
+                return _any([self._compile(each) for each in key.keys])
+            case keys.Not():
+                inner = self._compile(key.key)
+
+                def opposite(known: Known, full: int) -> Answer:
+                    yes, no = inner(known, full)
+                    return no, yes
+
+                return opposite
+            case keys.Text() if not key.text:
+                return _all([])
+        leaf = self._leaf(key)
+        self._leaves.append(leaf)
+        return lambda known, full: known[leaf]
+
+    def _leaf(self, key: keys.Key) -> Leaf:
+        match key:
+            case keys.HasFlag():
+                flag = FlagLeaf(self._bit(key.flag))
+                if key.flag == "\\seen":
+                    self._seen.append(flag)
+                return flag
+            case keys.Numbers(wanted) if not wanted.saved:
+                return RangeLeaf(wanted.bounds(self._view.count), uids=False)
+            case keys.Numbers() | keys.Uids():
+                leaf = RangeLeaf((), uids=True)
+                self._ranges.append((leaf, key.wanted))
+                return leaf
+            case keys.ChangedSince():
+                return ModseqLeaf(key.modseq)
+            case keys.Size():
+                return size_leaf(key)
+            case keys.Day():
+                if key.clock is keys.Clock.SENT:
+                    return sent_leaf(key)
+                return day_leaf(key, "saved_seconds" if key.clock is keys.Clock.SAVED else "internal_seconds")
+            case keys.Within():
+                return within_leaf(key, self._places.now_seconds)
+            case keys.ObjectId():
+                return object_leaf(key)
+            case keys.HeaderText():
+                return header_leaf(key)
+            case keys.Text():
+                return TextLeaf(key)
+            case _:
+                raise AssertionError("not a leaf")
 
     def _bit(self, flag: str) -> int:
         """The bit of a flag; 0, which no message has, for a keyword nobody used."""
@@ -119,239 +355,55 @@ class Search:
                 return 1 << KEYWORD_SHIFT + number
         return 0
 
-    def fast(self) -> Sequence[int] | None:
-        """The positions found when arrays are enough; None when `run` is needed."""
-        if self._view.count > _LOOP_TESTS:
-            return None
-        if self._test is None:
-            return self._narrowed()
-        if not self._levels and self._view.count * self._tests <= _LOOP_TESTS:
-            return [hit for batch in self.run(_no_account) for hit in batch]
-        return None
 
-    def _narrowed(self) -> Sequence[int]:
-        """Positions that pass the sets and flags of the top level, at C speed."""
-        view = self._view
-        indexes: Sequence[int] = range(view.count)
-        if self._narrowing is not None:
-            indexes = _indexes(self._narrowing, self._uids, view.count)
-        if not self._flags:
-            return indexes
-        mask = value = 0
-        for bit, is_set in self._flags:
-            if (bit == 0 and is_set) or (mask & bit and bool(value & bit) != is_set):
-                return []
-            mask |= bit
-            value |= bit if is_set else 0
-        flags = self._all_flags
-        if isinstance(indexes, range) and len(indexes) == view.count:
-            return [index for index, each in enumerate(flags) if each & mask == value]
-        return [index for index in indexes if flags[index] & mask == value]
-
-    def run(self, mail: Callable[[], Account]) -> Iterator[list[int]]:
-        """The positions found, batch by batch, not in order; an empty batch only says that work goes on."""
-        test = self._test
-        if test is None:
-            yield list(self._narrowed())
-            return
-        hits: list[int] = []
-        open_ones: list[Candidate] = []
-        for index in self._narrowed():
-            candidate = Candidate(index, self._all_flags[index], self._modseqs[index])
-            answer = test(candidate)
-            if answer:
-                hits.append(index)
-            elif answer is None:
-                open_ones.append(candidate)
-        yield hits
-        for level in sorted(self._levels):
-            undecided: list[Candidate] = []
-            for start in range(0, len(open_ones), _BATCH[level]):
-                batch = open_ones[start : start + _BATCH[level]]
-                hits = []
-                for candidate in self._informed(mail(), batch, level):
-                    answer = test(candidate)
-                    candidate.header = b""
-                    if answer:
-                        hits.append(candidate.index)
-                    elif answer is None:
-                        undecided.append(candidate)
-                yield hits
-            open_ones = undecided
-
-    def _informed(self, account: Account, batch: Sequence[Candidate], level: Level) -> Iterator[Candidate]:
-        """The batch with more known; messages that are gone are left out."""
-        view = self._view
-        by_uid = {self._uids[candidate.index]: candidate for candidate in batch}
-        uids = [Uid(uid) for uid in by_uid]
-        reader = BodyReader(account, view.mailbox_id)
-        for row in list(account.rendered(view.mailbox_id, uids, _COLUMNS[level])):
-            candidate = by_uid[row[0]]  # type: ignore[index]
-            if level is Level.ROW:
-                candidate.size_bytes = row[1]  # type: ignore[assignment]
-                candidate.internal_day = (_EPOCH + timedelta(seconds=row[2])).date()  # type: ignore[arg-type]
-            elif level is Level.HEADER:
-                # One too long for the index is in the file only.
-                candidate.header = row[1] or reader.read_header(row[0])  # type: ignore[assignment, arg-type]
-            elif not self._read_text(account, candidate, row[1]):  # type: ignore[arg-type]
-                continue
-            candidate.level = level
-            yield candidate
-
-    def _read_text(self, account: Account, candidate: Candidate, parts: bytes) -> bool:
-        try:
-            opened = account.open_message(self._view.mailbox_id, Uid(self._uids[candidate.index]))
-        except StoreError as error:
-            if error.temporary:
-                raise
-            return False
-        with opened:
-            text = MessageText(opened, PartTable.decode(parts))
-            for body_only in (True, False):
-                keys = [key for key in self._texts if key.body_only is body_only]
-                if keys:
-                    found = text.contains([key.text.casefold() for key in keys], body_only=body_only)
-                    candidate.found.update(zip(keys, found, strict=True))
-        return True
-
-    # compiling
-    def _compile(self, key: Key) -> Test:
-        self._tests += 1
-        match key:
-            case And():
-                return _all([self._compile(each) for each in key.keys])
-            case Or():
-                return _any([self._compile(key.left), self._compile(key.right)])
-            case Not():
-                inner = self._compile(key.key)
-                return lambda candidate: None if (answer := inner(candidate)) is None else not answer
-            case HasFlag():
-                bit = self._bit(key.flag)
-                return lambda candidate: bool(candidate.flags & bit)
-            case Numbers():
-                numbers = Membership(key.wanted, self._view.count)
-                return lambda candidate: candidate.index + 1 in numbers
-            case Uids():
-                uids = self._uids
-                members = Membership(key.wanted, uids[-1] if uids else 0)
-                return lambda candidate: uids[candidate.index] in members
-            case ChangedSince():
-                return lambda candidate: candidate.modseq >= key.modseq
-            case Size():
-                return self._size(key)
-            case Day():
-                return self._sent_day(key) if key.sent else self._internal_day(key)
-            case HeaderText():
-                return self._header_text(key)
-            case Text():
-                return self._text(key)
-
-    def _size(self, key: Size) -> Test:
-        self._levels.add(Level.ROW)
-        limit, larger = key.size_bytes, key.larger
-
-        def test(candidate: Candidate) -> Answer:
-            if candidate.level < Level.ROW:
-                return None
-            return candidate.size_bytes > limit if larger else candidate.size_bytes < limit
-
-        return test
-
-    def _internal_day(self, key: Day) -> Test:
-        self._levels.add(Level.ROW)
-        return lambda candidate: None if candidate.level < Level.ROW else _compare(candidate.internal_day, key)
-
-    def _sent_day(self, key: Day) -> Test:
-        self._levels.add(Level.HEADER)
-        field = _field_pattern(b"date")
-
-        def look(block: bytes) -> bool:
-            match = field.search(block)
-            moment = parse_date(unfold(match[1])) if match else None
-            return moment is not None and _compare(moment.date(), key)
-
-        return _of_header(key, look)
-
-    def _header_text(self, key: HeaderText) -> Test:
-        self._levels.add(Level.HEADER)
-        field = _field_pattern(key.name)
-        wanted = key.text.casefold()
-        # One word in ASCII is not in the field when it is not in the block as it stands; it could only hide in encoded
-        # words, in 8-bit text, or (with a space) in a folded line.
-        quick = wanted.encode("ascii") if wanted.isascii() and wanted.isprintable() and " " not in wanted else b""
-
-        def look(block: bytes) -> bool:
-            if quick and block.isascii() and b"=?" not in block and quick not in block.lower():
-                return False
-            return any(wanted in decode_words(value).casefold() for value in field.findall(block))
-
-        return _of_header(key, look)
-
-    def _text(self, key: Text) -> Test:
-        self._levels.add(Level.TEXT)
-        self._texts.append(key)
-        return lambda candidate: candidate.found.get(key)
+def _uid_bounds(view: Selected, wanted: SequenceSet) -> list[tuple[int, int]]:
+    """Ascending ranges of UIDs; the last block is loaded when `*` is among them."""
+    if not wanted.saved:
+        last = view.blocks.last()
+        return wanted.bounds(last.uids[-1] if last is not None and last.is_loaded else 0)
+    bounds: list[tuple[int, int]] = []
+    for uid in view.saved:
+        if bounds and uid == bounds[-1][1] + 1:
+            bounds[-1] = (bounds[-1][0], uid)
+        else:
+            bounds.append((uid, uid))
+    return bounds
 
 
-def _of_header(key: Key, look: Callable[[bytes], bool]) -> Test:
-    """A test that looks at the header while it is there and remembers what it said."""
-
-    def test(candidate: Candidate) -> Answer:
-        answer = candidate.found.get(key)
-        if answer is None and candidate.level is Level.HEADER:
-            answer = candidate.found[key] = look(candidate.header)
-        return answer
-
-    return test
+def _places(members: int, count: int) -> list[int]:
+    return list(compress(range(count), members.to_bytes(count, "little")))
 
 
-def _no_account() -> Account:
-    raise AssertionError("arrays are enough")
+def _cut(hits: Hits, surplus: int, backwards: bool) -> Hits:
+    """The hits without the last of them, in the direction of the search."""
+    if not surplus:
+        return hits
+    part = slice(surplus, None) if backwards else slice(None, -surplus)
+    return Hits(hits.positions[part], hits.uids[part], hits.modseqs[part])
 
 
-def _indexes(key: Numbers | Uids, uids: Sequence[int], count: int) -> Sequence[int]:
-    """Positions of a set; numbers beyond the mailbox match nothing."""
-    if isinstance(key, Uids):
-        return indexes_of_uids(key.wanted, uids)
-    return indexes_within(key.wanted, count)
+def _all(nodes: Sequence[Node]) -> Node:
+    if len(nodes) == 1:
+        return nodes[0]
+
+    def answer(known: Known, full: int) -> Answer:
+        yes, no = full, 0
+        for node in nodes:
+            certain, never = node(known, full)
+            yes &= certain
+            no |= never
+        return yes, no
+
+    return answer
 
 
-def _all(tests: Sequence[Test]) -> Test:
-    if len(tests) == 1:
-        return tests[0]
+def _any(nodes: Sequence[Node]) -> Node:
+    def answer(known: Known, full: int) -> Answer:
+        yes, no = 0, full
+        for node in nodes:
+            certain, never = node(known, full)
+            yes |= certain
+            no &= never
+        return yes, no
 
-    def test(candidate: Candidate) -> Answer:
-        known = True
-        for each in tests:
-            answer = each(candidate)
-            if answer is None:
-                known = False
-            elif not answer:
-                return False
-        return True if known else None
-
-    return test
-
-
-def _any(tests: Sequence[Test]) -> Test:
-    def test(candidate: Candidate) -> Answer:
-        known = True
-        for each in tests:
-            answer = each(candidate)
-            if answer:
-                return True
-            known = known and answer is not None
-        return False if known else None
-
-    return test
-
-
-def _compare(day: date, key: Day) -> bool:
-    if key.when is When.ON:
-        return day == key.day
-    return day < key.day if key.when is When.BEFORE else day >= key.day
-
-
-def _field_pattern(name: bytes) -> re.Pattern[bytes]:
-    """The folded values of one header field."""
-    return re.compile(rb"^" + re.escape(name) + rb"[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE | re.MULTILINE)
+    return answer

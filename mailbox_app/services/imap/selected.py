@@ -11,12 +11,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.proto.imap.sequence import compress
 from mailbox_app.services.imap.blocks import Blocks
 from mailbox_app.services.imap.replies import Goodbye
 from mailbox_app.store.model import KEYWORD_SHIFT, BlockRows, Changes, Outline, SystemFlag
+
+if TYPE_CHECKING:
+    from mailbox_app.services.imap.search_contexts import Context
 
 RECENT = 32
 """The session's own bit in a flags integer: the store leaves 5 to 7 unused."""
@@ -60,6 +64,7 @@ class Selected:
         "_blocks",
         "_recent",
         "_told",
+        "contexts",
         "highest_modseq",
         "keywords",
         "mailbox_id",
@@ -95,6 +100,8 @@ class Selected:
         self.watch = outline.watch
         self.saved: Sequence[int] = ()
         """UIDs that the last SEARCH saved, ascending. RFC 5182"""
+        self.contexts: dict[bytes, Context] = {}
+        """Results the client follows, by the tag of their command. RFC 5267"""
         self.withheld: set[int] = set()
         """UIDs removed from the mailbox that the session still counts."""
         self._told: set[int] = set()

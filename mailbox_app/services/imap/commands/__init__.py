@@ -6,6 +6,7 @@ from mailbox_app.services.imap.command import AnyCommand
 from mailbox_app.services.imap.commands.acl import DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS, SETACL
 from mailbox_app.services.imap.commands.append import APPEND
 from mailbox_app.services.imap.commands.authenticate import AUTHENTICATE
+from mailbox_app.services.imap.commands.cancel_update import CANCELUPDATE
 from mailbox_app.services.imap.commands.capability import CAPABILITY
 from mailbox_app.services.imap.commands.copying import COPY, MOVE
 from mailbox_app.services.imap.commands.enable import ENABLE
@@ -23,6 +24,7 @@ from mailbox_app.services.imap.commands.noop import CHECK, NOOP
 from mailbox_app.services.imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
 from mailbox_app.services.imap.commands.search import SEARCH
 from mailbox_app.services.imap.commands.selection import CLOSE, EXAMINE, SELECT, UNSELECT
+from mailbox_app.services.imap.commands.sort import SORT, THREAD
 from mailbox_app.services.imap.commands.starttls import STARTTLS
 from mailbox_app.services.imap.commands.status import STATUS
 from mailbox_app.services.imap.commands.store import STORE
@@ -64,6 +66,9 @@ COMMANDS: tuple[AnyCommand, ...] = (
     UNSELECT,
     EXPUNGE,
     SEARCH,
+    SORT,
+    THREAD,
+    CANCELUPDATE,
     FETCH,
     STORE,
     COPY,

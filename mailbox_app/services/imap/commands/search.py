@@ -1,102 +1,118 @@
-"""SEARCH. RFC 9051 6.4.4; RETURN: RFC 4731; MODSEQ: RFC 7162 3.1.5."""
+"""SEARCH. RFC 9051 6.4.4; RETURN: RFC 4731, RFC 5182, RFC 5267, RFC 9394; MODSEQ: RFC 7162 3.1.5."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
+from mailbox_app.errors import MailboxError
 from mailbox_app.proto.imap.grammar import Cursor
-from mailbox_app.proto.imap.search import BadCharset, SearchRequest, parse_search
-from mailbox_app.proto.imap.sequence import compress
+from mailbox_app.proto.imap.search import BadCharset, Returns, SearchRequest
+from mailbox_app.proto.imap.search_parser import parse_search
 from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.replies import Refusal
-from mailbox_app.services.imap.searching import Search
-from mailbox_app.services.imap.selected import Selected
+from mailbox_app.services.imap.search_answers import (
+    ALL,
+    extended,
+    plain,
+    saved_uids,
+    shown_modseq,
+    tag_correlator,
+)
+from mailbox_app.services.imap.search_contexts import watch_results
+from mailbox_app.services.imap.search_runs import Found, find
 from mailbox_app.services.imap.session import Session
 
 _LOOP_HITS = 20_000
+T = TypeVar("T")
 
 
-def parse(cursor: Cursor) -> SearchRequest:
-    """The program; an unknown charset is NO, not BAD."""
-    cursor.space()
+def charset_aware(parse: Callable[[Cursor], T]) -> Callable[[Cursor], T | BadCharset]:
+    """A parser of a searching command; an unknown charset is answered by the command itself: NO, not BAD."""
+
+    def parse_all(cursor: Cursor) -> T | BadCharset:
+        cursor.space()
+        try:
+            return parse(cursor)
+        except BadCharset as error:
+            cursor.pos = len(cursor.data)
+            return error
+
+    return parse_all
+
+
+def refuse_charset(session: Session, error: BadCharset) -> Refusal:
+    """What ends the command; with SAVE nothing is saved any more. RFC 5182 2.1"""
+    if error.saves and session.selected is not None:
+        session.selected.saved = ()
+    return Refusal("Search in US-ASCII or UTF-8", "BADCHARSET (US-ASCII UTF-8)")
+
+
+@contextmanager
+def saving(session: Session, returns: Returns | None) -> Iterator[None]:
+    """A search that fails saves nothing, and nothing is saved any more. RFC 5182 2.1"""
     try:
-        return parse_search(cursor)
-    except BadCharset as error:
-        raise Refusal("Search in US-ASCII or UTF-8", "BADCHARSET (US-ASCII UTF-8)") from error
+        yield
+    except (MailboxError, Refusal):
+        if returns is not None and returns.saves and session.selected is not None:
+            session.selected.saved = ()
+        raise
 
 
-async def search(session: Session, request: Request, asked: SearchRequest) -> None:
-    """From the arrays at once, anything else step by step in a thread."""
+def check_charset(session: Session, asked: SearchRequest) -> None:
+    """RFC 9755 3: who speaks UTF-8 names no charset."""
+    if asked.names_charset and "UTF8=ACCEPT" in session.enabled:
+        raise Refusal("CHARSET is not used with UTF8=ACCEPT", status="BAD")
+
+
+async def search(session: Session, request: Request, asked: SearchRequest | BadCharset) -> str | None:
+    """Find and tell."""
+    if isinstance(asked, BadCharset):
+        raise refuse_charset(session, asked)
+    check_charset(session, asked)
     if asked.wants_modseq:
         session.enable_condstore()
     view = session.view
-    await session.load(None)
-    wanted = Search(view, asked.program)
-    hits = wanted.fast()
-    if hits is None:
-        hits = await _run(session, wanted)
-    render = partial(_rendered, view, request, asked, hits)
-    line = await session.offload(render) if len(hits) > _LOOP_HITS else render()
-    session.line(line)
+    returns = asked.returns or (ALL if session.rev2 else None)
+    with saving(session, returns):
+        saves = returns is not None and returns.saves
+        watched = watch_results(session, request, asked)
+        found = await find(
+            session,
+            view,
+            asked.program,
+            request.tag,
+            uids=request.uid or saves or watched is not None,
+            modseqs=asked.wants_modseq,
+            returns=returns,
+        )
+    if returns is not None and returns.saves:
+        view.saved = saved_uids(returns, found.uids)
+    if watched is not None:
+        watched.begin(found.uids)
+    if returns is None or not returns.is_silent:
+        render = partial(_rendered, request, returns, found)
+        large = len(found.positions) > _LOOP_HITS
+        session.line(await session.offload(render) if large else render())
+    return None
 
 
-def _rendered(view: Selected, request: Request, asked: SearchRequest, hits: Sequence[int]) -> str:
-    numbers = view.uids_at(hits) if request.uid else [index + 1 for index in hits]
-    modseq = max(view.modseqs_at(hits), default=0) if asked.wants_modseq else 0
-    if asked.returns is None:
-        answer = "".join([f" {number}" for number in numbers])
-        return f"SEARCH{answer} (MODSEQ {modseq})" if modseq else f"SEARCH{answer}"
-    return _extended(request, asked.returns, numbers, _shown_modseq(view, asked.returns, hits, modseq))
-
-
-async def _run(session: Session, wanted: Search) -> Sequence[int]:
-    step = partial(next, wanted.run(lambda: session.mail_of(session.view)), None)
-    hits: list[int] = []
-    stepping: asyncio.Future[list[int] | None]
-    while True:
-        stepping = asyncio.ensure_future(session.offload(step))
-        try:
-            found = await asyncio.shield(stepping)
-        except asyncio.CancelledError:
-            await asyncio.wait([stepping])  # the generator may only be dropped when no thread is inside it
-            raise
-        if found is None:
-            break
-        hits += found
-    hits.sort()
-    return hits
-
-
-def _shown_modseq(view: Selected, returns: frozenset[str], hits: Sequence[int], highest: int) -> int:
-    """RFC 7162 3.1.10: with MIN or MAX alone it is that message's own."""
-    if not highest or returns & {"ALL", "COUNT"} or not hits:
-        return highest
-    ends = [hits[0]] if "MIN" in returns else []
-    if "MAX" in returns:
-        ends.append(hits[-1])
-    return max(view.modseqs_at(ends))
-
-
-def _extended(request: Request, returns: frozenset[str], numbers: Sequence[int], modseq: int) -> str:
-    words = [f'ESEARCH (TAG "{request.tag.decode("ascii")}")']
-    if request.uid:
-        words.append("UID")
-    if numbers:
-        if "MIN" in returns:
-            words.append(f"MIN {numbers[0]}")
-        if "MAX" in returns:
-            words.append(f"MAX {numbers[-1]}")
-        if "ALL" in returns:
-            words.append(f"ALL {compress(numbers)}")
-    if "COUNT" in returns:
-        words.append(f"COUNT {len(numbers)}")
-    if modseq:
-        words.append(f"MODSEQ {modseq}")
-    return " ".join(words)
+def _rendered(request: Request, returns: Returns | None, found: Found) -> str:
+    numbers: Sequence[int] = found.uids if request.uid else [position + 1 for position in found.positions]
+    if returns is None:
+        return plain("SEARCH", numbers, max(found.modseqs, default=0))
+    modseq = shown_modseq(returns, found)
+    return extended(tag_correlator(request.tag), returns, numbers, modseq, uid=request.uid)
 
 
 SEARCH = Command(
-    "SEARCH", State.SELECTED, Does.HAS_UID_FORM | Does.KEEPS_NUMBERS, "", "RFC 9051 6.4.4", search, parse
-)  # fmt: skip
+    "SEARCH",
+    State.SELECTED,
+    Does.HAS_UID_FORM | Does.KEEPS_NUMBERS,
+    "",
+    "RFC 9051 6.4.4",
+    search,
+    charset_aware(parse_search),
+)

@@ -1,0 +1,96 @@
+"""SORT and THREAD. RFC 5256; RETURN: RFC 5267 3; DISPLAYFROM and DISPLAYTO: RFC 5957."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mailbox_app.proto.imap.search import BadCharset
+from mailbox_app.proto.imap.search_parser import SortRequest, ThreadRequest, parse_sort, parse_thread
+from mailbox_app.proto.imap.threads import thread_text
+from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.commands.search import charset_aware, refuse_charset, saving
+from mailbox_app.services.imap.ordering import Sorting, Threading
+from mailbox_app.services.imap.search_answers import extended, plain, saved_uids, shown_places, tag_correlator
+from mailbox_app.services.imap.search_contexts import watch_results
+from mailbox_app.services.imap.search_runs import Progress, find, picked, stepped
+from mailbox_app.services.imap.session import Session
+
+_PIECE = 65_536
+
+
+async def sort(session: Session, request: Request, asked: SortRequest | BadCharset) -> None:
+    """Find, read what is compared, put in order, tell."""
+    if isinstance(asked, BadCharset):
+        raise refuse_charset(session, asked)
+    view, search = session.view, asked.search
+    if search.wants_modseq:
+        session.enable_condstore()
+    returns = search.returns
+    with saving(session, returns):
+        watch_results(session, request, search, is_sorted=True)
+        found = await find(session, view, search.program, request.tag, uids=True, modseqs=search.wants_modseq)
+        sorting = Sorting(lambda: session.mail_of(view), view, asked.criteria)
+        progress = Progress(session, request.tag)
+
+        async def took(_: bool) -> None:
+            await progress.told(sorting.done_count, len(found.uids))
+
+        await stepped(session, sorting.run(found.uids), took)
+    order = sorting.order
+    uids = picked(found.uids, order)
+    if returns is not None and returns.saves:
+        view.saved = saved_uids(returns, uids)
+    numbers: Sequence[int] = uids if request.uid else [found.positions[place] + 1 for place in order]
+    if returns is None:
+        session.line(plain("SORT", numbers, max(found.modseqs, default=0)))
+    elif not returns.is_silent:
+        modseqs = picked(found.modseqs, order) if found.modseqs else ()
+        modseq = max((modseqs[place] for place in shown_places(returns, len(modseqs))), default=0)
+        session.line(extended(tag_correlator(request.tag), returns, numbers, modseq, uid=request.uid))
+
+
+async def thread(session: Session, request: Request, asked: ThreadRequest | BadCharset) -> None:
+    """Find, read what threads are made of, tell."""
+    if isinstance(asked, BadCharset):
+        raise refuse_charset(session, asked)
+    view = session.view
+    if asked.search.wants_modseq:
+        session.enable_condstore()
+    found = await find(session, view, asked.search.program, request.tag, uids=True)
+    threading = Threading(lambda: session.mail_of(view), view, asked.algorithm)
+    progress = Progress(session, request.tag)
+
+    async def took(_: bool) -> None:
+        await progress.told(threading.done_count, len(found.uids))
+
+    await stepped(session, threading.run(found.uids), took)
+    numbers = [found.uids[place] if request.uid else found.positions[place] + 1 for place in threading.places]
+    pieces, held = ["* THREAD "] if numbers else ["* THREAD"], 0
+    for piece in thread_text(threading.forest, numbers):
+        pieces.append(piece)
+        held += len(piece)
+        if held >= _PIECE:
+            session.write("".join(pieces).encode("ascii"))
+            await session.drain()
+            pieces, held = [], 0
+    session.write("".join([*pieces, "\r\n"]).encode("ascii"))
+
+
+SORT = Command(
+    "SORT",
+    State.SELECTED,
+    Does.HAS_UID_FORM | Does.KEEPS_NUMBERS,
+    "SORT",
+    "RFC 5256 3",
+    sort,
+    charset_aware(parse_sort),
+)
+THREAD = Command(
+    "THREAD",
+    State.SELECTED,
+    Does.HAS_UID_FORM | Does.KEEPS_NUMBERS,
+    "THREAD=REFERENCES",
+    "RFC 5256 3",
+    thread,
+    charset_aware(parse_thread),
+)
