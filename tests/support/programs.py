@@ -103,11 +103,16 @@ def subjects(folder: Path) -> dict[str, str]:
     return found
 
 
-def rename(folder: Path, subject: str, flags: str) -> None:
-    """Give a message of a local Maildir folder other flags, as a mail program does."""
+def find(folder: Path, subject: str) -> Path:
+    """The file of a message in a local Maildir folder."""
     for part in ("cur", "new"):
         for path in (folder / part).iterdir():
             if str(BytesHeaderParser().parsebytes(path.read_bytes())["Subject"]) == subject:
-                path.rename(folder / "cur" / f"{path.name.partition(':')[0]}:2,{flags}")
-                return
+                return path
     raise AssertionError(f"no {subject} in {folder}")
+
+
+def rename(folder: Path, subject: str, flags: str) -> None:
+    """Give a message of a local Maildir folder other flags, as a mail program does."""
+    path = find(folder, subject)
+    path.rename(folder / "cur" / f"{path.name.partition(':')[0]}:2,{flags}")
