@@ -109,6 +109,10 @@ class Framer:
         """Store what the peer sent."""
         self._buffer += data
 
+    def take_rest(self) -> bytes:
+        """What came behind the command and was not looked at: from there on the bytes mean something else."""
+        return self._take(len(self._buffer))
+
     def next_event(self) -> Event | None:
         """The next event, or None when more bytes are needed."""
         while True:

@@ -5,21 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mailbox_app.config.schema import HiddenCapabilities
 from mailbox_app.services.imap.command import AnyCommand
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.session import Session
 
-_ALWAYS = ("IMAP4rev1", "LITERAL+", "ID", "ENABLE", "SASL-IR")
+BASE_VERBS = frozenset(
+    {"CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "AUTHENTICATE", "LOGIN", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME",
+     "SUBSCRIBE", "UNSUBSCRIBE", "LIST", "LSUB", "STATUS", "APPEND", "CHECK", "CLOSE", "EXPUNGE", "SEARCH", "FETCH", "STORE",
+     "COPY"}
+)  # fmt: skip
+"""Commands of RFC 3501: a capability that one of these brings along can be hidden, the command cannot."""
+_ALWAYS = ("IMAP4rev1", "IMAP4rev2", "LITERAL+", "ID", "ENABLE", "SASL-IR")
 _LOGGED_IN = (
     "CHILDREN",
     "SPECIAL-USE",
     "UIDPLUS",
     "ESEARCH",
     "CONDSTORE",
+    "QRESYNC",
+    "UIDONLY",
+    "INPROGRESS",
     "LIST-STATUS",
     "LIST-MYRIGHTS",
     "LIST-METADATA",
+    "BINARY",
+    "CATENATE",
+    "URL-PARTIAL",
+    "OBJECTID",
+    "PREVIEW",
+    "SAVEDATE",
+    "SEARCHRES",
+    "WITHIN",
+    "PARTIAL",
+    "SORT=DISPLAY",
+    "ESORT",
+    "THREAD=ORDEREDSUBJECT",
+    "CONTEXT=SORT",
+    "I18NLEVEL=1",
 )
 """Extensions that are no command of their own."""
 
@@ -29,12 +53,30 @@ def capability_text(commands: Sequence[AnyCommand], session: Session, *, require
     words = list(_ALWAYS)
     if session.account is not None:
         words += _LOGGED_IN
-        words += dict.fromkeys(row.capability for row in commands if row.capability and row.capability not in words)
-        return " ".join(words)
-    if not session.is_tls:
-        words.append("STARTTLS")
-    if session.is_tls or not require_tls:
-        words += [f"AUTH={name}" for name in session.service.deps.sasl.mechanisms(session.channel)]
+        words.append(f"APPENDLIMIT={session.service.config.limits.max_message_bytes}")  # RFC 7889 2
+        words += [row.capability for row in commands if row.capability and not _is_pointless(row, session)]
     else:
-        words.append("LOGINDISABLED")  # RFC 9051 6.2.3
-    return " ".join(words)
+        if not session.is_tls:
+            words.append("STARTTLS")
+        if session.is_tls or not require_tls:
+            words += [f"AUTH={name}" for name in session.service.deps.sasl.mechanisms(session.channel)]
+        else:
+            words.append("LOGINDISABLED")  # RFC 9051 6.2.3
+    return " ".join(word for word in dict.fromkeys(words) if not session.is_hidden(word))
+
+
+def _is_pointless(row: AnyCommand, session: Session) -> bool:
+    """COMPRESS once it is on. RFC 4978 4"""
+    return row.verb == "COMPRESS" and session.is_compressed
+
+
+def hidden_capabilities(rules: Sequence[HiddenCapabilities], client: str, address: str) -> frozenset[str]:
+    """What the rules keep from a client of this name, or from this account, in upper case."""
+    hidden: set[str] = set()
+    for rule in rules:
+        client_fits = not rule.client or rule.client.casefold() in client.casefold()
+        account = rule.account.casefold()
+        account_fits = not account or address == account or (account.startswith("@") and address.endswith(account))
+        if client_fits and account_fits:
+            hidden.update(name.upper() for name in rule.capabilities)
+    return frozenset(hidden)

@@ -33,6 +33,8 @@ class Does(Flag):
     """Uses sequence numbers: no EXPUNGE may be told while it runs (RFC 9051 7.5.1); does not hold for its UID form."""
     HAS_UID_FORM = auto()
     """`UID <verb>` exists too."""
+    TAKES_NO_NUMBERS = auto()
+    """Its form without UID neither takes nor tells sequence numbers, so it stays allowed under UIDONLY."""
     LOOKS = auto()
     """Always asks the store for news at its end, not only after a hint."""
     STREAMS = auto()

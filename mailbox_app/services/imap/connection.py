@@ -17,6 +17,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.ids import SessionId, new_session_id
 from mailbox_app.net.channel import TlsChannel
 from mailbox_app.proto.imap.framing import Event, Framer, FramingLimits
+from mailbox_app.services.imap.compression import CorruptStream, Deflate
 from mailbox_app.services.imap.dependencies import ServerTls
 
 LOGIN_SECONDS = 60.0
@@ -43,6 +44,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_arrival",
         "_closed",
+        "_deflate",
         "_ended",
         "_out",
         "_paused_reading",
@@ -74,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._resumed: asyncio.Future[None] | None = None
+        self._deflate: Deflate | None = None
         self._out: list[bytes] = []
         self._writing_paused = False
         self._paused_reading = False
@@ -91,9 +94,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: wake whoever waits for them."""
-        self.framer.feed(data)
+        if self._deflate is None:
+            self.framer.feed(data)
+            kept = self.framer.buffered
+        else:
+            self._deflate.take(data)
+            kept = self._deflate.packed_bytes
         # Also when somebody waits: before that one runs the loop may bring 8 MiB more of what is there already.
-        if self.framer.buffered > _PAUSE_BYTES and not self._paused_reading and self._transport is not None:
+        if kept > _PAUSE_BYTES and not self._paused_reading and self._transport is not None:
             self._paused_reading = True
             self._transport.pause_reading()
         if self._arrival is not None:
@@ -179,7 +187,8 @@ class Connection(asyncio.Protocol):
         """Hand everything queued to the transport."""
         if self._out:
             if self._transport is not None:
-                self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+                data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+                self._transport.write(data if self._deflate is None else self._deflate.pack(data))
             self._out.clear()
 
     async def drain(self) -> None:
@@ -214,6 +223,9 @@ class Connection(asyncio.Protocol):
     async def next_event(self) -> Event:
         """The next event of the running command, waiting for the peer within the read deadline."""
         while (event := self.framer.next_event()) is None:
+            if self.unpack_more():
+                await asyncio.sleep(0)  # what it becomes may be a thousand times as long
+                continue
             self.flush()
             if self._closed or self._ended:
                 raise ConnectionGone
@@ -230,6 +242,41 @@ class Connection(asyncio.Protocol):
         if self._paused_reading and self._transport is not None:
             self._paused_reading = False
             self._transport.resume_reading()
+
+    # compression
+    @property
+    def is_compressed(self) -> bool:
+        """Whether COMPRESS is on."""
+        return self._deflate is not None
+
+    def start_compression(self) -> None:
+        """What was written goes as it is, what is written and read from now on is compressed."""
+        self.flush()
+        self._deflate = Deflate()
+        rest = self.framer.take_rest()
+        if rest:
+            self._deflate.take(rest)
+
+    def stop_compression(self) -> None:
+        """What was written is the last that goes compressed."""
+        self.flush()
+        self._deflate = None
+
+    def unpack_more(self) -> bool:
+        """Give the framer a piece of compressed input; False: there is none."""
+        if self._deflate is None or not self._deflate.waiting:
+            return False
+        try:
+            self.framer.feed(self._deflate.unpack())
+        except CorruptStream as error:
+            self.abort()
+            raise ConnectionGone from error
+        return True
+
+    def rest(self) -> None:
+        """Nothing happens for a while: keep little."""
+        if self._deflate is not None:
+            self._deflate.rest()
 
     async def start_tls(self, tls: ServerTls) -> None:
         """The handshake, as the server. RFC 9051 6.2.1."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError
 from mailbox_app.events.hints import Subscription, account_topic
-from mailbox_app.ids import AccountId, Uid
+from mailbox_app.ids import AccountId, AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.proto.imap.sequence import SequenceSet
+from mailbox_app.services.imap.command import Request
 from mailbox_app.services.imap.connection import Connection
 from mailbox_app.services.imap.message_set import has_star, positions_of_numbers, positions_of_uids, uid_bounds
 from mailbox_app.services.imap.replies import Goodbye
 from mailbox_app.services.imap.search_contexts import tell_changed, tell_leaving
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.store import interface
-from mailbox_app.store.model import Changes
+from mailbox_app.store.model import BlockRows, Changes
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.server import ImapService
@@ -28,12 +30,14 @@ _MANY = 500
 """Changes that are worked through in a thread: less is done sooner than handed over."""
 _BLOCKS_A_CALL = 16
 """Blocks read at once: some milliseconds of a thread's time."""
+_KEPT_WHEN_IDLE = 500
+"""Messages, at 20 bytes each, that an idling session keeps; more are read again when they are needed."""
 
 
 class Following(Connection):
     """What a session knows and does about mailboxes; the session itself speaks the protocol."""
 
-    __slots__ = ("_dirty", "_subscription", "account", "enabled", "idle_tag", "selected", "service")
+    __slots__ = ("_dirty", "_stamp", "_subscription", "account", "enabled", "idle_tag", "selected", "service")
 
     def __init__(self, service: ImapService) -> None:
         super().__init__(service.login_limits, service.deps.clock)
@@ -44,6 +48,8 @@ class Following(Connection):
         """Capability names in upper case. RFC 5161"""
         self.idle_tag = b""
         self._dirty = False
+        self._stamp: Hashable = None
+        """Of the selected mailbox, just before the last look."""
         self._subscription: Subscription | None = None
 
     async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -141,6 +147,12 @@ class Following(Connection):
         await self._fill(view, view.blocks.missing_between(bounds))
         return positions_of_uids(view, bounds)
 
+    async def positions_of(self, uids: Sequence[int]) -> Sequence[int]:
+        """The positions of those of these ascending UIDs that are there, loaded."""
+        blocks = self.view.blocks
+        await self._fill(self.view, blocks.missing_of(uids))
+        return [place for uid in uids if (place := blocks.index_of(uid)) is not None]
+
     async def load(self, positions: Sequence[int] | None) -> None:
         """Make sure that these messages of the selected mailbox are loaded; None: all."""
         await self._fill(self.view, self.view.blocks.missing(positions))
@@ -148,10 +160,8 @@ class Following(Connection):
     async def _fill(self, view: Selected, numbers: Sequence[int]) -> None:
         as_of, below = view.highest_modseq, Uid(view.uidnext)
         for start in range(0, len(numbers), _BLOCKS_A_CALL):
-            part = numbers[start : start + _BLOCKS_A_CALL]
-            await self.offload(
-                lambda part: view.fill(self.mail_of(view).blocks(view.mailbox_id, part, as_of, below)), part
-            )
+            part = tuple(numbers[start : start + _BLOCKS_A_CALL])
+            view.fill(await self._shared(part, view, partial(_blocks, view.mailbox_id, part, as_of, below)))
 
     async def tell_expunged(self, uids: Sequence[int]) -> None:
         """The session itself removed these from the selected mailbox; a command that may tell it at once."""
@@ -182,7 +192,9 @@ class Following(Connection):
             return
         self._dirty = False
         since = view.highest_modseq
-        changes = await self._shared("changes", view, lambda mail: mail.changes(view.mailbox_id, since))
+        self._stamp, changes = await self._shared(
+            "changes", view, lambda mail: (mail.stamp(view.watch), mail.changes(view.mailbox_id, since))
+        )
         if not changes.exists:
             raise Goodbye("Selected mailbox was deleted")
         await self._fill(view, view.concerned(changes, expunges=expunges, vanished=self.vanished))
@@ -198,9 +210,8 @@ class Following(Connection):
             if self.idle_tag:
                 self.flush()  # EXISTS does not wait for the claim
             first = await self._shared("recent", view, lambda mail: mail.claim_recent(view.mailbox_id))
-            told = view.mark_recent_since(first, new)
             if not self.rev2:
-                self.write("".join(told).encode("ascii"))
+                self.write("".join(view.mark_recent_since(first, new)).encode("ascii"))
         if view.contexts and changes.changed:
             await tell_changed(self, view, [row[0] for row in changes.changed])
 
@@ -208,7 +219,33 @@ class Following(Connection):
         await self._fill(view, view.blocks.missing_of(uids))
         tell_leaving(self, view, uids)
 
-    async def _shared(self, what: str, view: Selected, read: Callable[[interface.Account], T]) -> T:
+    async def done_with_modseq(self, request: Request) -> str:
+        """The OK of a command that removed messages: with HIGHESTMODSEQ, once all other news up to it are told, so that
+        the client may take it for its own. RFC 7162 3.2.7"""
+        if self.condstore:
+            await self.look_or_later(expunges=True, uid=request.uid)
+            return f"[HIGHESTMODSEQ {self.view.highest_modseq}] {request.verb} done"
+        return f"{request.verb} done"
+
+    # idling
+    def watched(self) -> tuple[AccountRef, str] | None:
+        """Where the service looks for news of an idling session without asking the session; None: nowhere."""
+        if not self.idle_tag or self.selected is None:
+            return None
+        return self.selected.ref, self.selected.watch
+
+    def poll(self, stamp: Hashable) -> None:
+        """Compare the mailbox's stamp with the one of the last look, in case a hint was lost; and keep little."""
+        if not self.idle_tag or self.selected is None:
+            return
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.on_hint()
+        elif not self.running:
+            self.selected.forget_messages(_KEPT_WHEN_IDLE)
+            self.rest()
+
+    async def _shared(self, what: Hashable, view: Selected, read: Callable[[interface.Account], T]) -> T:
         """What sessions with the same view of a mailbox ask at the same moment is asked once."""
         key = (what, view.ref.account_id, view.mailbox_id, view.highest_modseq)
         return await self.service.sharing.call(key, lambda: self.offload(lambda: read(self.mail_of(view))))
@@ -216,3 +253,9 @@ class Following(Connection):
     def _apply(self, view: Selected, changes: Changes, expunges: bool, uid: bool) -> tuple[list[str], Sequence[int]]:
         shows_uid = uid or self.vanished
         return view.apply(changes, expunges=expunges, uid=shows_uid, modseq=self.condstore, vanished=self.vanished)
+
+
+def _blocks(
+    mailbox_id: MailboxId, numbers: Sequence[int], as_of: Modseq, below: Uid, mail: interface.Account
+) -> Sequence[BlockRows]:
+    return mail.blocks(mailbox_id, numbers, as_of, below)

@@ -76,6 +76,7 @@ class Selected:
         "saved",
         "texts",
         "uidnext",
+        "uidonly",
         "uidvalidity",
         "watch",
         "withheld",
@@ -98,6 +99,8 @@ class Selected:
         self.keywords = info.keywords
         self.texts = FlagTexts(info.keywords)
         self.watch = outline.watch
+        self.uidonly = False
+        """Messages are told by UID instead of by number. RFC 9586"""
         self.saved: Sequence[int] = ()
         """UIDs that the last SEARCH saved, ascending. RFC 5182"""
         self.contexts: dict[bytes, Context] = {}
@@ -135,7 +138,7 @@ class Selected:
             bits = self._blocks.bits
             extra = {uid for uid in self.withheld if uid >> bits == rows.number}
             extra.update(uid for uid in rows.expunged if uid not in self._told)
-            uids, flags, modseqs = rows.uids, rows.flags, rows.modseqs
+            uids, flags, modseqs = rows.uids[:], rows.flags[:], rows.modseqs[:]  # the rows may be others' too
             if extra:
                 merged = list(zip(uids, flags, modseqs, strict=True))
                 merged += [(uid, int(SystemFlag.DELETED), self.highest_modseq) for uid in extra.difference(uids)]
@@ -149,10 +152,10 @@ class Selected:
                 for place in range(bisect_left(uids, low), bisect_left(uids, high)):
                     flags[place] |= RECENT
 
-    def forget_messages(self) -> None:
-        """Keep only the counts: the arrays are loaded again when they are needed."""
-        for block in self._blocks:
-            if block.is_loaded:
+    def forget_messages(self, kept: int = 0) -> None:
+        """Keep only the counts when more messages than that are loaded: they are loaded again when they are needed."""
+        if sum(len(block.uids) for block in self._blocks) > kept:
+            for block in self._blocks:
                 block.unload()
 
     # messages by position: ascending, loaded ones only
@@ -185,26 +188,37 @@ class Selected:
     def flag_lines(self) -> list[str]:
         """FLAGS and PERMANENTFLAGS."""
         names = self.flag_names()
-        lasting = "" if self.read_only else f"{names} \\*"
+        lasting = "" if self.read_only else self._lasting_names()
         return [f"* FLAGS ({names})\r\n", f"* OK [PERMANENTFLAGS ({lasting})] Flags permitted\r\n"]
+
+    def _lasting_names(self) -> str:
+        """Those that the session may change. RFC 4314 5.1"""
+        rights = {SystemFlag.SEEN: "s", SystemFlag.DELETED: "t"}
+        names = [name for bit, name in _NAMES if bit != RECENT and rights.get(SystemFlag(bit), "w") in self.rights]
+        if "w" in self.rights:
+            names += [*self.keywords, "\\*"]
+        return " ".join(names)
 
     def fetch_lines(self, indexes: Sequence[int], *, uid: bool, modseq: bool) -> list[str]:
         """Untagged FETCH with the flags of now; ascending, loaded positions."""
         texts = self.texts
         flags = [texts[each] for each in self.flags_at(indexes)]
-        numbers = [index + 1 for index in indexes]
+        if self.uidonly:
+            head, uid = "UIDFETCH", False
+            numbers = self.uids_at(indexes)
+        else:
+            head, numbers = "FETCH", [index + 1 for index in indexes]
         uids = self.uids_at(indexes) if uid else ()
         modseqs = self.modseqs_at(indexes) if modseq else ()
         if uid and modseq:
             rows = zip(numbers, uids, flags, modseqs, strict=True)
             return [f"* {n} FETCH (UID {u} FLAGS {f} MODSEQ ({m}))\r\n" for n, u, f, m in rows]
         if modseq:
-            return [
-                f"* {n} FETCH (FLAGS {f} MODSEQ ({m}))\r\n" for n, f, m in zip(numbers, flags, modseqs, strict=True)
-            ]
+            known = zip(numbers, flags, modseqs, strict=True)
+            return [f"* {n} {head} (FLAGS {f} MODSEQ ({m}))\r\n" for n, f, m in known]
         if uid:
             return [f"* {n} FETCH (UID {u} FLAGS {f})\r\n" for n, u, f in zip(numbers, uids, flags, strict=True)]
-        return [f"* {n} FETCH (FLAGS {f})\r\n" for n, f in zip(numbers, flags, strict=True)]
+        return [f"* {n} {head} (FLAGS {f})\r\n" for n, f in zip(numbers, flags, strict=True)]
 
     # changes
     def set_flags(self, changed: Sequence[tuple[int, int, int]]) -> list[int]:

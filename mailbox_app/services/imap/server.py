@@ -1,18 +1,21 @@
 """The IMAP service: makes sessions, keeps count of them, sweeps their deadlines and says goodbye to all of them.
 
-One sweep task serves all sessions: it ends those whose time is up and, every `POLL_SECONDS`, lets idling ones look at
-the store in case a hint was lost, a few at a time so that a thousand of them are no burst. When the directory changes, sessions
+One sweep task serves all sessions: it ends those whose time is up and, every `POLL_SECONDS`, compares the stamps of the
+mailboxes that idling ones watch, in case a hint was lost: a few file stats each, in a thread and a few at a time; only a
+session whose mailbox has another stamp looks at the store. When the directory changes, sessions
 whose account was disabled, removed or given a new password are ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Literal
 
 from mailbox_app.config.schema import Config
+from mailbox_app.errors import MailboxError
 from mailbox_app.events.hints import DIRECTORY_TOPIC, Subscription
+from mailbox_app.ids import AccountId, AccountRef
 from mailbox_app.net.limits import ConnectionCounter
 from mailbox_app.proto.imap.framing import FramingLimits
 from mailbox_app.services.imap.capabilities import capability_text
@@ -24,7 +27,8 @@ from mailbox_app.store.appender import Appender
 
 SWEEP_SECONDS = 5.0
 POLL_SECONDS = 30.0
-_POLLS_AT_ONCE = 50
+_POLLS_AT_ONCE = 200
+"""Some milliseconds of a thread's time."""
 _CHECKS_AT_ONCE = 200
 """Of accounts after a change of the directory: some milliseconds of the loop's time."""
 MAX_CONNECTIONS = 20_000
@@ -46,6 +50,7 @@ class ImapService:
         self.sharing = Sharing()
         self.appender = Appender(dependencies.store, dependencies.offload)
         self._sessions: set[Session] = set()
+        self._per_account: dict[AccountId, set[Session]] = {}
         self._per_address = ConnectionCounter(MAX_PER_ADDRESS)
         self._sweeper: asyncio.Task[None] | None = None
         self._directory_hints: Subscription | None = None
@@ -112,10 +117,32 @@ class ImapService:
         if session in self._sessions:
             self._sessions.discard(session)
             self._active.dec()
+            if session.account is not None:
+                self.logged_out(session, session.account.account_id)
             if session.is_counted:
                 self._per_address.leave(session.remote_ip)
         if self._empty is not None and not self._sessions and not self._empty.done():
             self._empty.set_result(None)
+
+    def logged_in(self, session: Session, account_id: AccountId) -> None:
+        """Count the session for its account; one too many ends the one that was idle for the longest time."""
+        mine = self._per_account.setdefault(account_id, set())
+        mine.add(session)
+        if len(mine) > self.config.imap.max_sessions_per_account:
+            others = [each for each in mine if each is not session and not each.closed]
+            waiting = [each for each in others if not each.running] or others
+            if waiting:
+                idlest = min(waiting, key=lambda each: each.active_at)
+                idlest.dismiss("[UNAVAILABLE] Too many sessions of this account, the idlest is ended")
+                mine.discard(idlest)
+
+    def logged_out(self, session: Session, account_id: AccountId) -> None:
+        """The session is no longer its account's."""
+        mine = self._per_account.get(account_id)
+        if mine is not None:
+            mine.discard(session)
+            if not mine:
+                del self._per_account[account_id]
 
     def count(self, verb: str) -> None:
         """One command more."""
@@ -161,6 +188,19 @@ class ImapService:
 
     async def _poll(self, idling: Sequence[Session]) -> None:
         for start in range(0, len(idling), _POLLS_AT_ONCE):
-            for session in idling[start : start + _POLLS_AT_ONCE]:
-                session.on_hint()
+            watched = {
+                session: place for session in idling[start : start + _POLLS_AT_ONCE] if (place := session.watched())
+            }
+            places = set(watched.values())
+            try:
+                stamps = await self.deps.offload.run(self._stamps, places)
+            except (MailboxError, OSError) as error:
+                self.deps.log.warning("no stamps of mailboxes", exc_info=error)
+                continue
+            for session, place in watched.items():
+                if session.watched() == place:
+                    session.poll(stamps[place])
             await self.deps.clock.sleep(0.1)
+
+    def _stamps(self, places: Iterable[tuple[AccountRef, str]]) -> dict[tuple[AccountRef, str], Hashable]:
+        return {(ref, watch): self.deps.store.account(ref).stamp(watch) for ref, watch in places}

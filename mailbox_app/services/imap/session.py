@@ -17,6 +17,7 @@ from mailbox_app.errors import MailboxError, ProtocolError
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.framing import Announced, Chunk, Complete, Event, Overlong
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.services.imap.capabilities import BASE_VERBS, hidden_capabilities
 from mailbox_app.services.imap.command import AnyCommand, Does, Request, State
 from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, ConnectionGone
 from mailbox_app.services.imap.following import Following
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from mailbox_app.services.imap.server import ImapService
 
 MAX_BAD_BEFORE_LOGIN = 5
+PROGRESS_SECONDS = 10.0
+"""RFC 9585 4: not too often."""
 MAX_BAD = 20
 """Syntax errors in a row: a client would have stopped, what goes on is no client."""
 _TURN_EVENTS = 50
 """Thousands of small commands sent at once must not keep the loop from others."""
+_TURN_PIECES = 10
+"""Of compressed input, 64 KiB each when undone."""
 _LITERAL_SKIP_LIMIT = 1 << 30
 """A refused non-synchronising literal larger than this is not waited for."""
 
@@ -39,16 +44,28 @@ class Session(Following):
 
     __slots__ = (
         "_bad_count",
+        "_began_at",
         "_dismissed",
         "_login_by",
+        "_reported_at",
+        "active_at",
+        "client_name",
+        "hidden",
         "login_failures",
     )
 
     def __init__(self, service: ImapService) -> None:
         super().__init__(service)
         self.login_failures = 0
+        self.client_name = ""
+        """What the client said by ID."""
+        self.hidden: frozenset[str] = frozenset()
+        """Capabilities kept from this session, in upper case."""
+        self.active_at = self.clock.monotonic_seconds()
+        """When the last command began."""
+        self._began_at = self._reported_at = 0.0
         self._bad_count = 0
-        self._dismissed = False
+        self._dismissed = ""
         self._login_by = math.inf
 
     # life
@@ -82,15 +99,52 @@ class Session(Following):
         self.account = account
         self.login_failures = 0
         self.framer.limits = self.service.limits
+        self.hide_capabilities()
+        self.service.logged_in(self, account.account_id)
+
+    def logged_out(self) -> None:
+        """As it was before the login. RFC 8437 2"""
+        self.unselect()
+        if self.account is not None:
+            self.service.logged_out(self, self.account.account_id)
+        self.account = None
+        self.enabled.clear()
+        self.framer.limits = self.service.login_limits
+        self._login_by = self.clock.monotonic_seconds() + LOGIN_SECONDS
+        self.expire_in(LOGIN_SECONDS)
+        self.hide_capabilities()
+
+    def hide_capabilities(self) -> None:
+        """What the configuration keeps from this client or account; when either becomes known."""
+        address = "" if self.account is None else self.account.address
+        self.hidden = hidden_capabilities(self.service.config.imap.hide, self.client_name, address)
+
+    def is_hidden(self, capability: str) -> bool:
+        """Whether a capability is kept from this session."""
+        return capability.upper() in self.hidden
+
+    def report_progress(self, request: Request, done: int | None = None, goal: int | None = None) -> None:
+        """Say that a long command is still at work, every few seconds; call it as often as you like. RFC 9585"""
+        now = self.clock.monotonic_seconds()
+        if self._reported_at < self._began_at:  # the command's first call
+            self._reported_at = self._began_at
+        if now - self._reported_at < PROGRESS_SECONDS or self.is_hidden("INPROGRESS"):
+            return
+        self._reported_at = now
+        tag = request.tag.decode("ascii").replace("\\", "\\\\").replace('"', '\\"')
+        numbers = " ".join("NIL" if number is None else str(number) for number in (done, goal))
+        self.line(f'OK [INPROGRESS ("{tag}" {numbers})] Still at work')
+        self.flush()
+        self.expire_in(AUTOLOGOUT_SECONDS)
 
     def say_goodbye(self, text: str) -> None:
         """BYE and the end. RFC 9051 7.1.5."""
         self.write(f"* BYE {text}\r\n".encode("ascii"))
         self.close()
 
-    def dismiss(self) -> None:
-        """The login counts no more: the end, at once or after the running command."""
-        self._dismissed = True
+    def dismiss(self, text: str = "Your login counts no more") -> None:
+        """The end, at once or after the running command."""
+        self._dismissed = text
         if not self.running:
             self._leave_when_told()
 
@@ -115,6 +169,11 @@ class Session(Following):
             if self.idle_tag and self._dirty:
                 await self._guarded(self._push_news())
             event = self.framer.next_event()
+            if event is None and self.unpack_more():
+                handled += 1
+                if handled % _TURN_PIECES == 0:
+                    await asyncio.sleep(0)
+                continue
             if event is None:
                 self.flush()
                 self._resume_reading()
@@ -133,7 +192,7 @@ class Session(Following):
         if self.closed:
             return
         if self._dismissed:
-            self.say_goodbye("Your login counts no more")
+            self.say_goodbye(self._dismissed)
         elif self.service.draining:
             self.say_goodbye("[UNAVAILABLE] Server is shutting down")
 
@@ -175,8 +234,9 @@ class Session(Following):
     async def _literal(self, event: Announced) -> None:
         row, request = self._row_of(event.prefix)
         if row is not None and request is not None and Does.STREAMS in row.flags and self.state & row.states:
+            start = len(request.tag) + 1 + len(request.verb) + (4 if request.uid else 0)
             try:
-                arguments = row.parse(Cursor(event.prefix, len(request.tag) + 1 + len(request.verb), utf8=self.utf8))
+                arguments = row.parse(Cursor(event.prefix, start, utf8=self.utf8))
             except MailboxError:
                 arguments = None  # the literal is one of its other arguments, or the syntax is wrong: told later
             if arguments is not None:
@@ -206,6 +266,8 @@ class Session(Following):
         except MailboxError:
             return None, None
         row = self.service.commands.get(verb)
+        if row is not None and row.capability and verb not in BASE_VERBS and self.is_hidden(row.capability):
+            row = None
         if row is not None and uid and Does.HAS_UID_FORM not in row.flags:
             row = None
         return row, Request(tag, verb, uid, text)
@@ -220,6 +282,14 @@ class Session(Following):
             return
         if not self.state & row.states:
             self._bad(request.tag, f"{row.verb} not allowed now")
+            return
+        if (
+            self.uidonly
+            and not request.uid
+            and Does.HAS_UID_FORM in row.flags
+            and Does.TAKES_NO_NUMBERS not in row.flags
+        ):
+            self._bad(request.tag, f"[UIDREQUIRED] UID {row.verb} only")  # RFC 9586 3
             return
         start = len(request.tag) + 1 + len(request.verb) + (4 if request.uid else 0)
         cursor = Cursor(text, start, utf8=self.utf8)
@@ -236,6 +306,7 @@ class Session(Following):
 
     async def _execute(self, row: AnyCommand, request: Request, arguments: object) -> None:
         self._bad_count = 0
+        self._began_at = self.active_at = self.clock.monotonic_seconds()
         self.service.count(row.verb)
         self.expire_in(AUTOLOGOUT_SECONDS)
         try:

@@ -8,6 +8,7 @@ from mailbox_app.services.imap.commands.append import APPEND
 from mailbox_app.services.imap.commands.authenticate import AUTHENTICATE
 from mailbox_app.services.imap.commands.cancel_update import CANCELUPDATE
 from mailbox_app.services.imap.commands.capability import CAPABILITY
+from mailbox_app.services.imap.commands.compress import COMPRESS
 from mailbox_app.services.imap.commands.copying import COPY, MOVE
 from mailbox_app.services.imap.commands.enable import ENABLE
 from mailbox_app.services.imap.commands.expunge import EXPUNGE
@@ -19,15 +20,18 @@ from mailbox_app.services.imap.commands.login import LOGIN
 from mailbox_app.services.imap.commands.logout import LOGOUT
 from mailbox_app.services.imap.commands.mailboxes import CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE
 from mailbox_app.services.imap.commands.metadata import GETMETADATA, SETMETADATA
+from mailbox_app.services.imap.commands.multi_search import ESEARCH
 from mailbox_app.services.imap.commands.namespace import NAMESPACE
 from mailbox_app.services.imap.commands.noop import CHECK, NOOP
 from mailbox_app.services.imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
+from mailbox_app.services.imap.commands.replace import REPLACE
 from mailbox_app.services.imap.commands.search import SEARCH
 from mailbox_app.services.imap.commands.selection import CLOSE, EXAMINE, SELECT, UNSELECT
 from mailbox_app.services.imap.commands.sort import SORT, THREAD
 from mailbox_app.services.imap.commands.starttls import STARTTLS
 from mailbox_app.services.imap.commands.status import STATUS
 from mailbox_app.services.imap.commands.store import STORE
+from mailbox_app.services.imap.commands.unauthenticate import UNAUTHENTICATE
 
 COMMANDS: tuple[AnyCommand, ...] = (
     CAPABILITY,
@@ -38,6 +42,8 @@ COMMANDS: tuple[AnyCommand, ...] = (
     AUTHENTICATE,
     LOGIN,
     ENABLE,
+    COMPRESS,
+    UNAUTHENTICATE,
     SELECT,
     EXAMINE,
     CREATE,
@@ -66,11 +72,13 @@ COMMANDS: tuple[AnyCommand, ...] = (
     UNSELECT,
     EXPUNGE,
     SEARCH,
+    ESEARCH,
     SORT,
     THREAD,
     CANCELUPDATE,
     FETCH,
     STORE,
+    REPLACE,
     COPY,
     MOVE,
 )

@@ -9,8 +9,11 @@ from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.proto.imap.sequence import SequenceSet, compress
 from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.namespaces import locate
+from mailbox_app.services.imap.permissions import FLAG_RIGHTS, require
 from mailbox_app.services.imap.replies import Refusal, refusal
 from mailbox_app.services.imap.session import Session
+from mailbox_app.services.imap.transfer import transfer
 from mailbox_app.store.model import Copied
 
 
@@ -36,14 +39,17 @@ async def copy(session: Session, request: Request, target: Target) -> str | None
     return None if copied is None else f"[{_copyuid(copied)}] COPY done"
 
 
-async def move(session: Session, request: Request, target: Target) -> None:
+async def move(session: Session, request: Request, target: Target) -> str | None:
     """The new UIDs first, then the expunges. RFC 6851 4.3."""
     if session.view.read_only:
         raise Refusal("Mailbox is read-only", "READ-ONLY")
+    require(session.view, "te")
     copied = await _copy(session, request, target, move=True)
     if copied is not None:
         session.line(f"OK [{_copyuid(copied)}] Moved")
         await session.tell_expunged(copied.source_uids)
+        return await session.done_with_modseq(request)
+    return None
 
 
 async def _copy(session: Session, request: Request, target: Target, *, move: bool) -> Copied | None:
@@ -51,9 +57,14 @@ async def _copy(session: Session, request: Request, target: Target, *, move: boo
     uids = [Uid(uid) for uid in view.uids_at(await session.positions(target.wanted, uid=request.uid))]
 
     def work() -> Copied | None:
-        account = session.mail_of(view)
-        mailbox_id = account.mailbox(target.name).mailbox_id
-        return account.copy(view.mailbox_id, uids, mailbox_id, move=move) if uids else None
+        to = locate(session, target.name, "i")
+        mailbox_id = session.service.deps.store.account(to.ref).mailbox(to.name).mailbox_id
+        if not uids:
+            return None
+        if to.ref.account_id == view.ref.account_id and set(to.rights) >= FLAG_RIGHTS:
+            return session.mail_of(view).copy(view.mailbox_id, uids, mailbox_id, move=move)
+        source = (view.ref, view.mailbox_id, view.keywords)
+        return transfer(session.service.deps.store, source, uids, to, move=move)
 
     try:
         copied = await session.offload(work)

@@ -18,7 +18,7 @@ def parse_expunge(cursor: Cursor) -> SequenceSet | None:
     return cursor.sequence_set()
 
 
-async def expunge(session: Session, request: Request, wanted: SequenceSet | None) -> None:
+async def expunge(session: Session, request: Request, wanted: SequenceSet | None) -> str | None:
     """Remove what is marked; the numbers are taken from the view before anything leaves it."""
     if request.uid == (wanted is None):
         raise Refusal("UID EXPUNGE takes UIDs, EXPUNGE nothing", status="BAD")
@@ -29,9 +29,12 @@ async def expunge(session: Session, request: Request, wanted: SequenceSet | None
     if wanted is not None:
         uids = [Uid(uid) for uid in view.uids_at(await session.positions(wanted, uid=True))]
         if not uids:
-            return
+            return None
     removed = await session.offload(lambda: session.mail_of(view).expunge(view.mailbox_id, uids))
     await session.tell_expunged(removed)
+    return await session.done_with_modseq(request) if removed else None
 
 
-EXPUNGE = Command("EXPUNGE", State.SELECTED, Does.HAS_UID_FORM, "", "RFC 9051 6.4.3", expunge, parse_expunge)
+EXPUNGE = Command(
+    "EXPUNGE", State.SELECTED, Does.HAS_UID_FORM | Does.TAKES_NO_NUMBERS, "", "RFC 9051 6.4.3", expunge, parse_expunge
+)

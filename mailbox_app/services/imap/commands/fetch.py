@@ -1,4 +1,4 @@
-"""FETCH. RFC 9051 6.4.5, CHANGEDSINCE: RFC 7162 3.1.4."""
+"""FETCH. RFC 9051 6.4.5; CHANGEDSINCE and VANISHED: RFC 7162 3.1.4, 3.2.6; PARTIAL: RFC 9394 3.3."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from mailbox_app.errors import StoreError
 from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.fetch import FetchRequest, parse_fetch
 from mailbox_app.proto.imap.grammar import Cursor
-from mailbox_app.proto.imap.sequence import SequenceSet
+from mailbox_app.proto.imap.sequence import SequenceSet, compress
 from mailbox_app.services.imap.bodies import CutShort
 from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.connection import ConnectionGone
-from mailbox_app.services.imap.fetching import FetchPlan
+from mailbox_app.services.imap.fetching import FetchPlan, Shortfall
 from mailbox_app.services.imap.replies import Refusal
+from mailbox_app.services.imap.resync import changed_positions
+from mailbox_app.services.imap.resync import tell_vanished
 from mailbox_app.services.imap.session import Session
 from mailbox_app.store.model import FlagMode, SystemFlag
 
@@ -41,10 +43,15 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
     asked = fetching.request
     if asked.changed_since is not None or "MODSEQ" in asked.items:
         session.enable_condstore()
-    indexes = await session.positions(fetching.wanted, uid=request.uid)
-    if asked.changed_since is not None:
-        since = asked.changed_since
-        indexes = [index for index, each in zip(indexes, view.modseqs_at(indexes), strict=True) if each > since]
+    if asked.vanished and not (request.uid and session.qresync and asked.changed_since is not None):
+        raise Refusal("VANISHED takes UID FETCH, CHANGEDSINCE and QRESYNC", status="BAD")  # RFC 7162 3.2.6
+    since = asked.changed_since
+    if since is not None and request.uid:
+        indexes = await changed_positions(session, fetching.wanted, since, vanished=asked.vanished)
+    else:
+        indexes = await session.positions(fetching.wanted, uid=request.uid)
+        if since is not None:
+            indexes = [index for index, each in zip(indexes, view.modseqs_at(indexes), strict=True) if each > since]
     if not indexes:
         return
     also: tuple[str, ...] = ()
@@ -63,7 +70,24 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
         session.service.unexpected(session, error)
         session.abort()
         raise ConnectionGone from error
-    if plan.missing_count and not request.uid:  # RFC 2180 4.1.3: expunged by somebody else meanwhile
+    _tell_shortfall(session, request, plan.shortfall)
+
+
+def _tell_shortfall(session: Session, request: Request, shortfall: Shortfall) -> None:
+    """NO when something that was asked for could not be given."""
+    if shortfall.lost:
+        session.service.deps.log.error(
+            "message files are gone",
+            session=session.session_id,
+            mailbox_id=session.view.mailbox_id,
+            uids=compress(shortfall.lost[:100]),
+            count=len(shortfall.lost),
+        )
+        session.on_hint()  # the look at the end of the command brings the index in step with the files
+        raise Refusal("Some messages no longer exist", "EXPUNGEISSUED")
+    if shortfall.undecodable_count:
+        raise Refusal("A part's encoding is not known", "UNKNOWN-CTE")  # RFC 3516 4.3
+    if shortfall.expunged_count and not request.uid:  # RFC 2180 4.1.3: expunged by somebody else meanwhile
         raise Refusal("Some messages no longer exist", "EXPUNGEISSUED")
 
 

@@ -30,8 +30,10 @@ def parse_id(cursor: Cursor) -> dict[bytes, bytes | None]:
 
 async def identity(session: Session, request: Request, fields: dict[bytes, bytes | None]) -> None:
     """Tell our name; the version is nobody's business before a bug is looked for."""
-    name = fields.get(b"name") or b""
-    session.service.deps.log.debug("client", session=session.session_id, name=name[:60].decode("ascii", "replace"))
+    name = (fields.get(b"name") or b"")[:60].decode("utf-8", "replace")
+    session.service.deps.log.debug("client", session=session.session_id, name=name)
+    session.client_name = name
+    session.hide_capabilities()
     session.line('ID ("name" "Mailbox")')
 
 

@@ -87,7 +87,9 @@ async def store(session: Session, request: Request, change: FlagChange) -> str |
     elif refused:
         told = [index for index, uid in zip(indexes, uids, strict=True) if uid not in refused]
     for start in range(0, len(told), _LINES_AT_ONCE):
-        lines = view.fetch_lines(told[start : start + _LINES_AT_ONCE], uid=request.uid, modseq=session.condstore)
+        lines = view.fetch_lines(
+            told[start : start + _LINES_AT_ONCE], uid=request.uid or session.vanished, modseq=session.condstore
+        )
         session.write("".join(lines).encode("ascii"))
         await session.drain()
     if not refused:
