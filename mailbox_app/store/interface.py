@@ -140,6 +140,14 @@ class Account(Protocol):
         """The stored file, unbuffered, for pread; `store.no_such_message` when expunged."""
         ...
 
+    def open_messages(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, BinaryIO | None]]:
+        """As `open_message`, one after the other and ascending; each is the caller's to close.
+
+        Expunged ones are left out. None: the index has the message, but its file is gone; the next look at the mailbox
+        finds that out.
+        """
+        ...
+
     # writing
     def append(self, messages: Sequence[NewMessage], *, atomic: bool = False) -> Sequence[Appended | Exception]:
         """All in one transaction and one directory fsync; one over quota fails alone. Consumes the staged files.

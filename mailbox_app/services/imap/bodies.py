@@ -109,22 +109,26 @@ class BodyReader:
             end = PartTable.decode(row[1]).part(0).body_start  # type: ignore[arg-type]
             return os.pread(opened.fileno(), min(end, _HEADER_BYTES), 0)
 
-    def answers(self, opened: BinaryIO, items: Sequence[Body], parts: bytes) -> Iterator[bytes]:
-        """Label and value of each section of one message, in pieces; all are found before the first is given out."""
-        descriptor = opened.fileno()
-        table = PartTable.decode(parts) if parts else None
-        sections = [(item, find_section(descriptor, item, table)) for item in items]
-        separator = b""
-        for item, found in sections:
-            if found is None:
-                yield b"%b%b NIL" % (separator, item.label)
-            elif item.size_only:
-                yield b"%b%b %d" % (separator, item.label, found.size)
-            else:
-                mark = b"~" if found.holds_nul else b""
-                yield b"%b%b %b{%d}\r\n" % (separator, item.label, mark, found.size)
-                yield from found.pieces()
-            separator = b" "
+
+def answers(opened: BinaryIO, items: Sequence[Body], parts: bytes) -> Iterator[bytes]:
+    """Label and value of each section of one message, in pieces; raises `UnknownEncoding` before the first piece."""
+    descriptor = opened.fileno()
+    table = PartTable.decode(parts) if parts else None
+    return _pieces([(item, find_section(descriptor, item, table)) for item in items])
+
+
+def _pieces(sections: Sequence[tuple[Body, Section | None]]) -> Iterator[bytes]:
+    separator = b""
+    for item, found in sections:
+        if found is None:
+            yield b"%b%b NIL" % (separator, item.label)
+        elif item.size_only:
+            yield b"%b%b %d" % (separator, item.label, found.size)
+        else:
+            mark = b"~" if found.holds_nul else b""
+            yield b"%b%b %b{%d}\r\n" % (separator, item.label, mark, found.size)
+            yield from found.pieces()
+        separator = b" "
 
 
 def find_section(descriptor: int, item: Body, table: PartTable | None) -> Section | None:

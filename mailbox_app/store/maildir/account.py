@@ -18,6 +18,7 @@ from mailbox_app.store.maildir import (
     mailboxes,
     maildrop,
     names,
+    opening,
     queries,
     reading,
     restoring,
@@ -154,6 +155,11 @@ class MaildirAccount(Account):
         """The stored file."""
         with self._handles.using(self._ref) as opened:
             return reading.open_message(opened, mailbox_id, uid)
+
+    def open_messages(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, BinaryIO | None]]:
+        """The stored files of many."""
+        with self._handles.using(self._ref) as opened:
+            yield from opening.open_messages(opened, mailbox_id, uids)
 
     def append(self, messages: Sequence[NewMessage], *, atomic: bool = False) -> Sequence[Appended | Exception]:
         """Deliver staged files."""

@@ -16,7 +16,6 @@ from mailbox_app.services.imap.connection import ConnectionGone
 from mailbox_app.services.imap.fetching import FetchPlan, Shortfall
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.resync import changed_positions
-from mailbox_app.services.imap.resync import tell_vanished
 from mailbox_app.services.imap.session import Session
 from mailbox_app.store.model import FlagMode, SystemFlag
 
@@ -52,6 +51,9 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
         indexes = await session.positions(fetching.wanted, uid=request.uid)
         if since is not None:
             indexes = [index for index, each in zip(indexes, view.modseqs_at(indexes), strict=True) if each > since]
+    if asked.partial is not None:
+        places = asked.partial.of(len(indexes))
+        indexes = indexes[places.start : places.stop]
     if not indexes:
         return
     also: tuple[str, ...] = ()
