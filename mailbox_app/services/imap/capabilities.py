@@ -44,6 +44,14 @@ _LOGGED_IN = (
     "THREAD=ORDEREDSUBJECT",
     "CONTEXT=SORT",
     "I18NLEVEL=1",
+    "SEARCHRES",
+    "WITHIN",
+    "PARTIAL",
+    "SORT=DISPLAY",
+    "ESORT",
+    "THREAD=ORDEREDSUBJECT",
+    "CONTEXT=SORT",
+    "I18NLEVEL=1",
 )
 """Extensions that are no command of their own."""
 

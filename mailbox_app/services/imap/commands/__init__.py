@@ -21,6 +21,7 @@ from mailbox_app.services.imap.commands.logout import LOGOUT
 from mailbox_app.services.imap.commands.mailboxes import CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE
 from mailbox_app.services.imap.commands.metadata import GETMETADATA, SETMETADATA
 from mailbox_app.services.imap.commands.multi_search import ESEARCH
+from mailbox_app.services.imap.commands.multi_search import ESEARCH
 from mailbox_app.services.imap.commands.namespace import NAMESPACE
 from mailbox_app.services.imap.commands.noop import CHECK, NOOP
 from mailbox_app.services.imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
@@ -72,6 +73,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
     UNSELECT,
     EXPUNGE,
     SEARCH,
+    ESEARCH,
     ESEARCH,
     SORT,
     THREAD,
