@@ -86,43 +86,41 @@ def _fill_part(
 def measure(port: int, user: str, count: int, runs: int) -> dict[str, float]:
     """Medians in milliseconds."""
 
-    def connected() -> Imap:
-        made = Imap("127.0.0.1", port)
-        made.login(f"{user}@bench.test", PASSWORD)
-        return made
-
-    def timed(work: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        work()
-        return (time.perf_counter() - started) * 1000
-
-    first = connected()
+    first = _connected(port, user)
     first.select("INBOX")  # the first one after the start opens the index
     found: dict[str, list[float]] = {name: [] for name in _ROWS_NAMES}
     for run in range(runs):
-        client = connected()
-        found["SELECT"].append(timed(lambda: client.command("SELECT INBOX")))
-        low = max(1, count - 60)
-        found["FETCH of the last 50"].append(
-            timed(lambda: client.command(f"FETCH {low}:{low + 49} (UID FLAGS ENVELOPE)"))
-        )
-        victim = count // 2 + run
-        found["STORE of one"].append(timed(lambda: client.command(f"UID STORE {victim} +FLAGS (\\Deleted)")))
-        found["EXPUNGE of one"].append(timed(lambda: client.command("EXPUNGE")))
-        found["IDLE notice"].append(_notice(first, client, found["APPEND of one"], timed))
+        client = _connected(port, user)
+        last, victim = max(1, count - 60), count // 2 + run
+        found["SELECT"].append(_timed(client.command, "SELECT INBOX"))
+        found["FETCH of the last 50"].append(_timed(client.command, f"FETCH {last}:{last + 49} (UID FLAGS ENVELOPE)"))
+        found["STORE of one"].append(_timed(client.command, f"UID STORE {victim} +FLAGS (\\Deleted)"))
+        found["EXPUNGE of one"].append(_timed(client.command, "EXPUNGE"))
+        found["IDLE notice"].append(_notice(first, client, found["APPEND of one"]))
         client.close()
     first.close()
     return {name: round(median(values), 2) for name, values in found.items()}
 
 
-def _notice(idler: Imap, client: Imap, appended: list[float], timed: Callable[[Callable[[], object]], float]) -> float:
-    """From the tagged OK of an APPEND to the EXISTS of another session in IDLE."""
+def _connected(port: int, user: str) -> Imap:
+    made = Imap("127.0.0.1", port)
+    made.login(f"{user}@bench.test", PASSWORD)
+    return made
+
+
+def _timed(work: Callable[..., object], *words: object) -> float:
+    started = time.perf_counter()
+    work(*words)
+    return (time.perf_counter() - started) * 1000
+
+
+def _notice(idler: Imap, client: Imap, appended: list[float]) -> float:
+    """From the tagged OK of an APPEND to the EXISTS of another session in IDLE; 0: it was there already."""
     tag = idler.tag()
     idler.sock.sendall(tag + b" IDLE\r\n")
     while not idler.line().startswith(b"+"):
         pass
-    message = b"From: a@example.org\r\nSubject: new\r\n\r\ntext\r\n"
-    appended.append(timed(lambda: client.append("INBOX", message)))
+    appended.append(_timed(client.append, "INBOX", b"From: a@example.org\r\nSubject: new\r\n\r\ntext\r\n"))
     started = time.perf_counter()
     while b" EXISTS" not in idler.line():
         pass
