@@ -26,7 +26,11 @@ _MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$")
 _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 _LISTENER_TEXT = 'want "address:port", "*:port" or "[v6]:port"'
 _DURATION_TEXT = "want a whole number and one of s, m, h, d, w, like 5m"
-_WANTED = {"listen": _LISTENER_TEXT, "login": f"want some of {', '.join(NAMES)}"}
+_WANTED = {
+    "imap": 'want "who: NAME NAME", like "Outlook: MOVE"',
+    "listen": _LISTENER_TEXT,
+    "login": f"want some of {', '.join(NAMES)}",
+}
 _HOST_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):(\d{1,5})$")
 _HOSTNAME = re.compile(
     r"^(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"

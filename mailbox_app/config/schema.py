@@ -14,6 +14,7 @@ from mailbox_app.proto.sasl.negotiation import NAMES
 Duration = Annotated[str, Meta(pattern=r"^\d+(s|m|h|d|w)$", description="a whole number and s, m, h, d or w")]
 Listeners = list[Annotated[str, Meta(pattern=r"^(\*|\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):\d{1,5}$")]]
 Mechanisms = list[Annotated[str, Meta(pattern=f"^({'|'.join(NAMES)})$")]]
+HiddenCapabilities = list[Annotated[str, Meta(pattern=r"^[^:]*[^: ][^:]*:( +[!-~]+)+$")]]
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -131,24 +132,15 @@ class Limits(_Section, frozen=True):
     """Recipients of one message."""
 
 
-class HiddenCapabilities(_Section, frozen=True):
-    """A rule: what is kept from some clients or accounts, because they trip over it."""
-
-    capabilities: Annotated[list[Annotated[str, Meta(pattern=r"^[!-~]+$")]], Meta(min_length=1)]
-    """Names as CAPABILITY says them. They are not advertised and their commands and ENABLE names are not known."""
-    client: str = ""
-    """Part of the name that the client gives by ID, in any case; empty: every client."""
-    account: str = ""
-    """An address, or "@domain" for all of a domain; empty: every account."""
-
-
 class Imap(_Section, frozen=True):
     """IMAP sessions."""
 
     max_sessions_per_account: Annotated[int, Meta(ge=10, le=10_000)] = 100
     """Sessions of one account at once, per front. One more ends the one that did nothing for the longest time."""
-    hide: list[HiddenCapabilities] = field(default_factory=list)
-    """Rules, each a table [[imap.hide]]: capabilities switched off for clients or accounts that cannot deal with them."""
+    hide: HiddenCapabilities = field(default_factory=list)
+    """Capabilities kept from clients or accounts that trip over them: "who: NAME NAME", where who is a part of the name that the
+    client gives by ID, an address, "@domain", or "*", like "Outlook: MOVE QRESYNC". What is hidden is not advertised, and
+    its commands and ENABLE names are not known."""
 
 
 class Delivery(_Section, frozen=True):

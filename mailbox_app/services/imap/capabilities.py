@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mailbox_app.config.schema import HiddenCapabilities
 from mailbox_app.services.imap.command import AnyCommand
 
 if TYPE_CHECKING:
@@ -44,14 +43,6 @@ _LOGGED_IN = (
     "THREAD=ORDEREDSUBJECT",
     "CONTEXT=SORT",
     "I18NLEVEL=1",
-    "SEARCHRES",
-    "WITHIN",
-    "PARTIAL",
-    "SORT=DISPLAY",
-    "ESORT",
-    "THREAD=ORDEREDSUBJECT",
-    "CONTEXT=SORT",
-    "I18NLEVEL=1",
 )
 """Extensions that are no command of their own."""
 
@@ -78,13 +69,16 @@ def _is_pointless(row: AnyCommand, session: Session) -> bool:
     return row.verb == "COMPRESS" and session.is_compressed
 
 
-def hidden_capabilities(rules: Sequence[HiddenCapabilities], client: str, address: str) -> frozenset[str]:
-    """What the rules keep from a client of this name, or from this account, in upper case."""
+def hidden_capabilities(rules: Sequence[str], client: str, address: str) -> frozenset[str]:
+    """What the configuration's rules keep from a client of this name, or from this account, in upper case."""
     hidden: set[str] = set()
     for rule in rules:
-        client_fits = not rule.client or rule.client.casefold() in client.casefold()
-        account = rule.account.casefold()
-        account_fits = not account or address == account or (account.startswith("@") and address.endswith(account))
-        if client_fits and account_fits:
-            hidden.update(name.upper() for name in rule.capabilities)
+        who, _, names = rule.partition(":")
+        who = who.strip().casefold()
+        if "@" in who:
+            fits = address == who or (who.startswith("@") and address.endswith(who))
+        else:
+            fits = who == "*" or who in client.casefold()
+        if fits:
+            hidden.update(names.upper().split())
     return frozenset(hidden)
