@@ -21,11 +21,12 @@ _BLOCK = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(r"<[a-zA-Z/!?][^>]*+>")
-_ENTITY = re.compile(r"&(?:#(?:([0-9]{1,7})|[xX]([0-9a-fA-F]{1,6}))|([a-zA-Z][a-zA-Z0-9]{1,31}));?")
+_ENTITY = re.compile(r"&(?:#(?:([0-9]++)|[xX]([0-9a-fA-F]++))|([a-zA-Z][a-zA-Z0-9]{1,31}));?")
 _LINES = re.compile(r" ?\n[ \n]*")
 _SPACES = re.compile("  +")
 _OPENING = re.compile(r"<(?:[a-zA-Z/!?]|\Z)")
 _ENTITY_BEGUN = re.compile(r"&[#0-9a-zA-Z]{0,33}\Z")
+_DIGITS = 8
 _TAG_START = 64
 """No name of a tag is longer; what follows it changes nothing."""
 _HIDDEN_END = 16
@@ -102,7 +103,8 @@ def _character(match: re.Match[str]) -> str:
     if name is not None:
         found = html5.get(name + ";") or html5.get(name)
         return match[0] if found is None else found
-    code = int(decimal) if decimal else int(hexadecimal, 16)
+    digits = (decimal or hexadecimal).lstrip("0")
+    code = int(digits[:_DIGITS] or "0", 10 if decimal else 16)  # more are no character anyway
     if code in _WINDOWS:
         return _WINDOWS[code]
     if not code or code > 0x10FFFF or 0xD800 <= code < 0xE000:

@@ -1,12 +1,13 @@
 """The first readable words of a message, for lists of messages. RFC 8970.
 
-Taken from the first text part that is no attachment, plain text before HTML when a message offers both; lines that quote
-somebody, signatures and white space are left out. Only the part's beginning is read.
+Taken from the first text part that is no attachment and has words; lines that quote somebody, signatures and white space
+are left out. Only the part's beginning is read.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from mailbox_app.proto.mime import Content, Part, PartTable
 from mailbox_app.proto.text.message import Read, content_of, is_readable, part_text, read_header
@@ -15,6 +16,7 @@ LONGEST = 200
 """Characters a client may count on. RFC 8970 3.2."""
 _LOOKED_AT = 16_384
 """Characters of the part: what is not readable by then is not worth waiting for."""
+_PARTS_TRIED = 4
 _QUOTED = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 _SIGNATURE = re.compile(r"^-- $.*", re.MULTILINE | re.DOTALL)
 _UNSEEN = re.compile(
@@ -24,38 +26,32 @@ _UNSEEN = re.compile(
 
 def preview(read: Read, table: PartTable, *, longest: int = LONGEST) -> str:
     """At most `longest` characters on one line; "" when the message has no text."""
-    chosen = _first_text(read, table)
-    if chosen is None:
-        return ""
-    part, content = chosen
-    text = ""
-    for piece in part_text(read, part, content):
-        text += piece
-        if len(text) >= _LOOKED_AT:
-            break
-    text = _UNSEEN.sub("", text[:_LOOKED_AT])
-    own = _QUOTED.sub("", _SIGNATURE.sub("", text)) if part.content_type == b"text/plain" else text
-    return _cut(own, longest) or _cut(text, longest)
+    for part, content in _texts(read, table):
+        text = ""
+        for piece in part_text(read, part, content):
+            text += piece
+            if len(text) >= _LOOKED_AT:
+                break
+        text = _UNSEEN.sub("", text[:_LOOKED_AT])
+        own = _QUOTED.sub("", _SIGNATURE.sub("", text)) if part.content_type == b"text/plain" else text
+        shown = _cut(own, longest) or _cut(text, longest)
+        if shown:
+            return shown
+    return ""
 
 
-def _first_text(read: Read, table: PartTable) -> tuple[Part, Content] | None:
-    """The part to show; of an alternative the plain one, unless it is empty."""
-    found: tuple[Part, Content] | None = None
+def _texts(read: Read, table: PartTable) -> Iterator[tuple[Part, Content]]:
+    """The first parts with text for people; writers put the plain one of an alternative first."""
+    tried = 0
     for index in range(len(table)):
         part = table.part(index)
-        if not part.content_type.startswith(b"text/") or part.body_end <= part.body_start:
-            continue
-        content = content_of(read_header(read, part))
-        if not is_readable(part, content):
-            continue
-        if part.content_type == b"text/plain":
-            return part, content
-        if found is None:
-            found = part, content
-            above = table.parent(part)
-            if above is None or above.content_type != b"multipart/alternative":
-                break
-    return found
+        if part.content_type.startswith(b"text/") and part.body_end > part.body_start:
+            content = content_of(read_header(read, part))
+            if is_readable(part, content):
+                yield part, content
+                tried += 1
+                if tried == _PARTS_TRIED:
+                    return
 
 
 def _cut(text: str, longest: int) -> str:
