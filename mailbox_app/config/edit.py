@@ -1,4 +1,4 @@
-"""Changes one key of the configuration file and keeps its comments and order; tells what every key means.
+"""Changes keys of the configuration file and keeps its comments and order; tells what every key means.
 
 A change is checked as part of the whole file before the file is replaced: write temporary, fsync, rename, fsync the
 folder; mode and owner stay. A change that does not validate changes nothing and raises the same `ConfigError` as loading.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change made."""
+    """A change made, perhaps with others."""
 
     key: str
     old: Plain
@@ -78,23 +78,29 @@ def setting(config: Config, key: str) -> Setting:
 
 def set_key(path: Path, key: str, value: str) -> Change:
     """Set one dotted key to a TOML value; a bare word that is no TOML is taken as a string."""
+    return set_keys(path, {key: value})[0]
+
+
+def set_keys(path: Path, values: Mapping[str, str]) -> Sequence[Change]:
+    """As `set_key` for several keys at once: only the whole must be valid, like a certificate with its key."""
     import tomlkit  # the daemon holds this module, but few ever change a setting
     from tomlkit.items import Table
 
     before = load(path)
-    old = setting(before, key)
+    old = {key: setting(before, key).value for key in values}
     document = tomlkit.parse(path.read_text("utf-8"))
-    section_name, _, name = key.partition(".")
-    if section_name not in document:
-        document.add(section_name, tomlkit.table())
-    section = document[section_name]
-    if not isinstance(section, Table):
-        raise ConfigError("config.invalid", f"{path}: {section_name} is not written as a [{section_name}] section")
-    section[name] = _toml_value(value, is_text=isinstance(old.value, str))
+    for key, value in values.items():
+        section_name, _, name = key.partition(".")
+        if section_name not in document:
+            document.add(section_name, tomlkit.table())
+        section = document[section_name]
+        if not isinstance(section, Table):
+            raise ConfigError("config.invalid", f"{path}: {section_name} is not written as a [{section_name}] section")
+        section[name] = _toml_value(value, is_text=isinstance(old[key], str))
     text = tomlkit.dumps(document)
     after = parse(text, path)
     _replace(path, text)
-    return Change(key, old.value, setting(after, key).value, after)
+    return [Change(key, old[key], setting(after, key).value, after) for key in values]
 
 
 def _toml_value(text: str, *, is_text: bool) -> Item:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailbox_app.config.edit import describe, set_key, setting
+from mailbox_app.config.edit import describe, set_key, set_keys, setting
 from mailbox_app.config.load import load
 from mailbox_app.errors import ConfigError
 
@@ -53,6 +53,18 @@ def test_a_refused_change_changes_nothing(file: Path, key: str, value: str) -> N
     with pytest.raises(ConfigError):
         set_key(file, key, value)
     assert file.read_text() == TEXT
+
+
+def test_keys_that_need_each_other_are_set_together(file: Path) -> None:
+    changes = set_keys(file, {"tls.cert_file": "/etc/cert.pem", "tls.key_file": "/etc/key.pem"})
+    assert [(each.key, each.old, each.new) for each in changes] == [
+        ("tls.cert_file", "", "/etc/cert.pem"),
+        ("tls.key_file", "", "/etc/key.pem"),
+    ]
+    before = file.read_text()
+    with pytest.raises(ConfigError):
+        set_keys(file, {"tls.cert_file": "/etc/other.pem", "tls.key_file": ""})
+    assert file.read_text() == before
 
 
 def test_describe_shows_value_default_and_manual(file: Path) -> None:

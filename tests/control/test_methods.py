@@ -285,6 +285,10 @@ def test_settings_are_changed_in_the_file_and_applied(appliance: Appliance, clie
     for key, value in (("listen.smtp", '["*:2525"]'), ("delivery.port", "26"), ("dns.timeout_seconds", "3")):
         assert client.call("config.set", {"key": key, "value": value})["applied"] == "restart"
     assert refused(client, "config.set", key="limits.max_recipients", value="-1") == "config.invalid"
+    both = {"key": "limits.max_recipients", "value": "8", "more": {"greylist.enabled": "false"}}
+    assert client.call("config.set", both)["more"] == [{"key": "greylist.enabled", "old": True, "new": False}]
+    last = client.call("audit.list", {"what": "config.set", "limit": 1})["entries"][0]
+    assert last["object"] == "limits.max_recipients greylist.enabled"
     assert client.call("config.check") == {"ok": True, "error": ""}
     appliance.config_path.write_text(appliance.config_path.read_text() + "nonsense = 1\n")
     assert "nonsense" in client.call("config.check")["error"]

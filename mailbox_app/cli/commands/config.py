@@ -77,11 +77,19 @@ def get(config_file: str | None, key: str, as_json: bool) -> None:
 @command.command("set")
 @click.argument("key")
 @click.argument("value")
+@click.argument("more", nargs=-1, metavar="[KEY VALUE]...")
 @click.pass_obj
-def change(config_file: str | None, key: str, value: str) -> int:
-    """Change one setting in the file, keeping its comments, and apply it. Exit 3 when it waits for a restart."""
-    done = connection.call(config_file, "config.set", key=key, value=value)
-    click.echo(clean(f"{done['key']}: {toml(done['old'])} is now {toml(done['new'])}"))
+def change(config_file: str | None, key: str, value: str, more: tuple[str, ...]) -> int:
+    """Change a setting in the file, keeping its comments, and apply it. Exit 3 when it waits for a restart.
+
+    Settings that need each other, like tls.cert_file and tls.key_file, are changed together: KEY VALUE KEY VALUE.
+    """
+    if len(more) % 2:
+        raise click.UsageError("each setting needs a value: KEY VALUE KEY VALUE")
+    others = dict(zip(more[::2], more[1::2], strict=True))
+    done = connection.call(config_file, "config.set", key=key, value=value, more=others)
+    for each in (done, *done["more"]):
+        click.echo(clean(f"{each['key']}: {toml(each['old'])} is now {toml(each['new'])}"))
     if done["applied"] == "restart":
         click.echo("It takes effect when the server is started again.")
         return _EXIT_WAITS

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from mailbox_app.config.load import load
 from mailbox_app.config.schema import Config
@@ -30,10 +31,11 @@ class Key(Params):
 
 
 class NewValue(Params):
-    """A key and its value as TOML text; a bare word is taken as a string."""
+    """A key and its value as TOML text; a bare word is taken as a string. `more`: other keys to change at once."""
 
     key: str
     value: str
+    more: dict[str, str] = field(default_factory=dict)
 
 
 class SettingView(Struct):
@@ -59,13 +61,22 @@ class Sections(Struct):
     sections: list[Section]
 
 
+class OneChange(Struct):
+    """One of several settings changed at once."""
+
+    key: str
+    old: Plain
+    new: Plain
+
+
 class Changed(Struct):
-    """What a change did; `applied` is `now` or `restart`."""
+    """What a change did; `applied` is `now` or `restart`; `more` is what was changed with it."""
 
     key: str
     old: Plain
     new: Plain
     applied: str
+    more: list[OneChange]
 
 
 class Check(Struct):
@@ -94,13 +105,21 @@ async def get(context: ControlContext, _call: Call, params: Key) -> SettingView:
 async def change(context: ControlContext, call: Call, params: NewValue) -> Changed:
     """Change the file, keeping its comments, and apply it."""
     call.object = params.key
-    made = await context.offload.run(_set, context.config_path, params.key, params.value)
-    call.before, call.after = msgspec.to_builtins(made.old), msgspec.to_builtins(made.new)
-    applied = "restart" if params.key.startswith(_RESTART) and made.old != made.new else "now"
+    values = {params.key: params.value, **params.more}
+    made = await context.offload.run(_set, context.config_path, values)
+    if params.more:
+        call.object = " ".join(values)
+        call.before = {each.key: msgspec.to_builtins(each.old) for each in made}
+        call.after = {each.key: msgspec.to_builtins(each.new) for each in made}
+    else:
+        call.before, call.after = msgspec.to_builtins(made[0].old), msgspec.to_builtins(made[0].new)
+    waits = any(each.key.startswith(_RESTART) and each.old != each.new for each in made)
+    applied = "restart" if waits else "now"
     if applied == "now":
         await _apply(context)
     call.detail = f"applied: {applied}"
-    return Changed(made.key, _plain(made.old), _plain(made.new), applied)
+    changes = [OneChange(each.key, _plain(each.old), _plain(each.new)) for each in made]
+    return Changed(changes[0].key, changes[0].old, changes[0].new, applied, changes[1:])
 
 
 async def check(context: ControlContext, _call: Call, _params: NoParams) -> Check:
@@ -155,10 +174,10 @@ def _setting(config: Config, key: str) -> SettingView:
     return _view(edit.setting(config, key))
 
 
-def _set(path: Path, key: str, value: str) -> edit.Change:
+def _set(path: Path, values: Mapping[str, str]) -> Sequence[edit.Change]:
     from mailbox_app.config import edit
 
-    return edit.set_key(path, key, value)
+    return edit.set_keys(path, values)
 
 
 def _view(setting: edit.Setting) -> SettingView:
