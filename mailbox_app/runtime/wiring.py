@@ -19,6 +19,7 @@ import structlog
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.introspection import Introspection
 from mailbox_app.accounts.login import PasswordAuthenticator
+from mailbox_app.accounts.login_failures import LoginFailures
 from mailbox_app.accounts.passwords import Hasher
 from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock, SystemClock
@@ -76,7 +77,9 @@ def initialise(paths: Paths) -> None:
     """Make what an empty data folder lacks, bring the databases to this version, and close them again."""
     for name in ("mail", "queue", "keys", "certs", "tmp"):
         (paths.data_dir / name).mkdir(mode=0o700, exist_ok=True)
-    SqliteDirectory(paths.data_dir / "directory.db").close()
+    directory = SqliteDirectory(paths.data_dir / "directory.db")
+    directory.secret()
+    directory.close()
     SqliteQueue(paths.data_dir / "queue.db", Spool(paths.data_dir / "queue"), LocalBus()).close()
     Audit(paths.data_dir / "journal.db", SystemClock()).close()
 
@@ -177,7 +180,10 @@ class _Parts:
 
 def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
     config, hostname = parts.config, parts.config.server.hostname
-    authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics)
+    failures = LoginFailures(parts.data_dir / "state.db", parts.clock, daemon.login_key)
+    authenticator = PasswordAuthenticator(
+        parts.directory, parts.offload, parts.clock, parts.metrics, failures=failures
+    )
     sasl = Sasl(authenticator, proofs=authenticator)
 
     def configure_logins(new: Config) -> None:
@@ -214,7 +220,26 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
             tmp_dir=parts.data_dir / "tmp",
         )
     )
-    imap = ImapService(
+
+    def let_go() -> None:
+        if parts.store.let_go(_IDLE_INDEX_SECONDS):
+            memory.give_back()
+
+    return Front(
+        smtp,
+        _imap(parts, authenticator, sasl),
+        _pop3(parts, authenticator, sasl),
+        parts.tls,
+        configure,
+        hub,
+        daemon.sockets(FRONT_SERVICES, index),
+        lambda: parts.offload.run(let_go),
+        close,
+    )
+
+
+def _imap(parts: _Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> ImapService:
+    return ImapService(
         ImapDependencies(
             store=parts.store,
             authenticator=authenticator,
@@ -225,28 +250,12 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
             offload=parts.offload,
             bus=parts.bus,
             clock=parts.clock,
-            config=config,
+            config=parts.config,
             metrics=parts.metrics,
             log=structlog.get_logger("imap"),
             search_index=SearchIndex(parts.data_dir),
             temporary_dir=str(parts.data_dir / "tmp"),
         )
-    )
-
-    def let_go() -> None:
-        if parts.store.let_go(_IDLE_INDEX_SECONDS):
-            memory.give_back()
-
-    return Front(
-        smtp,
-        imap,
-        _pop3(parts, authenticator, sasl),
-        parts.tls,
-        configure,
-        hub,
-        daemon.sockets(FRONT_SERVICES, index),
-        lambda: parts.offload.run(let_go),
-        close,
     )
 
 

@@ -99,6 +99,8 @@ def test_indexes_are_checked_and_rebuilt_while_the_server_is_stopped(
     store.account(account.ref).mailboxes()
     store.close()
     assert main(["--config", str(config_path), "rebuild-index", "--all"]) == 0
+    assert main(["--config", str(config_path), "rebuild-index", "--search", "alice@example.org"]) == 0
+    assert (tmp_path / "data" / "mail" / "example.org" / "alice" / "search.db").exists()
     assert main(["--config", str(config_path), "check-store"]) == 0
     assert "alice@example.org: 0 messages" in capsys.readouterr().out
 
