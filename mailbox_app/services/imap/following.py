@@ -22,6 +22,7 @@ from mailbox_app.store.model import BlockRows, Changes
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.server import ImapService
+    from mailbox_app.services.imap.watching import Watch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +38,7 @@ _KEPT_WHEN_IDLE = 500
 class Following(Connection):
     """What a session knows and does about mailboxes; the session itself speaks the protocol."""
 
-    __slots__ = ("_dirty", "_stamp", "_subscription", "account", "enabled", "idle_tag", "selected", "service")
+    __slots__ = ("_dirty", "_stamp", "_subscription", "account", "enabled", "idle_tag", "selected", "service", "watch")
 
     def __init__(self, service: ImapService) -> None:
         super().__init__(service.login_limits, service.deps.clock)
@@ -51,6 +52,8 @@ class Following(Connection):
         self._stamp: Hashable = None
         """Of the selected mailbox, just before the last look."""
         self._subscription: Subscription | None = None
+        self.watch: Watch | None = None
+        """What NOTIFY asked for."""
 
     async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A blocking call in a thread. An account whose mailboxes are locked keeps no more than its share of them waiting."""
@@ -104,8 +107,34 @@ class Following(Connection):
     def on_hint(self) -> None:
         """Something changed in the account: an idling session looks at once, another at its next command."""
         self._dirty = True
-        if self.idle_tag:
+        if self.pushes:
             self.wake()
+
+    @property
+    def pushes(self) -> bool:
+        """Whether news of the selected mailbox are told without a command: in IDLE, or as NOTIFY asked."""
+        return bool(self.idle_tag) or (self.watch is not None and self.watch.tells_new())
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to tell without a command."""
+        if self._dirty and self.selected is not None and self.pushes:
+            return True
+        return self.watch is not None and self.watch.is_dirty
+
+    async def tell_news(self) -> None:
+        """Tell it."""
+        watch = self.watch
+        if watch is not None and watch.is_dirty and not await watch.push():
+            self.stop_watching()
+        if self._dirty and self.pushes:
+            await self.look(expunges=bool(self.idle_tag) or (watch is not None and watch.tells_expunges()))
+
+    def stop_watching(self) -> None:
+        """NOTIFY NONE, or the end."""
+        if self.watch is not None:
+            self.watch.close()
+            self.watch = None
 
     @property
     def view(self) -> Selected:
@@ -212,6 +241,8 @@ class Following(Connection):
             first = await self._shared("recent", view, lambda mail: mail.claim_recent(view.mailbox_id))
             if not self.rev2:
                 self.write("".join(view.mark_recent_since(first, new)).encode("ascii"))
+        if new and self.watch is not None:
+            await self.watch.tell_messages(new)
         if view.contexts and changes.changed:
             await tell_changed(self, view, [row[0] for row in changes.changed])
 

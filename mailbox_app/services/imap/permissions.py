@@ -14,7 +14,7 @@ from mailbox_app.store.model import KEYWORD_SHIFT, SystemFlag
 
 FLAG_RIGHTS = frozenset("swt")
 _OTHERS = SystemFlag.ANSWERED | SystemFlag.FLAGGED | SystemFlag.DRAFT
-_ALL = _OTHERS | SystemFlag.SEEN | SystemFlag.DELETED
+_ALL = int(_OTHERS | SystemFlag.SEEN | SystemFlag.DELETED)
 
 
 def permitted_system(rights: str) -> int:
@@ -22,7 +22,7 @@ def permitted_system(rights: str) -> int:
     bits = 0
     for letter, mask in (("s", SystemFlag.SEEN), ("t", SystemFlag.DELETED), ("w", _OTHERS)):
         if letter in rights:
-            bits |= mask
+            bits |= int(mask)  # the complement of an IntFlag would be one of its own bits only
     return bits
 
 

@@ -85,6 +85,7 @@ class Session(Following):
         """Forget everything."""
         super().connection_lost(exc)
         self.unselect()
+        self.stop_watching()
         self.service.gone(self)
 
     @property
@@ -105,6 +106,7 @@ class Session(Following):
     def logged_out(self) -> None:
         """As it was before the login. RFC 8437 2"""
         self.unselect()
+        self.stop_watching()
         if self.account is not None:
             self.service.logged_out(self, self.account.account_id)
         self.account = None
@@ -166,7 +168,7 @@ class Session(Following):
         """Work through everything received; returns when more bytes or a hint are needed."""
         handled = 0
         while not self.closed:
-            if self.idle_tag and self._dirty:
+            if self.has_news:
                 await self._guarded(self._push_news())
             event = self.framer.next_event()
             if event is None and self.unpack_more():
@@ -177,7 +179,7 @@ class Session(Following):
             if event is None:
                 self.flush()
                 self._resume_reading()
-                if self.idle_tag and self._dirty:
+                if self.has_news:
                     continue
                 self._leave_when_told()
                 return
@@ -210,7 +212,7 @@ class Session(Following):
 
     async def _push_news(self) -> None:
         try:
-            await self.look(expunges=True)
+            await self.tell_news()
         except MailboxError as error:
             if not error.temporary:
                 raise Goodbye("Selected mailbox is gone") from error

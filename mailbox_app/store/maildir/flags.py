@@ -28,6 +28,7 @@ def store_flags(
     """Carry out `Account.store_flags`."""
     changed: list[tuple[int, int, int]] = []
     modified: list[Uid] = []
+    flags = int(flags)  # the complement of an IntFlag has no keyword bits
     with opened.writing() as work:
         row = work.mailbox(mailbox_id)
         if mode is FlagMode.REMOVE:

@@ -21,9 +21,9 @@ from mailbox_app.services.imap.commands.logout import LOGOUT
 from mailbox_app.services.imap.commands.mailboxes import CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE
 from mailbox_app.services.imap.commands.metadata import GETMETADATA, SETMETADATA
 from mailbox_app.services.imap.commands.multi_search import ESEARCH
-from mailbox_app.services.imap.commands.multi_search import ESEARCH
 from mailbox_app.services.imap.commands.namespace import NAMESPACE
 from mailbox_app.services.imap.commands.noop import CHECK, NOOP
+from mailbox_app.services.imap.commands.notify import NOTIFY
 from mailbox_app.services.imap.commands.quota import GETQUOTA, GETQUOTAROOT, SETQUOTA
 from mailbox_app.services.imap.commands.replace import REPLACE
 from mailbox_app.services.imap.commands.search import SEARCH
@@ -66,6 +66,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
     GETACL,
     LISTRIGHTS,
     MYRIGHTS,
+    NOTIFY,
     APPEND,
     IDLE,
     CHECK,
@@ -73,7 +74,6 @@ COMMANDS: tuple[AnyCommand, ...] = (
     UNSELECT,
     EXPUNGE,
     SEARCH,
-    ESEARCH,
     ESEARCH,
     SORT,
     THREAD,

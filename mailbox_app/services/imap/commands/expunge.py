@@ -6,6 +6,7 @@ from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.proto.imap.sequence import SequenceSet
 from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.permissions import require
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
 
@@ -25,6 +26,7 @@ async def expunge(session: Session, request: Request, wanted: SequenceSet | None
     view = session.view
     if view.read_only:
         raise Refusal("Mailbox is read-only", "READ-ONLY")
+    require(view, "e")
     uids = None
     if wanted is not None:
         uids = [Uid(uid) for uid in view.uids_at(await session.positions(wanted, uid=True))]

@@ -10,9 +10,8 @@ from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.fetch import FetchRequest, parse_fetch
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.proto.imap.sequence import SequenceSet, compress
-from mailbox_app.services.imap.bodies import CutShort
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.connection import ConnectionGone
+from mailbox_app.services.imap.fetch_sending import send_fetched
 from mailbox_app.services.imap.fetching import FetchPlan, Shortfall
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.resync import changed_positions
@@ -61,17 +60,8 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
         # In the same answer as the body: some clients take the first FETCH for the one they asked for.
         also = ("FLAGS", "MODSEQ") if session.condstore else ("FLAGS",)
     plan = FetchPlan(view, asked, also, uid=request.uid)
-    if plan.from_arrays:
-        for piece in plan.array_lines(indexes):
-            session.write(piece)
-            await session.drain()
+    if await send_fetched(session, plan, indexes):
         return
-    try:
-        await session.send_produced(session.service.deps.offload, plan.produce(lambda: session.mail_of(view), indexes))
-    except CutShort as error:  # inside a literal nothing can be told any more
-        session.service.unexpected(session, error)
-        session.abort()
-        raise ConnectionGone from error
     _tell_shortfall(session, request, plan.shortfall)
 
 
