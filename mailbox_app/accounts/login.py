@@ -21,6 +21,7 @@ from typing import Protocol
 import structlog
 
 from mailbox_app.accounts.addresses import canonical
+from mailbox_app.accounts.login_failures import LoginFailures
 from mailbox_app.accounts.login_guard import LoginGuard, VerifiedLogins
 from mailbox_app.accounts.model import Account, AccountState
 from mailbox_app.accounts.passwords import MAX_BYTES, SCRAM_ITERATIONS, SCRAM_SALT_BYTES, Hasher, prepare
@@ -37,6 +38,8 @@ _HASHES_AT_ONCE = 2
 """Each takes 19 MiB and a core for 20 ms; more would starve mail in hand."""
 _FLUSH_SECONDS = 5.0
 """Last logins are written together, this long after the first of them."""
+_NOT_GUESSED = "\0"
+"""In the place of a guess that was no password: all of them for one name are the same guess."""
 _MAX_WAITING = 64
 """About a second of waiting; a client told to come back is better off than one that times out."""
 
@@ -80,13 +83,16 @@ class PasswordAuthenticator:
         metrics: Metrics,
         *,
         hasher: Hasher | None = None,
+        failures: LoginFailures | None = None,
     ) -> None:
+        """`failures`: those of all processes; without it this one's count alone."""
         self._directory = directory
         self._offload = offload
         self._clock = clock
         self._metrics = metrics
         self._hasher = hasher or Hasher()
         self._guard = LoginGuard()
+        self._failures = failures
         self._verified = VerifiedLogins()
         self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._waiting = 0
@@ -108,7 +114,10 @@ class PasswordAuthenticator:
         if self._guard.refuses(remote_ip, name, now):
             self._tell("limited", name, protocol, remote_ip)
             return None
-        right = await self._verify(credential if usable else None, prepared)
+        right = await self._verify(credential if usable else None, prepared, remote_ip, name)
+        if right is None:
+            self._tell("limited", name, protocol, remote_ip)
+            return None
         if right and not _is_same(credential, self._directory.credential(address)):
             right = False  # changed while the hash was made: whoever ended the account's sessions did not see this one
         if not right or credential is None or not usable:
@@ -142,32 +151,40 @@ class PasswordAuthenticator:
     async def login_by_proof(self, address: str, keys: ScramKeys, attempt: Attempt, *, right: bool) -> Account | None:
         """Counts keys that are not the account's, or no more, as wrong whatever the proof says."""
         name = "@".join(canonical(address))
-        if self._guard.refuses(attempt.remote_ip, name, self._clock.monotonic_seconds()):
-            self._tell("limited", name, attempt.protocol, attempt.remote_ip, attempt.mechanism)
+        if await self._is_limited(attempt, name):
             return None
         credential = self._directory.credential(address)
         usable = credential is not None and credential.account.state is AccountState.ACTIVE
         if credential is None or not usable or not right or keys not in credential.scram:
-            fingerprint = self._verified.fingerprint(name, credential, "\0proof")
-            self._refuse(attempt, name, fingerprint)
+            await self._refuse(attempt, name)
             return None
         return self._succeeded(credential, attempt.protocol, attempt.remote_ip, attempt.mechanism)
 
     async def login_vouched(self, addresses: Sequence[str], attempt: Attempt) -> Account | None:
         """The first of the addresses that is an active account."""
         name = "@".join(canonical(addresses[0])) if addresses else ""
-        if self._guard.refuses(attempt.remote_ip, name, self._clock.monotonic_seconds()):
-            self._tell("limited", name, attempt.protocol, attempt.remote_ip, attempt.mechanism)
+        if await self._is_limited(attempt, name):
             return None
         for address in addresses:
             credential = self._directory.credential(address)
             if credential is not None and credential.account.state is AccountState.ACTIVE:
                 return self._succeeded(credential, attempt.protocol, attempt.remote_ip, attempt.mechanism)
-        self._refuse(attempt, name, self._verified.fingerprint(name, None, "\0vouched"))
+        await self._refuse(attempt, name)
         return None
 
-    def _refuse(self, attempt: Attempt, name: str, fingerprint: bytes) -> None:
+    async def _is_limited(self, attempt: Attempt, name: str) -> bool:
+        limited = self._guard.refuses(attempt.remote_ip, name, self._clock.monotonic_seconds())
+        if not limited and self._failures is not None:
+            limited = await self._offload.run(self._failures.refuses, attempt.remote_ip, name)
+        if limited:
+            self._tell("limited", name, attempt.protocol, attempt.remote_ip, attempt.mechanism)
+        return limited
+
+    async def _refuse(self, attempt: Attempt, name: str) -> None:
+        fingerprint = self._verified.fingerprint(name, None, _NOT_GUESSED)
         self._guard.failed(attempt.remote_ip, name, fingerprint, self._clock.monotonic_seconds())
+        if self._failures is not None:
+            await self._offload.run(self._failures.failed, attempt.remote_ip, name, _NOT_GUESSED)
         self._tell("failure", name, attempt.protocol, attempt.remote_ip, attempt.mechanism)
 
     async def close(self) -> None:
@@ -178,21 +195,27 @@ class PasswordAuthenticator:
             await asyncio.wait(self._tasks)
         await self._run(self._directory.flush_logins)
 
-    async def _verify(self, credential: Credential | None, prepared: str) -> bool:
+    async def _verify(self, credential: Credential | None, prepared: str, remote_ip: str, name: str) -> bool | None:
+        """None: this remote address has guessed enough at other processes."""
         if self._waiting >= _MAX_WAITING:
             raise AccountError("account.busy", "too many logins at once; try again", temporary=True)
         self._waiting += 1
         try:
             async with self._slots:
-                return await self._offload.run(self._verify_now, credential, prepared)
+                return await self._offload.run(self._verify_now, credential, prepared, remote_ip, name)
         finally:
             self._waiting -= 1
 
-    def _verify_now(self, credential: Credential | None, prepared: str) -> bool:
+    def _verify_now(self, credential: Credential | None, prepared: str, remote_ip: str, name: str) -> bool | None:
+        if self._failures is not None and self._failures.refuses(remote_ip, name):
+            return None
         if not self._dummy_hash:
             self._dummy_hash = self._hasher.hash(secrets.token_hex(16))
         stored = self._dummy_hash if credential is None else credential.password_hash
-        return self._hasher.verify(stored, prepared) and credential is not None
+        right = self._hasher.verify(stored, prepared) and credential is not None
+        if not right and self._failures is not None:
+            self._failures.failed(remote_ip, name, prepared)
+        return right
 
     def _succeeded(self, credential: Credential, protocol: str, remote_ip: str, mechanism: str = "password") -> Account:
         account = credential.account

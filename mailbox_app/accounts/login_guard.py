@@ -2,7 +2,7 @@
 
 Two limits over 10 minutes: 10 failures of one remote address for one name, and 10 *different* wrong guesses from one remote
 address. So a forgotten phone that repeats its old password all day blocks only itself, not its whole office. Kept in this
-process only; every table is bounded and forgets its oldest entries first.
+process only (`login_failures.py` counts over all of them); every table is bounded and forgets its oldest entries first.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class Daemon:
     board: Board
     started_at: datetime
     supervisor_pid: int
+    login_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """Tells wrong guesses of passwords apart, in all processes alike; never on disk."""
 
     @property
     def metrics_dir(self) -> Path | None:

@@ -8,9 +8,11 @@ import pytest
 
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.login import PasswordAuthenticator
+from mailbox_app.accounts.login_failures import LoginFailures
 from mailbox_app.accounts.login_guard import network_of
 from mailbox_app.accounts.model import Account, AccountState
 from mailbox_app.accounts.passwords import Hasher
+from mailbox_app.accounts.sasl import Attempt
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import AccountError
 from mailbox_app.observe.metrics import Metrics
@@ -204,3 +206,49 @@ async def test_the_last_login_is_not_lost_at_the_end(desk: Desk) -> None:
     await desk.login("alice@example.org", PASSWORD)
     await desk.logins.close()
     assert desk.directory.accounts()[0].last_login_at == desk.clock.now()
+
+
+def front(desk: Desk, path: Path) -> tuple[PasswordAuthenticator, LoginFailures]:
+    failures = LoginFailures(path / "state.db", desk.clock, b"key of one daemon")
+    made = PasswordAuthenticator(
+        desk.directory, desk.offload, desk.clock, desk.metrics, hasher=desk.hasher, failures=failures
+    )
+    return made, failures
+
+
+async def test_guesses_at_several_processes_are_counted_together(desk: Desk, tmp_path: Path) -> None:
+    fronts = [front(desk, tmp_path) for _ in range(4)]
+    for number in range(10):
+        logins, _ = fronts[number % 4]
+        guess = f"guess number {number}"
+        assert await logins.login("alice@example.org", guess, protocol="imap", remote_ip="192.0.2.1") is None
+    desk.hasher.verified.clear()
+    for logins, _ in fronts:
+        for name in ("alice@example.org", "bob@example.org"):
+            assert await logins.login(name, PASSWORD, protocol="pop3", remote_ip="192.0.2.1") is None
+    assert not desk.hasher.verified
+    attempt = Attempt("SCRAM-SHA-256", "imap", "192.0.2.1")
+    assert await fronts[0][0].login_vouched(["alice@example.org"], attempt) is None
+    assert (await fronts[0][0].login("alice@example.org", PASSWORD, protocol="imap", remote_ip="192.0.2.2")) is not None
+    desk.clock.skip(601)
+    assert (await fronts[1][0].login("alice@example.org", PASSWORD, protocol="imap", remote_ip="192.0.2.1")) is not None
+    for _, failures in fronts:
+        failures.close()
+
+
+async def test_the_same_wrong_guess_everywhere_is_one_guess(desk: Desk, tmp_path: Path) -> None:
+    fronts = [front(desk, tmp_path) for _ in range(3)]
+    for number in range(12):
+        logins, _ = fronts[number % 3]
+        await logins.login("old.phone@example.org", "of last year", protocol="imap", remote_ip="192.0.2.1")
+    assert desk.count("limited") == 2
+    assert await fronts[0][0].login("alice@example.org", PASSWORD, protocol="imap", remote_ip="192.0.2.1") is not None
+    for _, failures in fronts:
+        failures.close()
+
+
+async def test_a_count_that_cannot_be_kept_refuses_nobody(desk: Desk, tmp_path: Path) -> None:
+    logins, failures = front(desk, tmp_path)
+    failures.close()
+    assert await logins.login("alice@example.org", "wrong", protocol="imap", remote_ip="192.0.2.1") is None
+    assert await logins.login("alice@example.org", PASSWORD, protocol="imap", remote_ip="192.0.2.1") is not None
