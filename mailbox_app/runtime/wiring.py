@@ -181,9 +181,7 @@ class _Parts:
 def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
     config, hostname = parts.config, parts.config.server.hostname
     failures = LoginFailures(parts.data_dir / "state.db", parts.clock, daemon.login_key)
-    authenticator = PasswordAuthenticator(
-        parts.directory, parts.offload, parts.clock, parts.metrics, failures=failures
-    )
+    authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics, failures=failures)
     sasl = Sasl(authenticator, proofs=authenticator)
 
     def configure_logins(new: Config) -> None:
@@ -221,6 +219,10 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
         )
     )
 
+    def close_all() -> None:
+        close()
+        failures.close()
+
     def let_go() -> None:
         if parts.store.let_go(_IDLE_INDEX_SECONDS):
             memory.give_back()
@@ -234,7 +236,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
         hub,
         daemon.sockets(FRONT_SERVICES, index),
         lambda: parts.offload.run(let_go),
-        close,
+        close_all,
     )
 
 
