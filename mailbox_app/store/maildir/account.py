@@ -118,11 +118,11 @@ class MaildirAccount(Account):
             return blocks.blocks(opened, mailbox_id, numbers, as_of, below)
 
     def stamp(self, watch: str) -> Hashable:
-        """The times of change of the index and of the mailbox's directories."""
+        """The times of change of the index and of the mailbox's directories; an empty log comes and goes with its readers."""
         root = self._handles.root(self._ref)
-        folder = f"{root}/Maildir/{watch}"
-        index = f"{root}/{INDEX_FILE}"
-        return tuple(file_stamp(path) for path in (index, f"{index}-wal", f"{folder}/new", f"{folder}/cur"))
+        folder, index = f"{root}/Maildir/{watch}", f"{root}/{INDEX_FILE}"
+        log = file_stamp(f"{index}-wal")
+        return (file_stamp(index), log if log[1] else None, file_stamp(f"{folder}/new"), file_stamp(f"{folder}/cur"))
 
     def claim_recent(self, mailbox_id: MailboxId) -> Uid:
         """The first recent UID, from now on nobody else's."""

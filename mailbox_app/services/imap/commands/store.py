@@ -129,8 +129,10 @@ def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change:
     lines: Sequence[str] = ()
     if set(change.flags.keywords) - set(view.keywords):  # to be known before a flag list names it
         lines = view.take_keywords(account.changes(view.mailbox_id, view.highest_modseq).keywords)
-    expected = _expected(view, change, bits)
-    surprising = [index for uid, flags, _ in result.changed if (index := expected(uid, flags)) is not None]
+    surprising: Sequence[int] = ()
+    if change.silent and not session.condstore:
+        expected = _expected(view, change, bits)
+        surprising = [index for uid, flags, _ in result.changed if (index := expected(uid, flags)) is not None]
     return _Outcome(view.set_flags(result.changed), surprising, result.modified, lines)
 
 

@@ -1,0 +1,107 @@
+"""What sessions that wait keep, and what it costs to look after them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mailbox_app.services.imap.server import POLL_SECONDS
+from mailbox_app.services.imap.session import PROGRESS_SECONDS, Session
+from mailbox_app.store.maildir.account import MaildirAccount
+from tests.support.clock import FakeClock
+from tests.support.imap_server import PASSWORD, ImapServer, imap_server
+
+MESSAGE = b"Subject: x\r\n\r\ny\r\n"
+
+
+async def _client(server: ImapServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    await reader.readline()
+    writer.write(f"a LOGIN alice {PASSWORD}\r\n".encode())
+    await reader.readline()
+    return reader, writer
+
+
+async def _until(reader: asyncio.StreamReader, start: bytes) -> list[bytes]:
+    lines = []
+    async with asyncio.timeout(10):
+        while not lines or not lines[-1].startswith(start):
+            lines.append(await reader.readline())
+    return lines
+
+
+def _only(server: ImapServer) -> Session:
+    (session,) = server.service._sessions
+    return session
+
+
+async def test_polling_opens_no_index_and_a_change_by_files_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    looks: list[object] = []
+    real = MaildirAccount.changes
+    monkeypatch.setattr(MaildirAccount, "changes", lambda self, *args: looks.append(args) or real(self, *args))
+    async with imap_server(tmp_path, clock=clock) as server:
+        reader, writer = await _client(server)
+        writer.write(b"b SELECT INBOX\r\nc IDLE\r\n")
+        await _until(reader, b"+ idling")
+        await clock.advance(POLL_SECONDS + 5)  # what opening and selecting wrote is looked at once
+        server.store.let_go(-1.0)
+        await clock.advance(POLL_SECONDS + 5)
+        server.store.let_go(-1.0)
+        looks.clear()
+        for _ in range(5):
+            await clock.advance(POLL_SECONDS + 5)
+        assert looks == []
+        assert not server.store._handles._open
+        account = next(path for path in tmp_path.rglob("Maildir") if "alice" in str(path))
+        (account / "new" / "1.a.b").write_bytes(MESSAGE)  # noqa: ASYNC240
+        await clock.advance(POLL_SECONDS + 5)
+        assert await reader.readline() == b"* 1 EXISTS\r\n"
+        writer.close()
+
+
+async def test_an_idle_session_keeps_no_big_mailbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailbox_app.services.imap.following._KEPT_WHEN_IDLE", 2)
+    clock = FakeClock()
+    async with imap_server(tmp_path, clock=clock) as server:
+        reader, writer = await _client(server)
+        append = b"b APPEND INBOX {%d+}\r\n%b\r\n" % (len(MESSAGE), MESSAGE)
+        writer.write(append * 3 + b"c SELECT INBOX\r\nd FETCH 1:* FLAGS\r\ne IDLE\r\n")
+        await _until(reader, b"+ idling")
+        view = _only(server).view
+        assert view.blocks.missing(None) == []
+        for _ in range(3):
+            await clock.advance(POLL_SECONDS + 5)
+        assert view.blocks.missing(None) == [0]
+        writer.write(b"DONE\r\nf FETCH 1:* UID\r\n")
+        assert [line for line in await _until(reader, b"f OK") if b"UID" in line] == [
+            b"* %d FETCH (UID %d)\r\n" % (number, number) for number in (1, 2, 3)
+        ]
+        writer.close()
+
+
+async def test_long_commands_say_that_they_are_at_work_now_and_then(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with imap_server(tmp_path, clock=clock) as server:
+        reader, writer = await _client(server)
+        session = _only(server)
+        row, request = session._row_of(b'b"\\ NOOP')
+        assert row is None
+        row, request = session._row_of(b"b1 NOOP")
+        assert request is not None
+        session._began_at = clock.monotonic_seconds()
+        session.report_progress(request, 1, 9)
+        await clock.advance(PROGRESS_SECONDS)
+        session.report_progress(request, 5, 9)
+        session.report_progress(request, 6, 9)
+        await clock.advance(PROGRESS_SECONDS)
+        session.report_progress(request)
+        writer.write(b"c NOOP\r\n")
+        assert await _until(reader, b"c OK") == [
+            b'* OK [INPROGRESS ("b1" 5 9)] Still at work\r\n',
+            b'* OK [INPROGRESS ("b1" NIL NIL)] Still at work\r\n',
+            b"c OK NOOP done\r\n",
+        ]
+        writer.close()
