@@ -21,6 +21,7 @@ from mailbox_app.services.imap.capabilities import BASE_VERBS, hidden_capabiliti
 from mailbox_app.services.imap.command import AnyCommand, Does, Request, State
 from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, ConnectionGone
 from mailbox_app.services.imap.following import Following
+from mailbox_app.services.imap.namespaces import rights_in
 from mailbox_app.services.imap.replies import Goodbye, Refusal, refusal
 
 if TYPE_CHECKING:
@@ -210,8 +211,18 @@ class Session(Following):
             self.service.unexpected(self, error)
             self.say_goodbye("[SERVERBUG] Internal error")
 
+    async def _refresh_rights(self) -> None:
+        """Something changed in another user's account whose mailbox is selected: perhaps what may be done there."""
+        view, account = self.selected, self.account
+        if view is None or account is None or not self._dirty or view.ref.account_id == account.account_id:
+            return
+        view.rights = await self.offload(rights_in, self, view.ref, view.mailbox_id)
+        if "r" not in view.rights:
+            raise Goodbye("The selected mailbox is no longer shared")
+
     async def _push_news(self) -> None:
         try:
+            await self._refresh_rights()
             await self.tell_news()
         except MailboxError as error:
             if not error.temporary:
@@ -312,6 +323,7 @@ class Session(Following):
         self.service.count(row.verb)
         self.expire_in(AUTOLOGOUT_SECONDS)
         try:
+            await self._refresh_rights()
             text = await row.handler(self, request, arguments)
             answer = f"OK {text or row.verb + ' done'}"
         except Refusal as refused:
