@@ -21,6 +21,8 @@ def account_topic(account_id: int) -> Topic:
 
 QUEUE_TOPIC: Topic = "queue"
 DIRECTORY_TOPIC: Topic = "directory"
+REPAIRS_TOPIC: Topic = "repairs"
+"""The store put something right: the core writes it into the audit."""
 
 
 class Subscription(Protocol):

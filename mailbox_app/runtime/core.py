@@ -25,6 +25,7 @@ from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.process import Spawn
+from mailbox_app.runtime.repairs import RepairWatch
 from mailbox_app.services.web.server import WebService
 
 _RECOVER_SECONDS = 3600.0
@@ -132,6 +133,7 @@ class Core:
         runner: QueueRunner,
         web: WebService,
         upkeep: Upkeep,
+        repairs: RepairWatch,
         indexing: SearchIndexing,
         reloader: Reloader,
         tls: TlsContexts,
@@ -144,6 +146,7 @@ class Core:
         self._runner = runner
         self._web = web
         self._upkeep = upkeep
+        self._repairs = repairs
         self._indexing = indexing
         self._reloader = reloader
         self._tls = tls
@@ -160,6 +163,7 @@ class Core:
         await self._control.start()
         self._running = spawn(self._runner.run())
         spawn(self._upkeep.run())
+        spawn(self._repairs.run())
         spawn(self._indexing.run())
         loop = asyncio.get_running_loop()
         for _, sock in self._sockets:

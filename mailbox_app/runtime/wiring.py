@@ -57,6 +57,7 @@ from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.process import Part
+from mailbox_app.runtime.repairs import RepairWatch
 from mailbox_app.services.imap.dependencies import ImapDependencies
 from mailbox_app.services.imap.server import ImapService
 from mailbox_app.services.pop3.dependencies import Pop3Dependencies
@@ -337,6 +338,7 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
         runner,
         _web(daemon, parts, upkeep),
         upkeep,
+        RepairWatch(parts.data_dir, audit, parts.offload, parts.bus),
         indexing,
         reloader,
         parts.tls,

@@ -24,6 +24,7 @@ from mailbox_app.store.maildir.opened import LOCK_FILE
 from mailbox_app.store.maildir.shares import MaildirShares
 from mailbox_app.store.maildir.staging import Stage
 from mailbox_app.store.model import Retention
+from mailbox_app.store.repairs import RepairNotes
 
 
 class MaildirStore(Store):
@@ -38,7 +39,10 @@ class MaildirStore(Store):
         self._data_dir = os.fspath(data_dir)
         self._clock = clock
         self._follower = NameFollower(self._write_names)
-        self._handles = Handles(self._data_dir, bus, host, clock, self._follower.follow, lambda: self.retention)
+        self._repairs = RepairNotes(self._data_dir, bus)
+        self._handles = Handles(
+            self._data_dir, bus, host, clock, self._follower.follow, lambda: self.retention, self._repairs.note
+        )
         self._stage = Stage(host)
         self._shares = MaildirShares(self._data_dir)
 

@@ -44,6 +44,7 @@ class Handles:
         clock: Clock,
         on_pending: Callable[[AccountRef], None],
         retention: Callable[[], Retention],
+        note_repair: Callable[[AccountRef, str], None],
     ) -> None:
         self._mail = os.path.join(data_dir, "mail")
         self._bus = bus
@@ -51,6 +52,7 @@ class Handles:
         self._clock = clock
         self._on_pending = on_pending
         self._retention = retention
+        self._note_repair = note_repair
         self._lock = threading.Lock()
         self._open: OrderedDict[int, OpenAccount] = OrderedDict()
         self._opening: dict[int, threading.Lock] = {}
@@ -138,10 +140,13 @@ class Handles:
             self._make_root(root)
             lock = AccountLock(os.path.join(root, LOCK_FILE))
             with lock:
-                if not os.path.exists(os.path.join(root, "Maildir", ACCOUNT_FILE)):
+                fresh = not os.path.exists(os.path.join(root, "Maildir", ACCOUNT_FILE))
+                if fresh:
                     rebuild.make_tree(os.path.join(root, "Maildir"), int(self._clock.epoch_seconds()))
                 if not os.path.exists(os.path.join(root, INDEX_FILE)):
-                    self._rebuild(ref, root, None)
+                    count = self._rebuild(ref, root, None)
+                    if not fresh:
+                        self._note_repair(ref, f"the index was missing and was made anew from {count} message files")
                 opened = self._open_or_repair(ref, root, lock)
             self._clean_up(ref, opened)
         return opened
@@ -158,7 +163,8 @@ class Handles:
             if error.code != "store.damaged":
                 raise
             self._log.error("index damaged, rebuilding it", account=f"{ref.localpart}@{ref.domain}", exc_info=error)
-        self._rebuild(ref, root, None)
+        count = self._rebuild(ref, root, None)
+        self._note_repair(ref, f"the index could not be used and was made anew from {count} message files")
         return self._make(ref, root, lock)
 
     def _repair(self, ref: AccountRef, error: StoreError) -> None:
@@ -170,7 +176,8 @@ class Handles:
         if last is not None and now - last < _REPAIR_SECONDS:
             return
         self._repaired[ref.account_id] = now
-        self.rebuild(ref)
+        count = self.rebuild(ref)
+        self._note_repair(ref, f"the index was damaged and was made anew from {count} message files")
 
     def _rebuild(self, ref: AccountRef, root: str, progress: Callable[[int], None] | None) -> int:
         private = AccountLock(os.path.join(root, "rebuild.lock"))  # the account's own is held by the caller
@@ -179,7 +186,11 @@ class Handles:
     def _make(self, ref: AccountRef, root: str, lock: AccountLock, *, index: str = "") -> OpenAccount:
         topic = account_topic(ref.account_id)
         publish = (lambda: None) if index else (lambda: self._bus.publish(topic))
-        return OpenAccount(root, lock, self._clock, self._host, publish, self._retention, index=index)
+
+        def note(text: str) -> None:
+            self._note_repair(ref, text)
+
+        return OpenAccount(root, lock, self._clock, self._host, publish, self._retention, note, index=index)
 
     def _clean_up(self, ref: AccountRef, opened: OpenAccount) -> None:
         """What a killed process left: files of removed rows, names without their flags, old staged files."""

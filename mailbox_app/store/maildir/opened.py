@@ -45,6 +45,7 @@ class OpenAccount:
         host: str,
         publish: Callable[[], None],
         retention: Callable[[], Retention],
+        note_repair: Callable[[str], None],
         *,
         index: str = "",
     ) -> None:
@@ -56,6 +57,8 @@ class OpenAccount:
         self.clock = clock
         self.publish = publish
         self.retention = retention
+        self.note_repair = note_repair
+        """Tells the audit in one sentence what was found wrong and put right."""
         """What happens to expunged messages; changes with the configuration."""
         self.scanned_at: dict[int, float] = {}
         """Monotonic seconds of the last directory scan of each mailbox."""

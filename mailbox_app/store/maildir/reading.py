@@ -113,4 +113,6 @@ def open_message(opened: OpenAccount, mailbox_id: int, uid: int) -> BinaryIO:
             return open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb", buffering=0)
         except FileNotFoundError:
             continue
+    if found:
+        sync.drop_missing(opened, mailbox_id, uid)
     raise StoreError("store.no_such_message", "no such message")

@@ -22,7 +22,7 @@ from mailbox_app.store.maildir import expunge, filenames, keywords, queries, ret
 from mailbox_app.store.maildir.adopt import adopt
 from mailbox_app.store.maildir.files import mtime_of
 from mailbox_app.store.maildir.metadata import read_mailbox
-from mailbox_app.store.maildir.opened import OpenAccount, Work, remove_message
+from mailbox_app.store.maildir.opened import OpenAccount, Work, find_message, remove_message
 from mailbox_app.store.maildir.queries import MailboxRow, State
 from mailbox_app.store.model import SystemFlag
 
@@ -91,6 +91,19 @@ def reconcile(work: Work, row: MailboxRow, *, rebuilding: bool = False) -> int:
     left = max(0, len(taken) - ADOPT_LIMIT)
     work.scanned(row, clean=not left)
     return left
+
+
+def drop_missing(opened: OpenAccount, mailbox_id: int, uid: int) -> None:
+    """A reader found no file for a row: look once more with the account to ourselves, then the row goes, as if expunged."""
+    with opened.writing() as work:
+        row = work.mailbox(mailbox_id)
+        found = queries.states(work.connection, row, [uid])
+        cur = opened.cur(row)
+        if not found or not os.path.isdir(cur) or find_message(cur, found[0][4], found[0][3]) is not None:
+            return
+        expunge.drop_rows(work, row, found)
+        name = row.name
+    opened.note_repair(f"the file of message {uid} in {name} was gone; it is no longer shown")
 
 
 def _match(
