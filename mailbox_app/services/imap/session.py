@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from mailbox_app.services.imap.server import ImapService
 
 MAX_BAD_BEFORE_LOGIN = 5
-PROGRESS_SECONDS = 10.0
-"""RFC 9585 4: not too often."""
 MAX_BAD = 20
 """Syntax errors in a row: a client would have stopped, what goes on is no client."""
 _TURN_EVENTS = 50
@@ -45,10 +43,8 @@ class Session(Following):
 
     __slots__ = (
         "_bad_count",
-        "_began_at",
         "_dismissed",
         "_login_by",
-        "_reported_at",
         "active_at",
         "client_name",
         "hidden",
@@ -64,7 +60,6 @@ class Session(Following):
         """Capabilities kept from this session, in upper case."""
         self.active_at = self.clock.monotonic_seconds()
         """When the last command began."""
-        self._began_at = self._reported_at = 0.0
         self._bad_count = 0
         self._dismissed = ""
         self._login_by = math.inf
@@ -125,20 +120,6 @@ class Session(Following):
     def is_hidden(self, capability: str) -> bool:
         """Whether a capability is kept from this session."""
         return capability.upper() in self.hidden
-
-    def report_progress(self, request: Request, done: int | None = None, goal: int | None = None) -> None:
-        """Say that a long command is still at work, every few seconds; call it as often as you like. RFC 9585"""
-        now = self.clock.monotonic_seconds()
-        if self._reported_at < self._began_at:  # the command's first call
-            self._reported_at = self._began_at
-        if now - self._reported_at < PROGRESS_SECONDS or self.is_hidden("INPROGRESS"):
-            return
-        self._reported_at = now
-        tag = request.tag.decode("ascii").replace("\\", "\\\\").replace('"', '\\"')
-        numbers = " ".join("NIL" if number is None else str(number) for number in (done, goal))
-        self.line(f'OK [INPROGRESS ("{tag}" {numbers})] Still at work')
-        self.flush()
-        self.expire_in(AUTOLOGOUT_SECONDS)
 
     def say_goodbye(self, text: str) -> None:
         """BYE and the end. RFC 9051 7.1.5."""
@@ -319,7 +300,7 @@ class Session(Following):
 
     async def _execute(self, row: AnyCommand, request: Request, arguments: object) -> None:
         self._bad_count = 0
-        self._began_at = self.active_at = self.clock.monotonic_seconds()
+        self.active_at = self.clock.monotonic_seconds()
         self.service.count(row.verb)
         self.expire_in(AUTOLOGOUT_SECONDS)
         try:

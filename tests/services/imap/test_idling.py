@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.services.imap.server import POLL_SECONDS
-from mailbox_app.services.imap.session import PROGRESS_SECONDS, Session
+from mailbox_app.services.imap.session import Session
 from mailbox_app.store.maildir.account import MaildirAccount
 from tests.support.clock import FakeClock
 from tests.support.imap_server import PASSWORD, ImapServer, imap_server
@@ -55,8 +55,8 @@ async def test_polling_opens_no_index_and_a_change_by_files_is_noticed(
             await clock.advance(POLL_SECONDS + 5)
         assert looks == []
         assert not server.store._handles._open
-        account = next(path for path in tmp_path.rglob("Maildir") if "alice" in str(path))
-        (account / "new" / "1.a.b").write_bytes(MESSAGE)  # noqa: ASYNC240
+        account = next(path for path in tmp_path.rglob("Maildir") if "alice" in str(path))  # noqa: ASYNC240
+        (account / "new" / "1.a.b").write_bytes(MESSAGE)
         await clock.advance(POLL_SECONDS + 5)
         assert await reader.readline() == b"* 1 EXISTS\r\n"
         writer.close()
@@ -78,30 +78,5 @@ async def test_an_idle_session_keeps_no_big_mailbox(tmp_path: Path, monkeypatch:
         writer.write(b"DONE\r\nf FETCH 1:* UID\r\n")
         assert [line for line in await _until(reader, b"f OK") if b"UID" in line] == [
             b"* %d FETCH (UID %d)\r\n" % (number, number) for number in (1, 2, 3)
-        ]
-        writer.close()
-
-
-async def test_long_commands_say_that_they_are_at_work_now_and_then(tmp_path: Path) -> None:
-    clock = FakeClock()
-    async with imap_server(tmp_path, clock=clock) as server:
-        reader, writer = await _client(server)
-        session = _only(server)
-        row, request = session._row_of(b'b"\\ NOOP')
-        assert row is None
-        row, request = session._row_of(b"b1 NOOP")
-        assert request is not None
-        session._began_at = clock.monotonic_seconds()
-        session.report_progress(request, 1, 9)
-        await clock.advance(PROGRESS_SECONDS)
-        session.report_progress(request, 5, 9)
-        session.report_progress(request, 6, 9)
-        await clock.advance(PROGRESS_SECONDS)
-        session.report_progress(request)
-        writer.write(b"c NOOP\r\n")
-        assert await _until(reader, b"c OK") == [
-            b'* OK [INPROGRESS ("b1" 5 9)] Still at work\r\n',
-            b'* OK [INPROGRESS ("b1" NIL NIL)] Still at work\r\n',
-            b"c OK NOOP done\r\n",
         ]
         writer.close()
