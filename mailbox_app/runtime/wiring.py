@@ -312,16 +312,7 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
     )
     reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
     audit = Audit(parts.data_dir / "journal.db", parts.clock)
-    indexing = SearchIndexing(
-        IndexBuilder(parts.store, parts.data_dir),
-        refs,
-        lambda number: account.ref if (account := parts.directory.account_by_id(number)) else None,
-        parts.bus,
-        parts.offload,
-        parts.clock,
-        parts.metrics,
-        lambda: parts.store.let_go(_IDLE_INDEX_SECONDS),
-    )
+    indexing = _indexing(parts, refs)
     context = _control_context(daemon, parts, bounces, audit, indexing, reloader)
 
     def apply(new: Config) -> None:
@@ -345,6 +336,19 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
         daemon.sockets(CORE_SERVICES, 0),
         apply,
         close_all,
+    )
+
+
+def _indexing(parts: _Parts, refs: Callable[[], Sequence[AccountRef]]) -> SearchIndexing:
+    return SearchIndexing(
+        IndexBuilder(parts.store, parts.data_dir),
+        refs,
+        lambda number: account.ref if (account := parts.directory.account_by_id(number)) else None,
+        parts.bus,
+        parts.offload,
+        parts.clock,
+        parts.metrics,
+        lambda: parts.store.let_go(_IDLE_INDEX_SECONDS),
     )
 
 
