@@ -43,7 +43,7 @@ def system_bits(flags: Flags, *, recent_passes: bool = False) -> int:
     for name in flags.system:
         bit = SYSTEM_FLAGS.get(name.decode("ascii"))
         if bit is not None:
-            bits |= bit
+            bits |= int(bit)  # the complement of an IntFlag has no keyword bits
         elif name != b"\\recent" or not recent_passes:
             raise Refusal("Unknown system flag", status="BAD")
     return bits
