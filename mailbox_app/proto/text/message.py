@@ -20,7 +20,8 @@ Read = Callable[[int, int], bytes]
 """(offset, size) to the bytes there; fewer at the end of the file."""
 
 _PIECE_BYTES = 1 << 16
-_HEADER_BYTES = 1 << 20
+HEADER_BYTES = 1 << 20
+"""Read of one header: more is nobody's subject."""
 
 
 def header_text(block: bytes) -> str:
@@ -47,7 +48,7 @@ def body_texts(read: Read, table: PartTable) -> Iterator[Iterator[str]]:
 
 def read_header(read: Read, part: Part) -> bytes:
     """The header block of a part; of an endless one the beginning."""
-    return read(part.header_start, min(part.body_start - part.header_start, _HEADER_BYTES))
+    return read(part.header_start, min(part.body_start - part.header_start, HEADER_BYTES))
 
 
 def content_of(header: bytes) -> Content:

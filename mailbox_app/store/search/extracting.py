@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from mailbox_app.proto.mime import PartTable
 from mailbox_app.proto.text.folding import fold
-from mailbox_app.proto.text.message import body_texts, header_text, read_header
+from mailbox_app.proto.text.message import HEADER_BYTES, body_texts, header_text, read_header
 
 _TEXT_LENGTH = 1 << 20
 """Characters of one side of a message. A longer text has nearly every trigram there is: reading it tells more."""
@@ -43,7 +43,9 @@ def extract(opened: BinaryIO, parts: bytes) -> MessageTexts:
             return first[offset : offset + size]
         return os.pread(descriptor, size, offset)
 
-    header = fold(header_text(read_header(read, table.part(0))))
+    root = table.part(0)
+    header = fold(header_text(read_header(read, root)))
+    cut = len(header) > _TEXT_LENGTH or root.body_start - root.header_start > HEADER_BYTES
     pieces: list[str] = []
     length = 0
     for text in body_texts(read, table):
@@ -54,4 +56,4 @@ def extract(opened: BinaryIO, parts: bytes) -> MessageTexts:
             if length > _TEXT_LENGTH:
                 return MessageTexts(header[:_TEXT_LENGTH], "".join(pieces)[:_TEXT_LENGTH], cut=True)
         pieces.append("\n")
-    return MessageTexts(header[:_TEXT_LENGTH], "".join(pieces), cut=len(header) > _TEXT_LENGTH)
+    return MessageTexts(header[:_TEXT_LENGTH], "".join(pieces), cut=cut)

@@ -190,6 +190,12 @@ def test_a_message_too_long_to_index_is_always_a_candidate(place: Place, monkeyp
     assert list(ask(place, "quagga").uids) == [1]
 
 
+def test_a_message_with_an_endless_header_is_always_a_candidate(place: Place) -> None:
+    place.deliver(body=b"X-Long: " + b"x" * 1_200_000 + b"\r\nSubject: zebra\r\n\r\n")
+    build(place)
+    assert list(ask(place, "zebra", "header").uids) == [1]
+
+
 def test_messages_of_an_earlier_uidvalidity_are_forgotten(place: Place) -> None:
     place.deliver(body=mail("zebra", ""))
     build(place)
