@@ -24,7 +24,7 @@ from mailbox_app.accounts.addresses import (
     check_target,
 )
 from mailbox_app.accounts.memory import RememberedReads
-from mailbox_app.accounts.model import Account, AccountState, Alias, DkimKey, Domain, Resolved
+from mailbox_app.accounts.model import Account, AccountState, Alias, AppPassword, DkimKey, Domain, Resolved
 from mailbox_app.accounts.tables import Credential, Removed
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.sqlite import Database
@@ -33,6 +33,7 @@ from mailbox_app.ids import AccountId
 from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
 _MAX_TARGETS = 500
+_MAX_APP_PASSWORDS = 100
 _TRASH_DAYS = 30
 
 
@@ -254,6 +255,38 @@ class SqliteDirectory:
         with self._changing() as connection:
             credential_tables.replace_scram_keys(connection, credential.account.account_id, credential.version, keys)
             tables.bump(connection)
+
+    def app_passwords(self, address: str) -> Sequence[AppPassword]:
+        """Those of an account, the oldest first; `account.no_such_address`."""
+        account = self.existing(address)
+        with self._database.reading() as connection:
+            return credential_tables.app_passwords(connection, account.account_id)
+
+    def add_app_password(
+        self, address: str, label: str, protocols: Sequence[str], selector: str, password_hash: str
+    ) -> AppPassword:
+        """`account.label_taken`, `account.too_many_app_passwords`, `account.no_such_address`."""
+        account = self.existing(address)
+        with self._changing() as connection:
+            if len(credential_tables.app_passwords(connection, account.account_id)) >= _MAX_APP_PASSWORDS:
+                raise AccountError("account.too_many_app_passwords", f"there are {_MAX_APP_PASSWORDS} already")
+            if not credential_tables.insert_app_password(
+                connection, account.account_id, label, selector, protocols, password_hash, self._now()
+            ):
+                raise AccountError("account.label_taken", f"{account.address} has an app password {label} already")
+            tables.bump(connection)
+        return next(each for each in self.app_passwords(address) if each.label == label)
+
+    def revoke_app_password(self, address: str, label: str) -> AppPassword:
+        """All sessions of the account end, its other passwords stay good; `account.no_such_app_password`."""
+        account = self.existing(address)
+        found = [each for each in self.app_passwords(address) if each.label == label]
+        if not found:
+            raise AccountError("account.no_such_app_password", f"{account.address} has no app password {label}")
+        with self._changing() as connection:
+            credential_tables.delete_app_password(connection, account.account_id, label)
+            tables.bump(connection)
+        return found[0]
 
     def secret(self) -> bytes:
         """A random value of this server, the same in all processes and for ever: what is made up from it stays the same."""

@@ -21,6 +21,7 @@ from typing import Protocol
 import structlog
 
 from mailbox_app.accounts.addresses import canonical
+from mailbox_app.accounts.app_passwords import form_of, stored_hash
 from mailbox_app.accounts.login_failures import LoginFailures
 from mailbox_app.accounts.login_guard import LoginGuard, VerifiedLogins
 from mailbox_app.accounts.model import Account, AccountState
@@ -106,7 +107,9 @@ class PasswordAuthenticator:
         name = "@".join(canonical(address))
         prepared = prepare(password[: MAX_BYTES * 4])
         credential = self._directory.credential(address)
-        fingerprint = self._verified.fingerprint(name, credential, prepared)
+        # an app password that is good for one protocol must not be remembered for another
+        scope = f"\0{protocol}" if form_of(prepared) else ""
+        fingerprint = self._verified.fingerprint(name, credential, prepared + scope)
         now = self._clock.monotonic_seconds()
         usable = credential is not None and credential.account.state is AccountState.ACTIVE
         if usable and credential is not None and self._verified.knows(fingerprint, now):
@@ -114,7 +117,8 @@ class PasswordAuthenticator:
         if self._guard.refuses(remote_ip, name, now):
             self._tell("limited", name, protocol, remote_ip)
             return None
-        right = await self._verify(credential if usable else None, prepared, remote_ip, name)
+        stored, guess = stored_hash(credential, prepared, protocol) if usable and credential else ("", prepared)
+        right = await self._verify(stored, guess, remote_ip, name)
         if right is None:
             self._tell("limited", name, protocol, remote_ip)
             return None
@@ -125,7 +129,9 @@ class PasswordAuthenticator:
             self._tell("failure", name, protocol, remote_ip)
             return None
         self._verified.remember(fingerprint, self._clock.monotonic_seconds())
-        if self._hasher.is_outdated(credential.password_hash):
+        if stored != credential.password_hash:  # an app password tells nothing about the account's own
+            return self._succeeded(credential, protocol, remote_ip, "app password")
+        if self._hasher.is_outdated(stored):
             self._in_background(lambda: self._rehash(credential, prepared))
         if not credential.scram:  # an account from before SCRAM: the only moment its password is known
             self._in_background(lambda: self._directory.keep_scram_keys(credential, self._hasher.scram_keys(prepared)))
@@ -195,24 +201,23 @@ class PasswordAuthenticator:
             await asyncio.wait(self._tasks)
         await self._run(self._directory.flush_logins)
 
-    async def _verify(self, credential: Credential | None, prepared: str, remote_ip: str, name: str) -> bool | None:
-        """None: this remote address has guessed enough at other processes."""
+    async def _verify(self, stored: str, prepared: str, remote_ip: str, name: str) -> bool | None:
+        """`stored` empty: nobody's. None: this remote address has guessed enough at other processes."""
         if self._waiting >= _MAX_WAITING:
             raise AccountError("account.busy", "too many logins at once; try again", temporary=True)
         self._waiting += 1
         try:
             async with self._slots:
-                return await self._offload.run(self._verify_now, credential, prepared, remote_ip, name)
+                return await self._offload.run(self._verify_now, stored, prepared, remote_ip, name)
         finally:
             self._waiting -= 1
 
-    def _verify_now(self, credential: Credential | None, prepared: str, remote_ip: str, name: str) -> bool | None:
+    def _verify_now(self, stored: str, prepared: str, remote_ip: str, name: str) -> bool | None:
         if self._failures is not None and self._failures.refuses(remote_ip, name):
             return None
         if not self._dummy_hash:
             self._dummy_hash = self._hasher.hash(secrets.token_hex(16))
-        stored = self._dummy_hash if credential is None else credential.password_hash
-        right = self._hasher.verify(stored, prepared) and credential is not None
+        right = self._hasher.verify(stored or self._dummy_hash, prepared) and bool(stored)
         if not right and self._failures is not None:
             self._failures.failed(remote_ip, name, prepared)
         return right

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mailbox_app.cli import connection
-from mailbox_app.cli.commands import retained_mail
+from mailbox_app.cli.commands import app_password, retained_mail
 from mailbox_app.cli.output import Size, json_option, print_fields, print_json, print_table, size, time
 from mailbox_app.errors import AccountError
 from mailbox_app.proto.plain_text import clean
@@ -24,6 +24,9 @@ _password_file = click.option(
 @click.group("user")
 def command() -> None:
     """Accounts."""
+
+
+command.add_command(app_password.command)
 
 
 @command.command("add")

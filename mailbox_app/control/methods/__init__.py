@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from mailbox_app.control.methods import alias, audit, config, dkim, domain, queued_mail, retained, status, store, user
+from mailbox_app.control.methods import (
+    alias,
+    app_password,
+    audit,
+    config,
+    dkim,
+    domain,
+    queued_mail,
+    retained,
+    status,
+    store,
+    user,
+)
 from mailbox_app.control.schema import Method
 
 METHODS: tuple[Method, ...] = (
     *status.METHODS,
     *domain.METHODS,
     *user.METHODS,
+    *app_password.METHODS,
     *retained.METHODS,
     *alias.METHODS,
     *dkim.METHODS,
