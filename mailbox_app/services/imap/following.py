@@ -260,14 +260,14 @@ class Following(Connection):
 
     # idling
     def watched(self) -> tuple[AccountRef, str] | None:
-        """Where the service looks for news of an idling session without asking the session; None: nowhere."""
-        if not self.idle_tag or self.selected is None:
+        """Where the service looks for news of a waiting session without asking the session; None: nowhere."""
+        if not self.pushes or self.selected is None:
             return None
         return self.selected.ref, self.selected.watch
 
     def poll(self, stamp: Hashable) -> None:
         """Compare the mailbox's stamp with the one of the last look, in case a hint was lost; and keep little."""
-        if not self.idle_tag or self.selected is None:
+        if not self.pushes or self.selected is None:
             return
         if stamp != self._stamp:
             self._stamp = stamp

@@ -167,7 +167,7 @@ class ImapService:
                 session.expire()
             if now - polled_at >= POLL_SECONDS:
                 polled_at = now
-                await self._poll([each for each in self._sessions if each.idle_tag])
+                await self._poll([each for each in self._sessions if each.pushes])
 
     def _directory_changed(self) -> None:
         self._check_again = True
