@@ -13,12 +13,17 @@ _SPACES = re.compile(r"[ \t\r\n]+")
 _BLOBS = re.compile(r"(?:\[[^\[\]]*+\] *+)*+")
 _BLOB = re.compile(r"\[[^\[\]]*+\] *+")
 _REFWD = re.compile(r"(?:re|fwd?) *+(?:\[[^\[\]]*+\] *+)?+:", re.IGNORECASE | re.ASCII)
+# ASCII words without anything that could be a mark: most subjects, and their own base.
+_BARE = re.compile(rb"[ \r\n\t]*+(?!\[)([!-9;-~]++(?: [!-9;-~]++)*+(?<!\)))[ \r\n]*+")
 _TRAILER = "(fwd)"
 _FORWARD_HEAD = "[fwd:"
 
 
 def base_subject(raw: bytes) -> tuple[str, bool]:
     """The base subject of a Subject field's value, and whether the message is a reply or a forward."""
+    bare = _BARE.fullmatch(raw)
+    if bare is not None and b"=?" not in raw:
+        return bare[1].decode("ascii"), False
     return strip_subject(decode_words(raw))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailbox_app.errors import ProtocolError
-from mailbox_app.proto.dates import format_date, format_internal_date, parse_date, parse_internal_date
+from mailbox_app.proto.dates import format_date, format_internal_date, header_seconds, parse_date, parse_internal_date
 
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2199, 1, 1), timezones=zones).map(  # noqa: DTZ001
@@ -79,3 +79,14 @@ def test_the_form_of_an_internal_date():
 def test_internal_dates_are_read_strictly(value):
     with pytest.raises(ProtocolError):
         parse_internal_date(value)
+
+
+@given(moments)
+def test_seconds_of_a_header_date_are_those_of_the_date(at: datetime) -> None:
+    assert header_seconds(format_date(at)) == int(at.timestamp())
+
+
+@given(st.binary(max_size=40))
+def test_seconds_of_no_date(value: bytes) -> None:
+    moment = parse_date(value)
+    assert header_seconds(value) == (None if moment is None else int(moment.timestamp()))

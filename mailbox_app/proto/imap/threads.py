@@ -11,7 +11,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 _MESSAGE_ID = re.compile(rb'<\s*+("(?:[^"\\\r\n]|\\.)*+"|[^\s<>"@]++)@([^\s<>]++)\s*+>')
 _ESCAPED = re.compile(rb"\\(.)")
@@ -24,8 +24,7 @@ NONE = -1
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Threadable:
+class Threadable(NamedTuple):
     """What threading knows of one message."""
 
     sent: int

@@ -8,7 +8,7 @@ from typing import Any
 
 from mailbox_app.ids import Uid
 from mailbox_app.proto.base_subject import base_subject
-from mailbox_app.proto.dates import parse_date
+from mailbox_app.proto.dates import header_seconds
 from mailbox_app.proto.header import decode_words, unfold
 from mailbox_app.proto.imap.search_parser import Criterion, SortKey, ThreadAlgorithm
 from mailbox_app.proto.imap.stored_envelope import StoredAddress, read_date_and_subject, read_envelope
@@ -44,8 +44,8 @@ def _batches(
 
 def sent_seconds(date: bytes | None, internal_seconds: int) -> int:
     """The sent date in UTC; without a readable one the internal date. RFC 5256 2.2"""
-    moment = parse_date(date) if date else None
-    return internal_seconds if moment is None else int(moment.timestamp())
+    seconds = header_seconds(date) if date else None
+    return internal_seconds if seconds is None else seconds
 
 
 class Sorting:
