@@ -204,6 +204,7 @@ class Restored:
     """Where a restored message went."""
 
     retained_id: int
+    mailbox_id: MailboxId
     mailbox: str
     uid: Uid
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from mailbox_app.errors import StoreError
-from mailbox_app.ids import Uid
+from mailbox_app.ids import MailboxId, Uid
 from mailbox_app.proto.header import Header, decode_words
 from mailbox_app.store.maildir import (
     adopt,
@@ -141,7 +141,7 @@ class _Restoring:
             (key, target.mailbox_id, modseq, flags, row.size_bytes, row.internal_seconds, self._now, flags, stem)
         )
         self._keys.append((key, row.key))
-        self.done.append(Restored(row.key, target.name, Uid(uid)))
+        self.done.append(Restored(row.key, MailboxId(target.mailbox_id), target.name, Uid(uid)))
 
     def finish(self, rows: Sequence[RetainedRow]) -> list[str]:
         """Write the rows; folders that nothing is left in."""
