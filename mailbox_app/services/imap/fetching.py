@@ -28,6 +28,8 @@ _BATCH_ROWS = 250
 _HEADER_ROWS = 100
 """Header blocks may have 256 KiB each."""
 _PIECE_BYTES = 1 << 18
+_LEAST_BYTES = 1 << 15
+"""Of an answer from the index: smaller pieces cost more on their way than they gain by being early."""
 _LAZY_PREVIEWS = 200
 """More than so many previews are not what a client that wants no wait is given."""
 _COLUMNS = {
@@ -137,6 +139,8 @@ class FetchPlan:
         """The whole answer, in pieces; blocks."""
         account = mail()
         size = _HEADER_ROWS if self._headers else _BATCH_ROWS
+        waiting: list[bytes] = []
+        held = 0
         for start in range(0, len(indexes), size):
             batch = indexes[start : start + size]
             batch, rows = self._rows(account, batch)
@@ -146,8 +150,15 @@ class FetchPlan:
             if self.opens_files:
                 lazy = self._preview == PREVIEW_LAZY and len(indexes) > _LAZY_PREVIEWS
                 yield from self._with_files(account, batch, rows, heads, lazy=lazy)
-            else:
-                yield b"".join(heads)
+                continue
+            waiting += heads
+            held += sum(map(len, heads))
+            if held >= _LEAST_BYTES:
+                yield b"".join(waiting)
+                waiting.clear()
+                held = 0
+        if waiting:
+            yield b"".join(waiting)
 
     def _rows(self, account: Account, batch: Sequence[int]) -> tuple[Sequence[int], Sequence[Row]]:
         """The index's rows of the batch, and the positions that have one."""
