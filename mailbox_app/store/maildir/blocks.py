@@ -6,7 +6,6 @@ beside them the UIDs that were removed meanwhile, which that view still counts.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
@@ -50,9 +49,7 @@ def blocks(opened: OpenAccount, mailbox_id: int, numbers: Sequence[int], as_of: 
         row = queries.load_mailbox(connection, mailbox_id)
         for run in _runs(numbers):
             low, high = run.start << BLOCK_BITS, min(run.stop << BLOCK_BITS, below)
-            rows = block_queries.rows_between(connection, row, low, high, as_of)
-            columns = zip(*rows, strict=True) if rows else ((),) * 3
-            uids, flags, modseqs = (array(code, values) for code, values in zip("IQQ", columns, strict=True))
+            uids, flags, modseqs = block_queries.columns_between(connection, row, low, high, as_of)
             removed: list[int] = []
             if as_of < row.highest_modseq:
                 removed = block_queries.expunged_between(connection, row, as_of, low, high)

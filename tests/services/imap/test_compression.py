@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import ssl
 import zlib
 from pathlib import Path
 
@@ -64,6 +65,24 @@ async def test_a_whole_conversation(tmp_path: Path) -> None:
         client.send(b"DONE\r\ni LOGOUT\r\n")
         await client.until(b"i OK")
         client.writer.close()
+
+
+async def test_it_works_within_tls(tmp_path: Path) -> None:
+    async with imap_server(tmp_path, require_tls=True) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 24)
+        await reader.readline()
+        writer.write(b"s STARTTLS\r\n")
+        await reader.readline()
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        await writer.start_tls(context)
+        writer.write(b"a LOGIN alice %b\r\nb COMPRESS DEFLATE\r\n" % PASSWORD.encode())
+        await reader.readline()
+        assert await reader.readline() == b"b OK DEFLATE active\r\n"
+        client = Packed(reader, writer)
+        client.send(b'c LIST "" *\r\nd LOGOUT\r\n')
+        assert b"* LIST" in await client.until(b"d OK")
+        writer.close()
 
 
 async def test_what_is_pipelined_behind_the_command_is_compressed(tmp_path: Path) -> None:
