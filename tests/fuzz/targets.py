@@ -29,13 +29,25 @@ from mailbox_app.proto.header import Header, decode_words
 from mailbox_app.proto.imap import mailbox_name
 from mailbox_app.proto.imap.framing import Announced, Complete, Framer, FramingLimits
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.message import MessageScanner
 from mailbox_app.proto.mime import PartTable
 from mailbox_app.proto.plain_text import clean
 from mailbox_app.proto.pop3 import command_line
 from mailbox_app.proto.pop3.framing import LineFramer
 from mailbox_app.proto.pop3.message_text import MessageText
+from mailbox_app.proto.sasl.bearer import OAuthBearer, XOAuth2
+from mailbox_app.proto.sasl.external import External
+from mailbox_app.proto.sasl.mechanism import Challenge, ClearChannel, ProofClaim
+from mailbox_app.proto.sasl.plain import Login, Plain
+from mailbox_app.proto.sasl.scram import Scram
+from mailbox_app.proto.sasl.scram_keys import derive
 from mailbox_app.proto.smtp.commands import parse_mail, parse_rcpt, split_command
 from mailbox_app.proto.smtp.dot_stream import DotStream, LineEndings
+from mailbox_app.proto.text.charsets import decoder
+from mailbox_app.proto.text.folding import fold
+from mailbox_app.proto.text.html_text import HtmlText
+from mailbox_app.proto.text.message import body_texts
+from mailbox_app.proto.text.preview import LONGEST, preview
 from mailbox_app.services.imap.commands import COMMANDS
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.store.maildir import filenames, names
@@ -298,7 +310,65 @@ def pop3_message(data: bytes) -> None:
         assert (b"\r\n" + out).index(b"\r\n.\r\n") == len(out) - 3
 
 
+def sasl(data: bytes) -> None:
+    """The messages of one exchange, one a line, at every mechanism: claims or refusals; nobody guesses a proof."""
+    keys = derive("sha256", b"pencil", b"salt", 1)
+    scram = Scram("sha256", lambda *_: keys, ClearChannel(), plus=False, plus_is_offered=False, nonce=b"server")
+    for mechanism in (Plain(), Login(), External(), OAuthBearer(), XOAuth2(), scram):
+        for message in data.split(b"\n", 2):
+            try:
+                step = mechanism.step(message)
+            except ProtocolError:
+                break
+            if not isinstance(step, Challenge):
+                assert not (isinstance(step, ProofClaim) and step.right)
+                break
+
+
+def readable_text(data: bytes) -> None:
+    scanner = MessageScanner()
+    scanner.feed(data)
+    table = PartTable.decode(scanner.finish().parts)
+
+    def read(start: int, size: int) -> bytes:
+        return data[start : start + size]
+
+    for pieces in body_texts(read, table):
+        fold("".join(pieces)).encode()
+    assert len(preview(read, table)) <= LONGEST
+    name, _, text = data.partition(b"\n")
+    decoded = decoder(name.decode("latin-1")).decode(text, True)
+    document = HtmlText()
+    document.feed(document.feed(decoded))
+    document.feed(decoded, True).encode("utf-8", "surrogatepass")
+    folded = fold(decoded)
+    assert fold(folded) == folded
+
+
 TARGETS: tuple[Target, ...] = (
+    Target(
+        "mail",
+        "readable text",
+        readable_text,
+        (
+            *MAIL,
+            b"utf-7\n<p>+AGEA-</p><script>x</scrip",
+            b"gb2312\n<!-- &#x41;&eacute -->",
+            b"Content-Type: text/html; charset=iso-2022-jp\r\n\r\n\x1b$B&lt;<style ></style\x1b(B>",
+        ),
+    ),
+    Target(
+        "sasl",
+        "mechanisms",
+        sasl,
+        (
+            b"\0user\0pencil",
+            b"n,a=us=2Cer,n=us=2Cer,r=abc\nc=biws,r=abcserver,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+            b"p=tls-exporter,,n=u,r=a",
+            b"n,a=user@example.com,\x01host=a\x01auth=Bearer abc==\x01\x01",
+            b"user=a@b.example\x01auth=Bearer abc\x01\x01",
+        ),
+    ),
     Target("smtp", "SMTP commands", smtp_command, SMTP_FRAGMENTS),
     Target(
         "smtp", "dot stream", dot_stream, (b"a\r\n.\r\nb", b"..a\r\n..\r\n.\r\n", b"\r\n.\n", b"a\r.\r\n", b".\r\n")
