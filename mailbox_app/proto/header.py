@@ -11,14 +11,14 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mailbox_app.proto.text.charsets import codec_of
+
 # One match is one field with its continuation lines, or one line that is no field. Possessive: linear on any input.
 FIELD = re.compile(rb"(?:([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)|[^\n]++)?+\n?")
 
 _ENCODED_WORD = re.compile(rb"=\?([!->@-~]{1,60})\?([bBqQ])\?([!->@-~ ]*+)\?=")
 _QUOTED_BYTE = re.compile(rb"=([0-9A-Fa-f]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-# Codecs that are no character sets, or cost more than linear time.
-_NOT_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
 
 
 class Field(NamedTuple):
@@ -97,12 +97,12 @@ def header_end(data: bytes) -> int:
 
 def decode_text(raw: bytes, charset: str = "utf-8") -> str:
     """Bytes as text by a stranger's charset name; never fails: unknown names are read as UTF-8, else Latin-1."""
-    name = charset.lower().replace("-", "_")
-    if name not in _NOT_CHARSETS:
+    codec = codec_of(charset)
+    if codec and codec != "utf_8":
         try:
-            return raw.decode(charset, "replace" if name not in ("utf_8", "utf8") else "strict")
-        except (LookupError, ValueError):
-            pass  # an unknown or mislabelled charset: guessed below
+            return raw.decode(codec, "replace")
+        except (LookupError, ValueError, ImportError, OSError):
+            pass  # not part of this Python, or its file cannot be read any more: guessed below
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -339,7 +339,7 @@ def readable_text(data: bytes) -> None:
     name, _, text = data.partition(b"\n")
     decoded = decoder(name.decode("latin-1")).decode(text, True)
     document = HtmlText()
-    document.feed(document.feed(decoded))
+    document.feed(decoded)
     document.feed(decoded, True).encode("utf-8", "surrogatepass")
     folded = fold(decoded)
     assert fold(folded) == folded

@@ -175,6 +175,7 @@ class _Walk:
 
     def __init__(self, account: Account, file: BuiltFile, outline: Outline) -> None:
         self._account = account
+        self._file = file
         self._db = file.db
         self._outline = outline
         self._id = outline.info.mailbox_id
@@ -246,6 +247,8 @@ class _Walk:
     def _index(self, uids: Sequence[int], *, filling: bool = False) -> Iterator[int]:
         """All these messages, in batches; `filling` when they are gaps."""
         for start in range(0, len(uids), _BATCH_MESSAGES):
+            if not self._file.is_current():  # asking a removed account for messages would make it again
+                raise StoreError("store.no_such_mailbox", "no such mailbox")
             batch = _Batch(self._account, self._id, uids[start : start + _BATCH_MESSAGES])
             with self._db.reading() as connection:
                 batch.look_up(connection)

@@ -10,7 +10,7 @@ from mailbox_app.proto.mime import PartTable
 from mailbox_app.proto.text.folding import fold
 from mailbox_app.proto.text.message import HEADER_BYTES, body_texts, header_text, read_header
 
-_TEXT_LENGTH = 1 << 20
+_TEXT_LENGTH = 1 << 21
 """Characters of one side of a message. A longer text has nearly every trigram there is: reading it tells more."""
 _FIRST_BYTES = 1 << 16
 

@@ -247,6 +247,19 @@ def test_a_removed_account_is_not_made_again(place: Place) -> None:
     assert not place.maildir.parent.exists()
 
 
+def test_an_account_removed_while_it_is_indexed_is_not_made_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "_BATCH_MESSAGES", 1)
+    for _ in range(3):
+        place.deliver()
+    batches = IndexBuilder(place.store, place.data_dir).batches(place.ref)
+    next(batches)
+    place.store.remove_account(place.ref)
+    assert list(batches) == []
+    assert not place.maildir.parent.exists()
+
+
 def test_discarding_removes_every_file(place: Place) -> None:
     place.deliver()
     build(place)
