@@ -410,3 +410,88 @@ def test_file_that_a_power_cut_left_short_is_set_aside_by_a_rebuild(place: Place
     assert place.store.rebuild(place.ref) == 1
     assert place.uids() == [3 - uid]
     assert short.name in names_in(place, "tmp")
+
+
+def copied_in(place: Place, folder: str, *files: str, **more: bytes) -> None:
+    for part in ("cur", "new", "tmp"):
+        (place.maildir / folder / part).mkdir(parents=True)
+    for name in files:
+        (place.maildir / folder / "cur" / name).write_bytes(MESSAGE)
+    for name, data in more.items():
+        (place.maildir / folder / name.replace("_", "-")).write_bytes(data)
+
+
+def test_folder_copied_in_from_dovecot_keeps_its_keywords(place: Place) -> None:
+    place.account.mailboxes()
+    copied_in(
+        place,
+        ".Archive.2020.May",
+        "1500000000.M1P1.other,S=78,W=80:2,Sa",
+        "1500000001.M1P1.other:2,ac",
+        dovecot_keywords=b"0 $Forwarded\n2 NonJunk\nnonsense\n99 Far\n1 bad(name\n",
+    )
+    assert "Archive/2020/May" in [box.name for box in place.account.mailboxes()]
+    box = place.account.mailbox("Archive/2020/May")
+    assert (box.message_count, box.keywords) == (2, ("$Forwarded", "$Keyword1", "NonJunk"))
+    assert snapshot(place.account, box.mailbox_id).flags == [SEEN | 1 << 8, 1 << 8 | 1 << 10]
+    assert place.store.rebuild(place.ref) == 2
+    assert place.account.mailbox("Archive/2020/May").keywords == box.keywords
+
+
+def test_copy_of_one_of_our_folders_is_another_mailbox_with_its_keywords(place: Place) -> None:
+    box = place.account.create("Work")
+    place.account.append([NewMessage(place.stage(), box.mailbox_id, FLAGGED, ("$One", "$Two"))])
+    shutil.copytree(place.maildir / ".Work", place.maildir / ".Work2")
+    assert "Work2" in [one.name for one in place.account.mailboxes()]
+    twin = place.account.mailbox("Work2")
+    assert twin.mailbox_id != box.mailbox_id
+    assert (twin.message_count, twin.keywords) == (1, ("$One", "$Two"))
+    assert snapshot(place.account, twin.mailbox_id).flags == [FLAGGED | 1 << 8 | 1 << 9]
+    assert place.read(1, "Work2") == TRACE + MESSAGE
+    assert list(place.store.check(place.ref)) == []
+
+
+def test_many_files_of_several_programs_all_appear_and_nothing_is_lost(place: Place) -> None:
+    place.deliver()
+    for number in range(sync.ADOPT_LIMIT + 30):
+        where = "new" if number % 2 else "cur"
+        (place.maildir / where / f"15000{number:05d}.x{number}.other").write_bytes(b"Subject: %d\n\n" % number)
+    place.clock.skip(sync.SCAN_SECONDS)
+    uids = place.uids()
+    assert len(uids) == sync.ADOPT_LIMIT + 31
+    assert {place.read(uid) for uid in uids[1:]} == {
+        b"Subject: %d\r\n\r\n" % number for number in range(sync.ADOPT_LIMIT + 30)
+    }
+    assert list(place.store.check(place.ref)) == []
+
+
+def test_file_that_was_still_being_copied_is_shown_whole_under_a_new_uid(place: Place) -> None:
+    place.uids()
+    with (place.maildir / "cur" / "1.slow.other:2,S").open("wb") as writer:
+        writer.write(MESSAGE[:30])
+        writer.flush()
+        place.clock.skip(sync.SCAN_SECONDS)
+        assert place.uids() == [1]
+        writer.write(MESSAGE[30:])
+    with pytest.raises(StoreError) as caught:
+        place.read(1)
+    assert caught.value.code == "store.no_such_message"
+    assert place.uids() == [2]
+    assert place.read(2) == MESSAGE
+    assert snapshot(place.account, place.id()).flags == [SEEN]
+    assert place.account.usage() == (len(MESSAGE), 1)
+    assert list(place.store.check(place.ref)) == []
+
+
+def test_folder_of_a_deleted_mailbox_put_back_by_hand_stays(place: Place) -> None:
+    box = place.account.create("Work")
+    place.account.append([NewMessage(place.stage(), box.mailbox_id)])
+    place.account.delete("Work")
+    flush(place)
+    (place.maildir.parent / "expunged" / str(box.mailbox_id) / "mailbox").rename(place.maildir / ".Work")
+    assert place.account.mailbox("Work").message_count == 1
+    flush(place)
+    place.clock.skip(sync.SCAN_SECONDS)
+    assert len(place.uids("Work")) == 1
+    assert place.account.retained_usage() == (0, 0)
+    assert list(place.store.check(place.ref)) == []

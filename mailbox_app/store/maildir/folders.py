@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from mailbox_app.store.maildir import names, notes, queries, retained
+from mailbox_app.store.maildir import keywords, names, notes, queries, retained
 from mailbox_app.store.maildir.files import make_maildir, mtime_of
 from mailbox_app.store.maildir.mailboxes import DELETED_PREFIX, drop_row, new_row
 from mailbox_app.store.maildir.metadata import MailboxFile, read_mailbox
@@ -80,10 +80,12 @@ def adopt_folder(work: Work, name: str, folder: str, facts: MailboxFile | None) 
         row.special_use, row.keywords = facts.special_use, " ".join(facts.keywords)
         account.next_mailbox_id = max(account.next_mailbox_id, facts.mailbox_id + 1)
         account.last_uidvalidity = max(account.last_uidvalidity, facts.uidvalidity)
+        retained.gave_back(work, facts.mailbox_id)
     else:
         make_maildir(path)
         mailbox_id, uidvalidity = work.new_identity()
         row = new_row(mailbox_id, name, folder, uidvalidity)
+        row.keywords = " ".join(facts.keywords if facts else keywords.of_folder(path))
         work.write_facts(row)
     row.expunged_floor = work.next_modseq(row)
     queries.insert_mailbox(work.connection, row)

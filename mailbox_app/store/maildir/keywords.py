@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from mailbox_app.store.model import KEYWORD_SHIFT, MAX_KEYWORDS
 
 SYSTEM_MASK = (1 << KEYWORD_SHIFT) - 1
 MAX_KEYWORD_CHARACTERS = 64
+DOVECOT_FILE = "dovecot-keywords"
+_MAX_FILE_BYTES = 65_536
 _ATOM = re.compile(r'[^\x00-\x20\x7f-\uffff(){%*"\\\]]+')
 
 
@@ -55,3 +58,22 @@ def mask(row: MailboxRow) -> int:
 def names_of(row: MailboxRow, flags: int) -> list[str]:
     """The keywords set in a flags integer."""
     return [name for number, name in enumerate(row.keyword_names) if flags >> (KEYWORD_SHIFT + number) & 1]
+
+
+def of_folder(folder: str) -> list[str]:
+    """Keywords that a folder of Dovecot's names in `dovecot-keywords`, in the order of their letters.
+
+    A letter without a usable name gets one, so that no message loses what it says.
+    """
+    found: dict[int, str] = {}
+    try:
+        with open(os.path.join(folder, DOVECOT_FILE), "rb") as file:
+            lines = file.read(_MAX_FILE_BYTES).splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        number, _, name = line.decode("utf-8", "replace").partition(" ")
+        if number.isascii() and number.isdigit() and int(number) < MAX_KEYWORDS:
+            usable = len(name) <= MAX_KEYWORD_CHARACTERS and _ATOM.fullmatch(name)
+            found[int(number)] = name if usable and name.lower() not in map(str.lower, found.values()) else ""
+    return [found.get(number) or f"$Keyword{number}" for number in range(max(found, default=-1) + 1)]

@@ -103,16 +103,21 @@ def open_message(opened: OpenAccount, mailbox_id: int, uid: int) -> BinaryIO:
             found = queries.states(connection, row, [uid])
         if not found:
             break
-        _, _, _, name_flags, stem = found[0]
+        _, _, size_bytes, name_flags, stem = found[0]
         path: str | None = f"{opened.cur(row)}/{filenames.file_name(stem, name_flags)}"
         if attempt == _TRIES:
             path = find_message(opened.cur(row), stem, name_flags)
         if path is None:
             break
         try:
-            return open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb", buffering=0)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
+        if os.fstat(descriptor).st_size == size_bytes:
+            return open(descriptor, "rb", buffering=0)
+        os.close(descriptor)
+        sync.take_changed(opened, mailbox_id, uid)
+        raise StoreError("store.no_such_message", "no such message")
     if found:
         sync.drop_missing(opened, mailbox_id, uid)
     raise StoreError("store.no_such_message", "no such message")

@@ -77,6 +77,14 @@ def put_back_folder(opened: OpenAccount, row: MailboxRow) -> bool:
     return True
 
 
+def gave_back(work: Work, mailbox_id: int) -> None:
+    """Somebody put the folder of a deleted mailbox back by hand: what is in it is no longer retained."""
+    rows = retained_queries.with_mailbox(work.connection, mailbox_id)
+    for row in rows:
+        forget(work, row)
+    retained_queries.drop_retained(work.connection, [row.key for row in rows])
+
+
 def path_of(opened: OpenAccount, row: RetainedRow) -> str:
     """Where the file of a message is that does not wait in its mailbox any more."""
     folder = _folder(opened, row.mailbox_id)

@@ -61,6 +61,12 @@ def waiting(connection: sqlite3.Connection, limit: int) -> list[RetainedRow]:
     return [RetainedRow(*row) for row in connection.execute(query, (limit,))]
 
 
+def with_mailbox(connection: sqlite3.Connection, mailbox_id: int) -> list[RetainedRow]:
+    """Those whose files went away with their mailbox."""
+    query = f"SELECT {RETAINED_COLUMNS} FROM retained WHERE message_key BETWEEN ? AND ? AND place = ?"  # noqa: S608
+    return [RetainedRow(*row) for row in connection.execute(query, (*_span(mailbox_id), WITH_MAILBOX))]
+
+
 def waiting_stems(connection: sqlite3.Connection, mailbox_id: int) -> set[str]:
     """The stems of files that still lie in one mailbox."""
     query = "SELECT stem FROM retained WHERE mailbox_id = ? AND place = 0"

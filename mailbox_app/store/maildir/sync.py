@@ -106,6 +106,26 @@ def drop_missing(opened: OpenAccount, mailbox_id: int, uid: int) -> None:
     opened.note_repair(f"the file of message {uid} in {name} was gone; it is no longer shown")
 
 
+def take_changed(opened: OpenAccount, mailbox_id: int, uid: int) -> None:
+    """A reader found a file of another size than its row says: it is another message now, under a new UID.
+
+    Clients never ask again for what they know under a UID, and byte ranges of the old content would cut the new one.
+    """
+    with opened.writing() as work:
+        row = work.mailbox(mailbox_id)
+        found = queries.states(work.connection, row, [uid])
+        path = find_message(opened.cur(row), found[0][4], found[0][3]) if found else None
+        if path is None or os.stat(path).st_size == found[0][2]:
+            return
+        work.touching(row)
+        expunge.drop_rows(work, row, found)
+        adopt(work, row, opened.cur(row), os.path.basename(path))
+        name = row.name
+    opened.note_repair(
+        f"the file of message {uid} in {name} had another size than it came with; it is shown as a new one"
+    )
+
+
 def _match(
     work: Work, row: MailboxRow, stored: dict[str, State], *, rebuilding: bool
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
