@@ -105,6 +105,6 @@ async def tell_changed(session: Following, view: Selected, uids: Sequence[int]) 
     """After FETCH and EXISTS: these are new or have other flags."""
     touched = SequenceSet(tuple((uid, uid) for uid in uids))
     for context in list(view.contexts.values()):
-        found = await find(session, view, And((Uids(touched), context.program)), context.tag, uids=True)
+        found = await find(session, view, And((Uids(touched), context.program)), uids=True)
         for line in context.updated(uids, found.uids):
             session.line(line)

@@ -10,16 +10,21 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from mailbox_app.proto.imap.search import Key, Returns
+from mailbox_app.services.imap.command import Request
+from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS
 from mailbox_app.services.imap.searching import Hits, Places, Search
 from mailbox_app.services.imap.selected import Selected
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.following import Following
+    from mailbox_app.services.imap.session import Session
 
 PROGRESS_SECONDS = 5.0
 """RFC 9585 leaves it to the server; a client's patience is a minute or so."""
 
 T = TypeVar("T")
+Report = Callable[[int, int], None]
+"""(done, of how many): called after each step of a search."""
 
 
 @dataclass(slots=True)
@@ -48,19 +53,22 @@ class Found:
 class Progress:
     """Tells the client now and then how far a long command is. RFC 9585"""
 
-    def __init__(self, session: Following, tag: bytes) -> None:
+    def __init__(self, session: Session, request: Request) -> None:
         self._session = session
-        self._tag = tag.decode("ascii").replace("\\", "\\\\").replace('"', '\\"')
+        self._tag = request.tag.decode("ascii").replace("\\", "\\\\").replace('"', '\\"')
         self._next = session.clock.monotonic_seconds() + PROGRESS_SECONDS
+        self._is_hidden = session.is_hidden("INPROGRESS")
 
-    async def told(self, done: int, goal: int) -> None:
+    def __call__(self, done: int, goal: int) -> None:
         """Call it after each step."""
         now = self._session.clock.monotonic_seconds()
-        if now >= self._next:
-            self._next = now + PROGRESS_SECONDS
-            numbers = f" {done} {goal}" if 0 < done < goal else " NIL NIL"
-            self._session.line(f'OK [INPROGRESS ("{self._tag}"{numbers})] Still searching')
-            await self._session.drain()
+        if now < self._next or self._is_hidden:
+            return
+        self._next = now + PROGRESS_SECONDS
+        numbers = f"{done} {goal}" if 0 < done < goal else "NIL NIL"
+        self._session.line(f'OK [INPROGRESS ("{self._tag}" {numbers})] Still at work')
+        self._session.flush()
+        self._session.expire_in(AUTOLOGOUT_SECONDS)
 
 
 def places_of(session: Following, view: Selected) -> Places:
@@ -94,7 +102,7 @@ async def find(
     session: Following,
     view: Selected,
     program: Key,
-    tag: bytes,
+    report: Report | None = None,
     *,
     uids: bool = False,
     modseqs: bool = False,
@@ -102,7 +110,6 @@ async def find(
 ) -> Found:
     """The messages that match, in mailbox order; only the first or the last ones when no more is asked for."""
     search = Search(view, program, places_of(session, view))
-    progress = Progress(session, tag)
     on_loop = search.runs_on_loop(needs_arrays=uids or modseqs)
 
     async def part(limit: int | None, backwards: bool) -> Found:
@@ -115,8 +122,8 @@ async def find(
                 batches[-1].take(hits)
             else:
                 found.take(hits)
-            if not on_loop:
-                await progress.told(search.done_count, view.count)
+            if report is not None and not on_loop:
+                report(search.done_count, view.count)
 
         steps = search.run(uids=uids, modseqs=modseqs, limit=limit, backwards=backwards)
         await stepped(session, steps, take, on_loop=on_loop)

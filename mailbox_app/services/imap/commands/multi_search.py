@@ -15,7 +15,7 @@ from mailbox_app.services.imap.namespaces import USERS_PREFIX, Seen, locate, own
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.search_answers import ALL, extended, saved_uids, shown_modseq, tag_correlator
 from mailbox_app.services.imap.search_contexts import watch_results
-from mailbox_app.services.imap.search_runs import find
+from mailbox_app.services.imap.search_runs import Progress, find
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.services.imap.session import Session
 
@@ -62,7 +62,7 @@ async def _search_one(session: Session, request: Request, asked: MultiSearchRequ
         session,
         view,
         search.program,
-        request.tag,
+        Progress(session, request),
         uids=True,
         modseqs=search.wants_modseq,
         returns=search.returns or ALL,

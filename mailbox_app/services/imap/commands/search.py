@@ -22,7 +22,7 @@ from mailbox_app.services.imap.search_answers import (
     tag_correlator,
 )
 from mailbox_app.services.imap.search_contexts import watch_results
-from mailbox_app.services.imap.search_runs import Found, find
+from mailbox_app.services.imap.search_runs import Found, Progress, find
 from mailbox_app.services.imap.session import Session
 
 _LOOP_HITS = 20_000
@@ -83,7 +83,7 @@ async def search(session: Session, request: Request, asked: SearchRequest | BadC
             session,
             view,
             asked.program,
-            request.tag,
+            Progress(session, request),
             uids=request.uid or saves or watched is not None,
             modseqs=asked.wants_modseq,
             returns=returns,

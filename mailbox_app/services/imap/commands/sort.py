@@ -26,14 +26,14 @@ async def sort(session: Session, request: Request, asked: SortRequest | BadChars
     if search.wants_modseq:
         session.enable_condstore()
     returns = search.returns
+    report = Progress(session, request)
     with saving(session, returns):
         watch_results(session, request, search, is_sorted=True)
-        found = await find(session, view, search.program, request.tag, uids=True, modseqs=search.wants_modseq)
+        found = await find(session, view, search.program, report, uids=True, modseqs=search.wants_modseq)
         sorting = Sorting(lambda: session.mail_of(view), view, asked.criteria)
-        progress = Progress(session, request.tag)
 
         async def took(_: bool) -> None:
-            await progress.told(sorting.done_count, len(found.uids))
+            report(sorting.done_count, len(found.uids))
 
         await stepped(session, sorting.run(found.uids), took)
     order = sorting.order
@@ -56,12 +56,12 @@ async def thread(session: Session, request: Request, asked: ThreadRequest | BadC
     view = session.view
     if asked.search.wants_modseq:
         session.enable_condstore()
-    found = await find(session, view, asked.search.program, request.tag, uids=True)
+    report = Progress(session, request)
+    found = await find(session, view, asked.search.program, report, uids=True)
     threading = Threading(lambda: session.mail_of(view), view, asked.algorithm)
-    progress = Progress(session, request.tag)
 
     async def took(_: bool) -> None:
-        await progress.told(threading.done_count, len(found.uids))
+        report(threading.done_count, len(found.uids))
 
     await stepped(session, threading.run(found.uids), took)
     numbers = [found.uids[place] if request.uid else found.positions[place] + 1 for place in threading.places]
