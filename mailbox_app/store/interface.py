@@ -143,8 +143,7 @@ class Account(Protocol):
     def open_messages(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, BinaryIO | None]]:
         """As `open_message`, one after the other and ascending; each is the caller's to close.
 
-        Expunged ones are left out. None: the index has the message, but its file is gone; the next look at the mailbox
-        finds that out.
+        Expunged ones are left out. None: it went, or turned out to be gone, after the index was asked.
         """
         ...
 

@@ -21,10 +21,10 @@ from mailbox_app.services.imap.binary_content import without_nul
 from mailbox_app.services.imap.catenating import UrlSource
 from mailbox_app.services.imap.commands.store import system_bits
 from mailbox_app.services.imap.namespaces import Located
+from mailbox_app.services.imap.permissions import permitted
 from mailbox_app.services.imap.replies import Goodbye, Refusal
 from mailbox_app.services.imap.session import Session
 from mailbox_app.store.interface import Content, NewMessage, Staged
-from mailbox_app.store.model import SystemFlag
 
 MEMORY_BYTES = 1 << 18
 """More of one message goes to a file in pieces of this size; ten clients with large ones must not be felt."""
@@ -108,6 +108,19 @@ def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
         view = memoryview(piece)
         while view:
             view = view[os.write(descriptor, view) :]
+
+
+async def _added(message: IncomingMessage, piece: bytes, literal: Data) -> MailboxError | Refusal | None:
+    """Keep a piece of a literal; what went wrong is told, and raised when the rest of it was read."""
+    if b"\0" in piece:
+        if not literal.binary:  # RFC 9051 4.3: NUL only in a literal8
+            return Refusal("Message contains NUL", "CANNOT")
+        message.holds_nul = True
+    try:
+        await message.add(piece)
+    except StoreError as error:
+        return error
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,14 +239,7 @@ class Intake:
         while True:
             chunk = await session.read_chunk()
             if fault is None:
-                try:
-                    if b"\0" in chunk.data:
-                        if not data.binary:  # RFC 9051 4.3: NUL only in a literal8
-                            raise Refusal("Message contains NUL", "CANNOT")
-                        message.holds_nul = True
-                    await message.add(chunk.data)
-                except (MailboxError, Refusal) as error:
-                    fault = error
+                fault = await _added(message, chunk.data, data)
             if chunk.last:
                 break
         if fault is not None:
@@ -245,7 +251,8 @@ class Intake:
         if not self._current.size:
             raise Refusal("Message is empty", "CANNOT")
         begin = self._begun
-        bits, keywords = _allowed_flags(begin, self._target.rights)
+        bits = system_bits(begin.flags, recent_passes=True)
+        bits, keywords = permitted(self._target.rights, bits, begin.flags.keywords)
         self.taken.append(Taken(await self._current.content(), bits, keywords, begin.seconds))
         if len(self.taken) > 1 or self._single:
             await self._stage_last()
@@ -306,15 +313,3 @@ def drop_literal(session: Session, announced: Data | Announced) -> None:
     """Refuse an announced literal, and with it the rest of the command."""
     _check_skip(announced)
     session.framer.refuse()
-
-
-def _allowed_flags(begin: Begin, rights: str) -> tuple[int, tuple[str, ...]]:
-    """Flags without those the rights do not allow. RFC 4314 4."""
-    bits = system_bits(begin.flags, recent_passes=True)
-    if "s" not in rights:
-        bits &= ~SystemFlag.SEEN
-    if "t" not in rights:
-        bits &= ~SystemFlag.DELETED
-    if "w" not in rights:
-        return bits & (SystemFlag.SEEN | SystemFlag.DELETED), ()
-    return bits, begin.flags.keywords

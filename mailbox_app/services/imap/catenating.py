@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import BinaryIO, Protocol
 
@@ -54,7 +53,7 @@ class UrlSource:
             pieces = section.pieces()
             step = partial(next, pieces, b"")
             try:
-                while piece := await asyncio.shield(session.offload(step)):
+                while piece := await session.offload(step):
                     await sink.add(piece)
             except CutShort as error:
                 raise StoreError("store.failed", "a message cannot be read now", temporary=True) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from mailbox_app.ids import Uid
@@ -68,8 +68,8 @@ class Shortfall:
 
     expunged_count: int = 0
     """Messages that another session removed meanwhile."""
-    lost: list[int] = field(default_factory=list)
-    """UIDs whose files are gone."""
+    lost_count: int = 0
+    """Messages whose files are gone."""
     undecodable_count: int = 0
     """Messages with a part whose transfer encoding nobody knows."""
 
@@ -212,7 +212,7 @@ class FetchPlan:
         for uid, opened in account.open_messages(self._view.mailbox_id, uids):
             head, row = known.pop(uid)
             if opened is None:
-                self.shortfall.lost.append(uid)
+                self.shortfall.lost_count += 1
                 continue
             with opened:
                 parts: bytes = row[-1] if has_parts else b""  # type: ignore[assignment]

@@ -19,25 +19,31 @@ def open_messages(opened: OpenAccount, mailbox_id: int, uids: Sequence[int]) -> 
             row = queries.load_mailbox(connection, mailbox_id)
             found = queries.states(connection, row, chunk)
         cur = opened.cur(row)
-        for key, _, _, name_flags, stem in found:
+        for key, _, size_bytes, name_flags, stem in found:
             uid = Uid(key - row.base)
-            try:
-                descriptor = os.open(f"{cur}/{filenames.file_name(stem, name_flags)}", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                yield from _renamed_or_gone(opened, mailbox_id, uid)
-            else:
-                yield uid, open(descriptor, "rb", buffering=0)  # noqa: SIM115 - the caller closes it
+            yield (
+                uid,
+                _open(f"{cur}/{filenames.file_name(stem, name_flags)}", size_bytes) or _again(opened, mailbox_id, uid),
+            )
 
 
-def _renamed_or_gone(opened: OpenAccount, mailbox_id: int, uid: Uid) -> Iterator[tuple[Uid, BinaryIO | None]]:
-    """The file under its present name, None when it is nowhere, nothing when the message is no longer in the index."""
+def _open(path: str, size_bytes: int) -> BinaryIO | None:
+    """The file, when it is there and as long as the index says."""
     try:
-        yield uid, reading.open_message(opened, mailbox_id, uid)
+        file = open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb", buffering=0)  # noqa: SIM115 - the caller closes it
+    except FileNotFoundError:
+        return None
+    if os.fstat(file.fileno()).st_size == size_bytes:
+        return file
+    file.close()
+    return None
+
+
+def _again(opened: OpenAccount, mailbox_id: int, uid: int) -> BinaryIO | None:
+    """The file under its present name, or whatever else makes index and files agree; None when there is none."""
+    try:
+        return reading.open_message(opened, mailbox_id, uid)
     except StoreError as error:
         if error.temporary:
             raise
-        with opened.db.reading() as connection:
-            row = queries.load_mailbox(connection, mailbox_id)
-            is_there = bool(queries.states(connection, row, [uid]))
-        if is_there:
-            yield uid, None
+        return None

@@ -9,7 +9,7 @@ from mailbox_app.errors import StoreError
 from mailbox_app.ids import Uid
 from mailbox_app.proto.imap.fetch import FetchRequest, parse_fetch
 from mailbox_app.proto.imap.grammar import Cursor
-from mailbox_app.proto.imap.sequence import SequenceSet, compress
+from mailbox_app.proto.imap.sequence import SequenceSet
 from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.fetch_sending import send_fetched
 from mailbox_app.services.imap.fetching import FetchPlan, Shortfall
@@ -67,15 +67,8 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
 
 def _tell_shortfall(session: Session, request: Request, shortfall: Shortfall) -> None:
     """NO when something that was asked for could not be given."""
-    if shortfall.lost:
-        session.service.deps.log.error(
-            "message files are gone",
-            session=session.session_id,
-            mailbox_id=session.view.mailbox_id,
-            uids=compress(shortfall.lost[:100]),
-            count=len(shortfall.lost),
-        )
-        session.on_hint()  # the look at the end of the command brings the index in step with the files
+    if shortfall.lost_count:
+        session.on_hint()  # the store has put it right: tell the client
         raise Refusal("Some messages no longer exist", "EXPUNGEISSUED")
     if shortfall.undecodable_count:
         raise Refusal("A part's encoding is not known", "UNKNOWN-CTE")  # RFC 3516 4.3
