@@ -157,7 +157,7 @@ class PasswordAuthenticator:
     async def login_by_proof(self, address: str, keys: ScramKeys, attempt: Attempt, *, right: bool) -> Account | None:
         """Counts keys that are not the account's, or no more, as wrong whatever the proof says."""
         name = "@".join(canonical(address))
-        if await self._is_limited(attempt, name):
+        if await self.is_limited(name, attempt):
             return None
         credential = self._directory.credential(address)
         usable = credential is not None and credential.account.state is AccountState.ACTIVE
@@ -166,10 +166,10 @@ class PasswordAuthenticator:
             return None
         return self._succeeded(credential, attempt.protocol, attempt.remote_ip, attempt.mechanism)
 
-    async def login_vouched(self, addresses: Sequence[str], attempt: Attempt) -> Account | None:
+    async def login_vouched(self, addresses: Sequence[str], attempt: Attempt, *, claimed: str = "") -> Account | None:
         """The first of the addresses that is an active account."""
-        name = "@".join(canonical(addresses[0])) if addresses else ""
-        if await self._is_limited(attempt, name):
+        name = "@".join(canonical(claimed or (addresses[0] if addresses else "")))
+        if await self.is_limited(name, attempt):
             return None
         for address in addresses:
             credential = self._directory.credential(address)
@@ -178,7 +178,9 @@ class PasswordAuthenticator:
         await self._refuse(attempt, name)
         return None
 
-    async def _is_limited(self, attempt: Attempt, name: str) -> bool:
+    async def is_limited(self, claimed: str, attempt: Attempt) -> bool:
+        """Of this client for this name; told like any refusal."""
+        name = "@".join(canonical(claimed))
         limited = self._guard.refuses(attempt.remote_ip, name, self._clock.monotonic_seconds())
         if not limited and self._failures is not None:
             limited = await self._offload.run(self._failures.refuses, attempt.remote_ip, name)

@@ -80,8 +80,12 @@ class Proofs(Protocol):
         """End of a SCRAM exchange that used these keys: the account, or None for any kind of refusal."""
         ...
 
-    async def login_vouched(self, addresses: Sequence[str], attempt: Attempt) -> Account | None:
-        """Somebody trusted (a CA, an OAuth server) says whose the client is; empty: nobody's."""
+    async def is_limited(self, claimed: str, attempt: Attempt) -> bool:
+        """Whether this client failed so often as the one it claims to be that nobody need be asked about it."""
+        ...
+
+    async def login_vouched(self, addresses: Sequence[str], attempt: Attempt, *, claimed: str = "") -> Account | None:
+        """Somebody trusted (a CA, an OAuth server) says whose the client is; empty: not the one it claims to be."""
         ...
 
 
@@ -234,7 +238,10 @@ class Exchange:
 
     async def _by_token(self, claim: TokenClaim) -> Step:
         assert self._tokens is not None
+        assert self._proofs is not None
         assert isinstance(self._mechanism, OAuthBearer | XOAuth2)
+        if await self._proofs.is_limited(claim.identity, self._attempt):
+            return Refused(Why.CREDENTIALS)
         owner = await self._tokens.verify(claim.token)
         reached = await self._vouched(claim.identity, () if owner is None else owner.addresses)
         if isinstance(reached, Refused):
@@ -247,7 +254,7 @@ class Exchange:
         assert self._proofs is not None
         if identity:
             addresses = [each for each in addresses if canonical(each) == canonical(identity)]
-        return _ended(await self._proofs.login_vouched(addresses, self._attempt))
+        return _ended(await self._proofs.login_vouched(addresses, self._attempt, claimed=identity))
 
 
 def _acts_for_itself(identity: str, name: str) -> bool:

@@ -11,9 +11,10 @@ from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.login import PasswordAuthenticator
 from mailbox_app.accounts.model import Account, AccountState
 from mailbox_app.accounts.passwords import SCRAM_ITERATIONS, Hasher
-from mailbox_app.accounts.sasl import Attempt
+from mailbox_app.accounts.sasl import Attempt, LoggedIn, Refused, Sasl, Step, TokenOwner, Why
 from mailbox_app.db.offload import Offload
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.proto.sasl.mechanism import Challenge, ClearChannel
 from tests.support.clock import FakeClock
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -125,3 +126,45 @@ async def test_the_secret_behind_made_up_keys_outlives_a_restart(tmp_path: Path)
     again = SqliteDirectory(tmp_path / "directory.db")
     assert again.secret() == secret
     again.close()
+
+
+class Tokens:
+    scope = configuration_url = ""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def verify(self, token: str) -> TokenOwner | None:
+        self.asked.append(token)
+        return TokenOwner((ALICE,)) if token == "good" else None
+
+
+class Encrypted(ClearChannel):
+    is_tls = True
+
+
+async def test_after_ten_bad_tokens_for_a_name_nobody_is_asked_about_an_eleventh(desk: Desk) -> None:
+    tokens = Tokens()
+    sasl = Sasl(desk.logins, proofs=desk.logins, tokens=tokens)
+
+    async def say(user: str, token: str) -> Step:
+        exchange = sasl.begin("XOAUTH2", Encrypted(), protocol="imap", remote_ip="192.0.2.1")
+        assert exchange is not None
+        step = await exchange.start(f"user={user}\x01auth=Bearer {token}\x01\x01".encode())
+        return await exchange.step(b"") if isinstance(step, Challenge) else step
+
+    for number in range(10):
+        assert await say(BOB, f"bad{number}") == Refused(Why.CREDENTIALS)
+    assert await say(BOB, "bad") == Refused(Why.CREDENTIALS)
+    assert len(tokens.asked) == 10
+    assert isinstance(await say(ALICE, "good"), LoggedIn), "a program with an old token blocks only itself"
+
+
+def test_nothing_is_offered_without_its_other_side_or_tls(desk: Desk) -> None:
+    assert Sasl(desk.logins).mechanisms(Encrypted()) == ["PLAIN", "LOGIN"]
+    whole = Sasl(desk.logins, proofs=desk.logins, tokens=Tokens())
+    assert whole.mechanisms(ClearChannel()) == []
+    assert whole.begin("PLAIN", ClearChannel(), protocol="imap", remote_ip="192.0.2.1") is None
+    whole.configure(["PLAIN"], require_tls=True, tokens=None)
+    assert whole.mechanisms(Encrypted()) == ["PLAIN"]
+    assert whole.begin("SCRAM-SHA-256", Encrypted(), protocol="imap", remote_ip="192.0.2.1") is None

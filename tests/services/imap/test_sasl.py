@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
+import shutil
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -271,3 +272,21 @@ def _certificate(
     if issuer is not None:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(name)]), critical=False)
     return key, builder.sign(key if issuer is None else issuer[0], hashes.SHA256())
+
+
+@pytest.mark.skipif(shutil.which("gsasl") is None, reason="gsasl is not installed")
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "PLAIN", "LOGIN"])
+@pytest.mark.parametrize("priority", ["NORMAL", "NORMAL:-VERS-TLS1.3"])
+async def test_gnu_sasl_logs_in_over_gnu_tls(desk: Desk, mechanism: str, priority: str) -> None:
+    """A client and a TLS library that are not ours: only so channel binding is proved."""
+    clear = await asyncio.get_running_loop().create_server(desk.service.factory("imap"), "127.0.0.1", 0)
+    port = clear.sockets[0].getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        "gsasl", "--imap", "--mechanism", mechanism, "--priority", priority, "--connect", f"127.0.0.1:{port}",
+        "--x509-ca-file=", "--authentication-id", ALICE, "--authorization-id", "", "--password", PASSWORD,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), 20)
+    clear.close()
+    assert b"] Logged in" in output, output.decode()
+    assert desk.count("success") == 1
