@@ -232,11 +232,17 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> 
 
 
 def copy_rendered(connection: sqlite3.Connection, keys: Sequence[tuple[int, int]]) -> None:
-    """The wide columns of (new key, old key) pairs."""
+    """The wide columns of (new key, old key) pairs, ascending; one statement for each run that keeps its distance."""
+    runs: list[list[int]] = []
+    for new, old in keys:
+        if runs and runs[-1][0] == new - old and runs[-1][2] == old - 1:
+            runs[-1][2] = old
+        else:
+            runs.append([new - old, old, old])
     connection.executemany(
-        "INSERT INTO rendered SELECT ?, envelope, bodystructure, body, parts, email_id, thread_id, header"
-        " FROM rendered WHERE message_key = ?",
-        keys,
+        "INSERT INTO rendered SELECT message_key + ?, envelope, bodystructure, body, parts, email_id, thread_id, header"
+        " FROM rendered WHERE message_key BETWEEN ? AND ? ORDER BY message_key",
+        runs,
     )
 
 
