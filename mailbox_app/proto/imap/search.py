@@ -177,6 +177,15 @@ class SearchRequest:
     names_charset: bool = False
 
 
+def names_numbers(key: Key) -> bool:
+    """Whether it means messages by their sequence numbers."""
+    if isinstance(key, And | Or):
+        return any(map(names_numbers, key.keys))
+    if isinstance(key, Not):
+        return names_numbers(key.key)
+    return isinstance(key, Numbers) and not key.wanted.saved
+
+
 class BadCharset(ProtocolError):
     """A charset we do not search in: NO [BADCHARSET], not BAD. `saves`: what was saved is lost."""
 

@@ -275,7 +275,7 @@ def sent_leaf(key: Day) -> HeaderLeaf:
     field = _field_pattern(b"date")
 
     def look(block: bytes) -> bool:
-        match = field.search(block)
+        match = field.search(b"\n" + block)
         moment = parse_date(unfold(match[1])) if match else None
         if moment is None:
             return False
@@ -296,13 +296,22 @@ def header_leaf(key: HeaderText) -> HeaderLeaf:
     quick = wanted.encode("ascii") if wanted.isascii() and wanted.isprintable() and " " not in wanted else b""
 
     def look(block: bytes) -> bool:
-        if quick and block.isascii() and b"=?" not in block and quick not in block.lower():
+        is_plain = quick and block.isascii() and b"=?" not in block
+        if is_plain and quick not in block.lower():
             return False
-        return any(wanted in fold(decode_words(value)) for value in field.findall(block))
+        values = field.findall(b"\n" + block)
+        if is_plain and any(quick in value.lower() for value in values):
+            return True
+        return any(wanted in fold(decode_words(value)) for value in values)
 
     return HeaderLeaf(key.text, look)
 
 
 def _field_pattern(name: bytes) -> re.Pattern[bytes]:
-    """The folded values of one header field."""
-    return re.compile(rb"^" + re.escape(name) + rb"[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE | re.MULTILINE)
+    """The folded values of one header field of a block with a line end before it.
+
+    Line end and first letter first: the engine then looks at the beginnings of lines only.
+    """
+    first = re.escape(name[:1].lower() + name[:1].upper())
+    word = b"[%b](?i:%b)" % (first, re.escape(name[1:])) if name else b""
+    return re.compile(rb"\n" + word + rb"[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)")

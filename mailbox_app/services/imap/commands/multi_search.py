@@ -10,7 +10,7 @@ from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.search import BadCharset
 from mailbox_app.proto.imap.search_parser import MultiSearchRequest, Source, Sources, parse_multi_search
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.commands.search import charset_aware, check_charset, refuse_charset, saving
+from mailbox_app.services.imap.commands.search import charset_aware, check_search, refuse_charset, saving
 from mailbox_app.services.imap.namespaces import USERS_PREFIX, Seen, locate, own_mailboxes, shared_mailboxes
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.search_answers import ALL, extended, saved_uids, shown_modseq, tag_correlator
@@ -26,7 +26,7 @@ async def multi_search(session: Session, request: Request, asked: MultiSearchReq
     """One ESEARCH line for each mailbox in which something is found."""
     if isinstance(asked, BadCharset):
         raise refuse_charset(session, asked)
-    check_charset(session, asked.search)
+    check_search(session, asked.search)
     returns = asked.search.returns or ALL
     sources = asked.sources
     uses_selected = any(each.source is Source.SELECTED for each in sources)
@@ -155,7 +155,7 @@ def _opened(session: Session, ref: AccountRef, mailbox_id: MailboxId, rights: st
 ESEARCH = Command(
     "ESEARCH",
     State.LOGGED_IN,
-    Does.HAS_UID_FORM,
+    Does.HAS_UID_FORM | Does.TAKES_NO_NUMBERS,
     "MULTISEARCH",
     "RFC 7377 2",
     multi_search,

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from mailbox_app.errors import MailboxError
 from mailbox_app.proto.imap.grammar import Cursor
-from mailbox_app.proto.imap.search import BadCharset, Returns, SearchRequest
+from mailbox_app.proto.imap.search import BadCharset, Returns, SearchRequest, names_numbers
 from mailbox_app.proto.imap.search_parser import parse_search
 from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.replies import Refusal
@@ -61,8 +61,10 @@ def saving(session: Session, returns: Returns | None) -> Iterator[None]:
         raise
 
 
-def check_charset(session: Session, asked: SearchRequest) -> None:
-    """RFC 9755 3: who speaks UTF-8 names no charset."""
+def check_search(session: Session, asked: SearchRequest) -> None:
+    """Who speaks UTF-8 names no charset (RFC 9755 3), who does without sequence numbers none of those (RFC 9586 3)."""
+    if session.uidonly and names_numbers(asked.program):
+        raise Refusal("No message numbers with UIDONLY", "UIDREQUIRED", status="BAD")
     if asked.names_charset and "UTF8=ACCEPT" in session.enabled:
         raise Refusal("CHARSET is not used with UTF8=ACCEPT", status="BAD")
 
@@ -71,7 +73,7 @@ async def search(session: Session, request: Request, asked: SearchRequest | BadC
     """Find and tell."""
     if isinstance(asked, BadCharset):
         raise refuse_charset(session, asked)
-    check_charset(session, asked)
+    check_search(session, asked)
     if asked.wants_modseq:
         session.enable_condstore()
     view = session.view

@@ -8,7 +8,7 @@ from mailbox_app.proto.imap.search import BadCharset
 from mailbox_app.proto.imap.search_parser import SortRequest, ThreadRequest, parse_sort, parse_thread
 from mailbox_app.proto.imap.threads import thread_text
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.commands.search import charset_aware, refuse_charset, saving
+from mailbox_app.services.imap.commands.search import charset_aware, check_search, refuse_charset, saving
 from mailbox_app.services.imap.ordering import Sorting, Threading
 from mailbox_app.services.imap.search_answers import extended, plain, saved_uids, shown_places, tag_correlator
 from mailbox_app.services.imap.search_contexts import watch_results
@@ -23,6 +23,7 @@ async def sort(session: Session, request: Request, asked: SortRequest | BadChars
     if isinstance(asked, BadCharset):
         raise refuse_charset(session, asked)
     view, search = session.view, asked.search
+    check_search(session, search)
     if search.wants_modseq:
         session.enable_condstore()
     returns = search.returns
@@ -53,6 +54,7 @@ async def thread(session: Session, request: Request, asked: ThreadRequest | BadC
     """Find, read what threads are made of, tell."""
     if isinstance(asked, BadCharset):
         raise refuse_charset(session, asked)
+    check_search(session, asked.search)
     view = session.view
     if asked.search.wants_modseq:
         session.enable_condstore()
