@@ -9,6 +9,7 @@ import pytest
 
 from mailbox_app.proto.imap.grammar import Cursor
 from tests.support.imap_server import PASSWORD, ImapServer, imap_server
+from tests.support.tiny_blocks import tiny_blocks
 
 MESSAGE = b"Subject: x\r\n\r\ny\r\n"
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "one", "two"]
@@ -107,6 +108,8 @@ async def test_what_was_missed_makes_a_fresh_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, log_kept: int
 ) -> None:
     monkeypatch.setattr("mailbox_app.store.maildir.queries._EXPUNGED_KEPT", log_kept)
+    if seed % 2:
+        tiny_blocks(monkeypatch)
     chance = random.Random(seed)
     async with imap_server(tmp_path) as server:
         other = await Wire.open(server)
