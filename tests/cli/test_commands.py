@@ -117,6 +117,32 @@ def test_an_account_is_changed_removed_and_brought_back(filled: Run) -> None:
     assert filled("user", "restore", "alice@example.org")[1] == "Restored alice@example.org with 0 messages.\n"
 
 
+def test_app_passwords_are_shown_once_and_revoked(filled: Run) -> None:
+    code, password, told = filled("user", "app-password", "add", "alice@example.org", "phone", "--protocol", "pop3")
+    assert (code, told) == (0, "Good for pop3. It is not shown again.\n")
+    assert re.fullmatch(r"([a-z]{4}-){4}[a-z]{4}\n", password)
+    listed = filled("user", "app-password", "list", "alice@example.org")[1]
+    assert listed == "LABEL  PROTOCOLS  SINCE\nphone  pop3       TIME\n"
+    assert password.strip() not in filled("audit", "list", "--json")[1]
+    again = filled("user", "app-password", "add", "alice@example.org", "phone")
+    assert again == (1, "", "mailbox: alice@example.org has an app password phone already.\n")
+    assert filled("user", "app-password", "add", "alice@example.org", "x", "--protocol", "ftp")[2] == (
+        "mailbox: an app password is for some of imap, smtp, pop3, managesieve, dav.\n"
+    )
+    assert filled("user", "app-password", "revoke", "alice@example.org", "phone")[1] == (
+        "Revoked phone of alice@example.org.\n"
+    )
+    assert filled("user", "app-password", "list", "alice@example.org")[1] == "This account has no app password.\n"
+    assert filled("user", "app-password", "revoke", "alice@example.org", "phone")[0] == 1
+
+
+def test_a_certificate_and_its_key_are_set_together(filled: Run) -> None:
+    assert filled("config", "set", "tls.cert_file", "/nope.pem")[0] == 1
+    done = filled("config", "set", "limits.max_recipients", "7", "greylist.enabled", "false")
+    assert done[:2] == (0, "limits.max_recipients: 100 is now 7\ngreylist.enabled: true is now false\n")
+    assert filled("config", "set", "limits.max_recipients", "7", "greylist.enabled")[0] == 2
+
+
 def test_aliases(filled: Run) -> None:
     assert filled("alias", "add", "info@example.org", "alice@example.org", "Bob@Elsewhere.net")[1] == (
         "info@example.org leads to alice@example.org, Bob@elsewhere.net.\n"

@@ -50,6 +50,15 @@ def test_only_the_hostname_is_required() -> None:
             GOOD + '[queue]\nbackend = "redis"\nredis_url = "redis://localhost"\n',
             "/etc/config.toml:4: queue.backend: redis is not part of this version; use sqlite",
         ),
+        (
+            GOOD + '[login]\nmechanisms = ["PLAIN", "NTLM"]\n',
+            "/etc/config.toml:4: login.mechanisms[1]: want some of SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, "
+            "SCRAM-SHA-1, EXTERNAL, OAUTHBEARER, XOAUTH2, PLAIN, LOGIN, not 'NTLM'",
+        ),
+        (
+            GOOD + '[oauth]\nintrospection_url = "http://id.example/"\n',
+            "/etc/config.toml:4: oauth.introspection_url: want https://, or http:// to this machine",
+        ),
         (GOOD + 'data_dir = \n', "/etc/config.toml:3: not TOML: Invalid value"),
         ('[server]\nhostname = "two words"\n', "/etc/config.toml:2: server.hostname: 'two words' is not a host name"),
         ('server.hostname = "x"\nlimits.max_recipients = 0\n', "/etc/config.toml:2: limits.max_recipients: expected int >= 1"),
