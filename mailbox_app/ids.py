@@ -29,6 +29,8 @@ class AccountRef:
     localpart: str
     quota_bytes: int
     """0: no limit."""
+    quota_messages: int = 0
+    """0: no limit."""
 
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

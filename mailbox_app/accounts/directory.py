@@ -195,11 +195,13 @@ class SqliteDirectory:
 
         return self._change(address, change)
 
-    def set_quota(self, address: str, quota_bytes: int) -> Account:
-        """0: no limit."""
+    def set_quota(self, address: str, quota_bytes: int, quota_messages: int | None = None) -> Account:
+        """0: no limit; None: as it is."""
         _check_quota(quota_bytes)
+        _check_quota(quota_messages or 0)
         return self._change(
-            address, lambda connection, account_id: tables.update_quota(connection, account_id, quota_bytes)
+            address,
+            lambda connection, account_id: tables.update_quota(connection, account_id, quota_bytes, quota_messages),
         )
 
     def set_state(self, address: str, state: AccountState) -> Account:

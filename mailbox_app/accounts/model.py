@@ -44,6 +44,8 @@ class Account:
     last_login_at: datetime | None = None
     credential_version: int = 1
     """Grows with every new password: a login with an older one counts no more."""
+    quota_messages: int = 0
+    """0: no limit."""
 
     def still_lets_in(self, now: Account | None) -> bool:
         """Whether a session that logged in as this account may go on, the account being `now` what it is."""
@@ -55,7 +57,7 @@ class Account:
     def ref(self) -> AccountRef:
         """Where its mail lives."""
         localpart, _, domain = self.address.rpartition("@")
-        return AccountRef(self.account_id, domain, localpart, self.quota_bytes)
+        return AccountRef(self.account_id, domain, localpart, self.quota_bytes, self.quota_messages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,12 @@ MIGRATIONS: Sequence[str] = (
     """,
     "ALTER TABLE accounts ADD COLUMN state_before TEXT NOT NULL DEFAULT 'active'",
     credential_tables.MIGRATION,
+    "ALTER TABLE accounts ADD COLUMN quota_messages INTEGER NOT NULL DEFAULT 0",
 )
 
-_ACCOUNT = "account_id, address, state, quota_bytes, created_seconds, last_login_seconds, credential_version"
+_ACCOUNT = (
+    "account_id, address, state, quota_bytes, created_seconds, last_login_seconds, credential_version, quota_messages"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,7 @@ def credential(connection: sqlite3.Connection, address: str) -> Credential | Non
         return None
     return Credential(
         _account(row),
-        row[7],
+        row[8],
         row[6],
         credential_tables.scram_keys(connection, row[0], row[6]),
         credential_tables.app_passwords(connection, row[0]),
@@ -191,7 +194,7 @@ def removed_accounts(connection: sqlite3.Connection, address: str | None = None)
         " WHERE state = 'removed' AND (? IS NULL OR address = ?) ORDER BY removed_seconds DESC, account_id DESC",
         (address, address),
     ).fetchall()
-    return [Removed(_account(row), at(row[7]), row[8]) for row in rows]
+    return [Removed(_account(row), at(row[8]), row[9]) for row in rows]
 
 
 def alias_at(connection: sqlite3.Connection, address: str) -> Alias | None:
@@ -266,9 +269,12 @@ def replace_hash(connection: sqlite3.Connection, account_id: int, version: int, 
     )
 
 
-def update_quota(connection: sqlite3.Connection, account_id: int, quota_bytes: int) -> None:
-    """0: no limit."""
-    connection.execute("UPDATE accounts SET quota_bytes = ? WHERE account_id = ?", (quota_bytes, account_id))
+def update_quota(connection: sqlite3.Connection, account_id: int, quota_bytes: int, quota_messages: int | None) -> None:
+    """0: no limit; None: as it is."""
+    connection.execute(
+        "UPDATE accounts SET quota_bytes = ?, quota_messages = coalesce(?, quota_messages) WHERE account_id = ?",
+        (quota_bytes, quota_messages, account_id),
+    )
 
 
 def update_state(
@@ -343,7 +349,7 @@ def retire_dkim_key(connection: sqlite3.Connection, domain: str, selector: str) 
 
 
 def _account(row: Sequence[object]) -> Account:
-    account_id, address, state, quota_bytes, created, last_login, version = row[:7]
+    account_id, address, state, quota_bytes, created, last_login, version, quota_messages = row[:8]
     return Account(
         AccountId(_int(account_id)),
         str(address),
@@ -352,6 +358,7 @@ def _account(row: Sequence[object]) -> Account:
         at(_int(created)),
         None if last_login is None else at(_int(last_login)),
         _int(version),
+        _int(quota_messages),
     )
 
 

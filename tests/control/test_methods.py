@@ -95,7 +95,7 @@ def test_no_password_and_no_private_key_is_ever_written_down(appliance: Applianc
 def test_an_account_walks_through_its_life(appliance: Appliance, client: ControlClient) -> None:
     user = client.call("user.quota", {"address": "Alice@example.org", "quota_bytes": 1000})
     assert (user["quota_bytes"], user["state"], user["messages"]) == (1000, "active", 0)
-    assert json.loads(newest(client)["before"]) == {"quota_bytes": 0}
+    assert json.loads(newest(client)["before"]) == {"quota_bytes": 0, "quota_messages": 0}
     assert client.call("user.disable", {"address": "alice@example.org"})["state"] == "disabled"
     assert client.call("user.enable", {"address": "alice@example.org"})["state"] == "active"
     mail = appliance.context.data_dir / "mail" / "example.org" / "alice"

@@ -100,10 +100,12 @@ def password(config_file: str | None, address: str, password_file: str | None) -
 @command.command("quota")
 @click.argument("address")
 @click.argument("quota", type=Size())
+@click.option("--messages", type=click.IntRange(0), help="The most messages it may hold; 0 for no limit.")
 @click.pass_obj
-def quota(config_file: str | None, address: str, quota: int) -> None:
+def quota(config_file: str | None, address: str, quota: int, messages: int | None) -> None:
     """The most an account's mail may take, like 2G; none for no limit."""
-    user = connection.call(config_file, "user.quota", address=address, quota_bytes=quota)
+    more = {} if messages is None else {"quota_messages": messages}
+    user = connection.call(config_file, "user.quota", address=address, quota_bytes=quota, **more)
     click.echo(f"{clean(user['address'])} may use {_quota(user)} and uses {size(user['used_bytes'])}.")
 
 
@@ -164,7 +166,8 @@ def restore(config_file: str | None, /, address: str, **wanted: Any) -> None:
 
 
 def _quota(user: Mapping[str, Any]) -> str:
-    return size(user["quota_bytes"]) if user["quota_bytes"] else "no limit"
+    limit = size(user["quota_bytes"]) if user["quota_bytes"] else "no limit"
+    return f"{limit} ({user['quota_messages']} messages)" if user.get("quota_messages") else limit
 
 
 def _advise(password: str) -> None:

@@ -39,10 +39,11 @@ class NewPassword(Params):
 
 
 class NewQuota(Params):
-    """A new limit for an account; 0: none."""
+    """A new limit for an account; 0: none. Without a number of messages that limit stays as it is."""
 
     address: str
     quota_bytes: Count
+    quota_messages: Count | None = None
 
 
 class OfDomain(Params):
@@ -64,6 +65,7 @@ class UserView(Struct):
     messages: int | None
     created_at: datetime
     last_login_at: datetime | None
+    quota_messages: int = 0
 
 
 class Users(Struct):
@@ -136,11 +138,12 @@ async def quota(context: ControlContext, call: Call, params: NewQuota) -> UserVi
     call.object = params.address
 
     def run() -> UserView:
-        call.before = {"quota_bytes": context.directory.existing(params.address).quota_bytes}
-        return _view(context, context.directory.set_quota(params.address, params.quota_bytes))
+        before = context.directory.existing(params.address)
+        call.before = {"quota_bytes": before.quota_bytes, "quota_messages": before.quota_messages}
+        return _view(context, context.directory.set_quota(params.address, params.quota_bytes, params.quota_messages))
 
     view = _changed(context, call, await context.offload.run(run))
-    call.after = {"quota_bytes": view.quota_bytes}
+    call.after = {"quota_bytes": view.quota_bytes, "quota_messages": view.quota_messages}
     return view
 
 
@@ -217,14 +220,14 @@ def _view(context: ControlContext, account: Account) -> UserView:
     used_bytes, messages = context.store.account(account.ref).usage()
     return UserView(
         account.address, account.state.value, account.quota_bytes, used_bytes, messages, account.created_at,
-        account.last_login_at,
+        account.last_login_at, account.quota_messages,
     )  # fmt: skip
 
 
 def _removed_view(account: Account) -> UserView:
     return UserView(
         account.address, AccountState.REMOVED.value, account.quota_bytes, None, None, account.created_at,
-        account.last_login_at,
+        account.last_login_at, account.quota_messages,
     )  # fmt: skip
 
 

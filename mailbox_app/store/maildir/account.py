@@ -28,6 +28,7 @@ from mailbox_app.store.maildir.flags import store_flags
 from mailbox_app.store.maildir.follower import NameFollower
 from mailbox_app.store.maildir.handles import Handles
 from mailbox_app.store.maildir.opened import INDEX_FILE
+from mailbox_app.store.maildir.room import Room
 from mailbox_app.store.model import (
     Appended,
     BlockRows,
@@ -164,12 +165,12 @@ class MaildirAccount(Account):
     def append(self, messages: Sequence[NewMessage], *, atomic: bool = False) -> Sequence[Appended | Exception]:
         """Deliver staged files."""
         with self._handles.using(self._ref) as opened:
-            return append.append(opened, messages, self._ref.quota_bytes, atomic=atomic)
+            return append.append(opened, messages, Room.of(self._ref), atomic=atomic)
 
     def replace(self, mailbox_id: MailboxId, uid: Uid, message: NewMessage) -> Replaced:
         """Deliver one staged file in another message's stead."""
         with self._handles.using(self._ref) as opened:
-            replaced = append.replace(opened, mailbox_id, uid, message, self._ref.quota_bytes)
+            replaced = append.replace(opened, mailbox_id, uid, message, Room.of(self._ref))
         self._follower.follow(self._ref)
         return replaced
 
@@ -192,7 +193,7 @@ class MaildirAccount(Account):
     def copy(self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId, *, move: bool = False) -> Copied:
         """Copy or move."""
         with self._handles.using(self._ref) as opened:
-            return copy.copy(opened, mailbox_id, uids, target, move=move, quota_bytes=self._ref.quota_bytes)
+            return copy.copy(opened, mailbox_id, uids, target, move=move, room=Room.of(self._ref))
 
     def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None) -> Sequence[Uid]:
         """Remove what is marked \\Deleted; its files follow."""
@@ -223,7 +224,7 @@ class MaildirAccount(Account):
     def restore(self, ids: Sequence[int]) -> Sequence[Restored]:
         """Bring expunged messages back."""
         with self._handles.using(self._ref) as opened:
-            return restoring.restore(opened, ids, self._ref.quota_bytes)
+            return restoring.restore(opened, ids, Room.of(self._ref))
 
     def usage(self) -> tuple[int, int]:
         """(bytes, messages)."""

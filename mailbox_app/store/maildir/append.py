@@ -17,6 +17,7 @@ from mailbox_app.store.maildir import expunge, filenames, folders, keywords, mai
 from mailbox_app.store.maildir.files import translated, unlink_quietly
 from mailbox_app.store.maildir.opened import OpenAccount, Work
 from mailbox_app.store.maildir.queries import MailboxRow
+from mailbox_app.store.maildir.room import Room
 from mailbox_app.store.model import Appended, Replaced, SystemFlag
 
 _SYSTEM_FLAGS = 0x1F
@@ -24,11 +25,11 @@ _SEEN, _DELETED = int(SystemFlag.SEEN), int(SystemFlag.DELETED)
 
 
 def append(
-    opened: OpenAccount, messages: Sequence[NewMessage], quota_bytes: int, *, atomic: bool
+    opened: OpenAccount, messages: Sequence[NewMessage], room: Room, *, atomic: bool
 ) -> list[Appended | Exception]:
     """Carry out `Account.append`."""
     results: list[Appended | Exception] = []
-    with _delivering(opened, messages, quota_bytes) as delivery:
+    with _delivering(opened, messages, room) as delivery:
         for message in messages:
             try:
                 results.append(delivery.add(message))
@@ -40,29 +41,31 @@ def append(
     return results
 
 
-def replace(opened: OpenAccount, mailbox_id: int, uid: int, message: NewMessage, quota_bytes: int) -> Replaced:
+def replace(opened: OpenAccount, mailbox_id: int, uid: int, message: NewMessage, room: Room) -> Replaced:
     """Carry out `Account.replace`."""
-    with _delivering(opened, [message], quota_bytes) as delivery:
+    with _delivering(opened, [message], room) as delivery:
         work = delivery.work
         row = work.mailbox(mailbox_id)
         found = queries.states(work.connection, row, [uid])
         if not found:
             raise StoreError("store.no_such_message", "no such message")
         size_bytes = found[0][2]
+        work.account.used_messages -= 1
         work.account.used_bytes -= size_bytes  # so that the new one needs room for the difference only
         appended = delivery.add(message)
+        work.account.used_messages += 1
         work.account.used_bytes += size_bytes
         expunge.remove(work, row, found, retain=True)
         return Replaced(appended, Modseq(row.highest_modseq))
 
 
 @contextmanager
-def _delivering(opened: OpenAccount, messages: Sequence[NewMessage], quota_bytes: int) -> Iterator[_Delivery]:
+def _delivering(opened: OpenAccount, messages: Sequence[NewMessage], room: Room) -> Iterator[_Delivery]:
     """One transaction of deliveries; when it fails no staged file is left."""
     try:
         with opened.writing() as work:
             rubbish = folders.reconcile(work) if folders.are_stale(opened, work.account) else []
-            delivery = _Delivery(work, quota_bytes)
+            delivery = _Delivery(work, room)
             yield delivery
             delivery.insert()
     except BaseException:
@@ -75,9 +78,9 @@ def _delivering(opened: OpenAccount, messages: Sequence[NewMessage], quota_bytes
 class _Delivery:
     """The messages of one transaction."""
 
-    def __init__(self, work: Work, quota_bytes: int) -> None:
+    def __init__(self, work: Work, room: Room) -> None:
         self.work = work
-        self._quota_bytes = quota_bytes
+        self._room = room
         self._now = int(work.opened.clock.epoch_seconds())
         self._rows: dict[int | str, MailboxRow] = {}
         self._messages: list[queries.Row] = []
@@ -88,8 +91,7 @@ class _Delivery:
         staged, work = message.staged, self.work
         row = self._rows.get(message.mailbox) or self._ready(message.mailbox)
         account, size_bytes = work.account, staged.size_bytes
-        if self._quota_bytes and account.used_bytes + size_bytes > self._quota_bytes:
-            raise StoreError("store.over_quota", "the mailbox is full", temporary=True)
+        self._room.check(account, size_bytes)
         flags = message.flags & _SYSTEM_FLAGS
         if message.keywords:
             flags |= keywords.bits(work, row, message.keywords)

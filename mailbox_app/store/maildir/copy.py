@@ -12,19 +12,20 @@ from mailbox_app.ids import Modseq, Uid
 from mailbox_app.store.maildir import expunge, filenames, keywords, queries, sync
 from mailbox_app.store.maildir.opened import OpenAccount, Work, find_message
 from mailbox_app.store.maildir.queries import MailboxRow, State
+from mailbox_app.store.maildir.room import Room
 from mailbox_app.store.model import Copied, SystemFlag
 
 
 def copy(
-    opened: OpenAccount, mailbox_id: int, uids: Sequence[int], target_id: int, *, move: bool, quota_bytes: int
+    opened: OpenAccount, mailbox_id: int, uids: Sequence[int], target_id: int, *, move: bool, room: Room
 ) -> Copied:
     """Carry out `Account.copy`."""
     with opened.writing() as work:
         source, target = work.mailbox(mailbox_id), work.mailbox(target_id)
         found = queries.states(work.connection, source, uids)
         size_bytes = sum(state[2] for state in found)
-        if not move and quota_bytes and work.account.used_bytes + size_bytes > quota_bytes:
-            raise StoreError("store.over_quota", "the mailbox is full", temporary=True)
+        if not move:
+            room.check(work.account, size_bytes, len(found))
         first = transfer(work, source, target, found)
         if move:
             expunge.remove(work, source, found, retain=False)

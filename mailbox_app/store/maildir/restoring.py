@@ -27,6 +27,7 @@ from mailbox_app.store.maildir import (
 from mailbox_app.store.maildir.opened import OpenAccount, Work, find_message
 from mailbox_app.store.maildir.queries import MailboxRow
 from mailbox_app.store.maildir.retained_queries import MOVED, WAITING, WITH_MAILBOX, RetainedRow
+from mailbox_app.store.maildir.room import Room
 from mailbox_app.store.model import KEYWORD_SHIFT, Restored, Retained, RetainedPage, SystemFlag
 
 _ROWS_AT_ONCE = 500
@@ -83,14 +84,14 @@ def _shown(row: RetainedRow, mailbox: str, header: bytes) -> Retained:
 # restoring
 
 
-def restore(opened: OpenAccount, ids: Sequence[int], quota_bytes: int) -> list[Restored]:
+def restore(opened: OpenAccount, ids: Sequence[int], room: Room) -> list[Restored]:
     """Carry out `Account.restore`."""
     folders.synchronise(opened)
     with opened.writing() as work:
         rows = retained_queries.retained_at(work.connection, ids)
         size_bytes = sum(row.size_bytes for row in rows)
-        if quota_bytes and rows and work.account.used_bytes + size_bytes > quota_bytes:
-            raise StoreError("store.over_quota", "the mailbox is full", temporary=True)
+        if rows:
+            room.check(work.account, size_bytes, len(rows))
         restoring = _Restoring(work)
         for row in rows:
             restoring.add(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,17 @@ async def test_the_owners_quota_counts_in_a_shared_mailbox(tmp_path: Path) -> No
         assert "MESSAGES 1" in (await guest.command("STATUS INBOX (MESSAGES)"))[0]
     left = await asyncio.to_thread(lambda: [path for path in tmp_path.rglob("tmp/*") if path.is_file()])
     assert left == []
+
+
+async def test_a_limit_of_messages_is_told_and_kept(tmp_path: Path) -> None:
+    async with imap_server(tmp_path) as server, connected(server) as client:
+        accounts = server.passwords._accounts
+        accounts["alice"] = replace(accounts["alice"], quota_bytes=4096, quota_messages=1)
+        await client.login()
+        assert word(await client.command("APPEND INBOX", literal=b"Subject: x\r\n\r\ntext")) == "OK"
+        lines = await client.command("GETQUOTAROOT INBOX")
+        assert lines[1] == '* QUOTA "alice@example.org" (STORAGE 1 4 MESSAGE 1 1)'
+        assert "[OVERQUOTA]" in (await client.command("APPEND INBOX", literal=b"Subject: y\r\n\r\ntext"))[-1]
 
 
 async def test_a_message_keeps_flags_and_date_on_its_way_to_another_account(tmp_path: Path) -> None:

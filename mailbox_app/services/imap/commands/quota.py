@@ -47,7 +47,7 @@ def parse_setquota(cursor: Cursor) -> str:
 async def get_quota(session: Session, request: Request, root: str) -> None:
     """Use and limit of one's own root."""
     account = _now(session, account_of(session))
-    if root.lower() not in {account.address, ""} or not account.quota_bytes:
+    if root.lower() not in {account.address, ""} or not _has_limit(account):
         raise Refusal("No such quota root", "NONEXISTENT")
     await _tell(session, account, root)
 
@@ -62,7 +62,7 @@ async def get_quota_root(session: Session, request: Request, name: str) -> None:
 
     account, shown = await session.offload(work)
     named = b"* QUOTAROOT " + response.mailbox(shown, utf8=session.utf8)
-    if account is None or not account.quota_bytes:
+    if account is None or not _has_limit(account):
         session.write(named + b"\r\n")
         return
     session.write(b"%b %b\r\n" % (named, response.string(account.address.encode())))
@@ -74,15 +74,23 @@ async def set_quota(session: Session, request: Request, root: str) -> None:
     raise Refusal("Quotas are set by the administrator", "NOPERM")
 
 
+def _has_limit(account: Account) -> bool:
+    return bool(account.quota_bytes or account.quota_messages)
+
+
 def _now(session: Session, account: Account) -> Account:
     """The account as it is now: its limit may have changed since the login."""
     return session.service.deps.account_by_id(account.account_id) or account
 
 
 async def _tell(session: Session, account: Account, root: str) -> None:
-    used_bytes, _ = await session.offload(lambda: session.service.deps.store.account(account.ref).usage())
-    used, limit = -(-used_bytes // _UNIT_BYTES), account.quota_bytes // _UNIT_BYTES
-    session.write(b"* QUOTA %b (STORAGE %d %d)\r\n" % (response.string(root.encode()), used, limit))
+    used_bytes, messages = await session.offload(lambda: session.service.deps.store.account(account.ref).usage())
+    limits = []
+    if account.quota_bytes:
+        limits.append(f"STORAGE {-(-used_bytes // _UNIT_BYTES)} {account.quota_bytes // _UNIT_BYTES}")
+    if account.quota_messages:
+        limits.append(f"MESSAGE {messages} {account.quota_messages}")
+    session.write(b"* QUOTA %b (%b)\r\n" % (response.string(root.encode()), " ".join(limits).encode("ascii")))
 
 
 GETQUOTA = Command("GETQUOTA", State.LOGGED_IN, Does.NOTHING, "QUOTA", "RFC 9208 4.1.1", get_quota, parse_root)
@@ -95,4 +103,6 @@ GETQUOTAROOT = Command(
     get_quota_root,
     parse_mailbox,
 )
-SETQUOTA = Command("SETQUOTA", State.LOGGED_IN, Does.NOTHING, "", "RFC 9208 4.1.3", set_quota, parse_setquota)
+SETQUOTA = Command(
+    "SETQUOTA", State.LOGGED_IN, Does.NOTHING, "QUOTA=RES-MESSAGE", "RFC 9208 4.1.3", set_quota, parse_setquota
+)
