@@ -97,7 +97,7 @@ def header_end(data: bytes) -> int:
 
 def decode_text(raw: bytes, charset: str = "utf-8") -> str:
     """Bytes as text by a stranger's charset name; never fails: unknown names are read as UTF-8, else Latin-1."""
-    codec = codec_of(charset)
+    codec = "" if charset == "utf-8" else codec_of(charset)
     if codec and codec != "utf_8":
         try:
             return raw.decode(codec, "replace")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from mailbox_app.proto.header import Header, decode_text, decode_words
+from mailbox_app.proto.header import Header, decode_text, decode_words, unfold
 from mailbox_app.proto.mime import CONTENT_FIELDS, Content, Part, PartTable, read_content
 from mailbox_app.proto.parameters import Parameters
 from mailbox_app.proto.text.charsets import decoder
@@ -26,9 +26,11 @@ HEADER_BYTES = 1 << 20
 
 def header_text(block: bytes) -> str:
     """A header block as lines of "name: value", readable."""
-    return "\n".join(
-        [f"{field.name.decode('latin-1')}: {decode_words(field.value)}" for field in Header.parse(block).fields]
-    )
+    return _lines(Header.parse(block))
+
+
+def _lines(header: Header) -> str:
+    return "\n".join([f"{field.name.decode('latin-1')}: {decode_words(field.value)}" for field in header.fields])
 
 
 def body_texts(read: Read, table: PartTable) -> Iterator[Iterator[str]]:
@@ -38,7 +40,7 @@ def body_texts(read: Read, table: PartTable) -> Iterator[Iterator[str]]:
     """
     for index in range(len(table)):
         part = table.part(index)
-        header = read_header(read, part)
+        header = Header.parse(read_header(read, part))
         content = content_of(header)
         if index:
             yield iter((_part_header(header, content),))
@@ -51,13 +53,12 @@ def read_header(read: Read, part: Part) -> bytes:
     return read(part.header_start, min(part.body_start - part.header_start, HEADER_BYTES))
 
 
-def content_of(header: bytes) -> Content:
+def content_of(header: Header) -> Content:
     """What a header says about its body."""
     fields: dict[bytes, bytes] = {}
-    parsed = Header.parse(header)
-    for field in parsed.fields:
+    for field in header.fields:
         if field.key in CONTENT_FIELDS and field.key not in fields:
-            fields[field.key] = parsed.first(field.key) or b""
+            fields[field.key] = unfold(field.value)
     return read_content(fields)
 
 
@@ -94,7 +95,7 @@ def _charset(parameters: Parameters) -> str:
     return ""
 
 
-def _part_header(header: bytes, content: Content) -> str:
+def _part_header(header: Header, content: Content) -> str:
     """The header's lines, and the names of files that hide in extended parameters."""
     names = [
         _extended(value)
@@ -102,7 +103,7 @@ def _part_header(header: bytes, content: Content) -> str:
         for name, value in parameters
         if name in (b"name*", b"filename*")
     ]
-    return "\n".join([header_text(header), *names])
+    return "\n".join([_lines(header), *names])
 
 
 def _extended(value: bytes) -> str:

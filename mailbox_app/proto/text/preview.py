@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mailbox_app.proto.header import Header
 from mailbox_app.proto.mime import Content, Part, PartTable
 from mailbox_app.proto.text.message import Read, content_of, is_readable, part_text, read_header
 
@@ -46,7 +47,7 @@ def _texts(read: Read, table: PartTable) -> Iterator[tuple[Part, Content]]:
     for index in range(len(table)):
         part = table.part(index)
         if part.content_type.startswith(b"text/") and part.body_end > part.body_start:
-            content = content_of(read_header(read, part))
+            content = content_of(Header.parse(read_header(read, part)))
             if is_readable(part, content):
                 yield part, content
                 tried += 1
