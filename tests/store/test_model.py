@@ -41,6 +41,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model: dict[str, dict[int, tuple[int, bytes]]] = {name: {} for name in BOXES}
         self.last_uid = dict.fromkeys(BOXES, 0)
         self.modseq = 0
+        self.kept: dict[int, tuple[str, int, bytes]] = {}
         self.known: dict[str, tuple[int, dict[int, int]]] = {}
         for name in BOXES:
             self.remember(name)
@@ -108,7 +109,18 @@ class StoreMachine(RuleBasedStateMachine):
         expected = [uid for uid, (flags, _) in sorted(self.model[name].items()) if flags & DELETED]
         assert list(gone) == expected
         for uid in gone:
-            del self.model[name][uid]
+            self.kept[self.ids[name] << 32 | uid] = (name, *self.model[name].pop(uid))
+
+    @rule(numbers=st.lists(st.integers(0, 50), max_size=4))
+    def restore(self, numbers: list[int]) -> None:
+        keys = sorted(self.kept)
+        chosen = sorted({keys[number % len(keys)] for number in numbers}) if keys else []
+        done = self.account.restore(chosen)
+        assert [one.retained_id for one in done] == chosen
+        for one in done:
+            name, flags, body = self.kept.pop(one.retained_id)
+            assert one.mailbox == name
+            self.add(name, one.uid, flags & ~DELETED, body)
 
     @rule(body=st.binary(max_size=30))
     def another_program_delivers(self, body: bytes) -> None:
@@ -152,6 +164,9 @@ class StoreMachine(RuleBasedStateMachine):
             highest = max(highest, seen.info.highest_modseq)
         assert highest >= self.modseq
         self.modseq = highest
+        kept = {one.retained_id: (one.mailbox, one.flags) for one in self.account.retained(limit=500).messages}
+        assert kept == {key: (name, flags) for key, (name, flags, _) in self.kept.items()}
+        assert self.account.retained_usage() == (sum(len(body) for _, _, body in self.kept.values()), len(self.kept))
         messages = [body for box in self.model.values() for _, body in box.values()]
         assert self.account.usage() == (sum(map(len, messages)), len(messages))
 

@@ -314,3 +314,16 @@ def test_move_whose_commit_a_power_cut_took_loses_nothing(place: Place) -> None:
         path.rename(moved)
     assert len(restore_all(place)) == 1
     assert place.read(2) == TRACE + MESSAGE
+
+
+def test_nothing_is_kept_when_the_disk_is_nearly_full(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    expunge_one(place)
+    store_of(place).flush_names()
+    assert len(listed(place)) == 1
+    facts = os.statvfs(place.data_dir)
+    tight = os.statvfs_result((*facts[:4], int(facts.f_blocks * 0.01), *facts[5:]))
+    monkeypatch.setattr("mailbox_app.store.maildir.retained.os.statvfs", lambda path: tight)
+    expunge_one(place)
+    store_of(place).flush_names()
+    assert (listed(place), expunged_files(place)) == ([], [])
+    assert sound(place)

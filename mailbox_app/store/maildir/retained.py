@@ -33,6 +33,8 @@ ORIGIN_FILE = "origin.json"
 _MOVES_AT_ONCE = 200
 _PURGED_AT_ONCE = 200
 _DAY_SECONDS = 86_400
+_TIGHT_SHARE = 0.02
+"""Of the file system free: below it expunged messages are removed, so that expunging makes room."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -135,7 +137,7 @@ def purge(opened: OpenAccount, quota_bytes: int) -> bool:
     """Remove one batch of what is too old or beyond the space, oldest first; whether more waits."""
     rule = opened.retention()
     cutoff = int(opened.clock.epoch_seconds()) - rule.days * _DAY_SECONDS
-    bound = rule.bound_bytes(quota_bytes)
+    bound = 0 if _is_tight(opened.root) else rule.bound_bytes(quota_bytes)
     with opened.db.reading() as connection:
         account = queries.load_account(connection)
         oldest = retained_queries.oldest(connection, 1)
@@ -156,6 +158,12 @@ def purge(opened: OpenAccount, quota_bytes: int) -> bool:
     for folder in empty:
         shutil.rmtree(folder, ignore_errors=True)
     return len(gone) == _PURGED_AT_ONCE
+
+
+def _is_tight(path: str) -> bool:
+    """Whether the file system has so little left that mail somebody wants comes before mail somebody threw away."""
+    found = os.statvfs(path)
+    return found.f_bavail < found.f_blocks * _TIGHT_SHARE
 
 
 def forget(work: Work, row: RetainedRow) -> None:
