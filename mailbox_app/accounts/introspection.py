@@ -11,9 +11,12 @@ import asyncio
 import base64
 import hashlib
 import http.client
+import socket
 import ssl
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -126,7 +129,13 @@ class Introspection:
             connection = http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=self._tls)
         else:
             connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+        watch: threading.Timer | None = None
         try:
+            connection.connect()
+            # each wait has its own deadline; a server that sends a byte now and then would hold the thread for ever
+            watch = threading.Timer(_WHOLE_SECONDS, _hang_up, (connection.sock,))
+            watch.daemon = True
+            watch.start()
             target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
             form = urlencode({"token": token, "token_type_hint": "access_token"})
             connection.request("POST", target, form, self._headers)
@@ -136,7 +145,14 @@ class Introspection:
                 raise http.client.HTTPException(f"status {response.status}, {len(body)} bytes")
             return body
         finally:
+            if watch is not None:
+                watch.cancel()
             connection.close()
+
+
+def _hang_up(sock: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _context(ca_file: str) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from mailbox_app.accounts import introspection
 from mailbox_app.accounts.introspection import Introspection
 from mailbox_app.config.schema import OAuth
 from mailbox_app.db.offload import Offload
@@ -39,6 +40,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append((token, self.headers.get("Authorization", "")))
         self.send_response(self.server.status)
         self.end_headers()
+        if token == "slow":
+            self.wfile.write(b" ")
+            self.wfile.flush()
+            self.connection.recv(1)  # until the other side hangs up
+            return
         self.wfile.write(self.server.answers.get(token, b'{"active": false}'))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
@@ -118,6 +124,15 @@ async def test_a_server_that_fails_or_is_not_there_is_temporary_trouble(giver: G
         with pytest.raises(AccountError) as caught:
             await Introspection(OAuth(introspection_url=url), offload, FakeClock()).verify("t")
         assert caught.value.temporary
+
+
+async def test_a_server_that_never_ends_its_answer_holds_no_thread(
+    giver: Giver, offload: Offload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introspection, "_WHOLE_SECONDS", 0.2)
+    with pytest.raises(AccountError) as caught:
+        await Introspection(OAuth(introspection_url=giver.url), offload, FakeClock()).verify("slow")
+    assert caught.value.code == "account.no_answer"
 
 
 def test_files_that_cannot_be_read_are_mistakes_of_the_configuration(offload: Offload, tmp_path: Path) -> None:
