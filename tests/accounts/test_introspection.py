@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,6 +17,7 @@ from mailbox_app.accounts.introspection import Introspection
 from mailbox_app.config.schema import OAuth
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import AccountError, ConfigError
+from mailbox_app.net.tls import ensure_self_signed
 from tests.support.clock import FakeClock
 
 
@@ -133,6 +135,28 @@ async def test_a_server_that_never_ends_its_answer_holds_no_thread(
     with pytest.raises(AccountError) as caught:
         await Introspection(OAuth(introspection_url=giver.url), offload, FakeClock()).verify("slow")
     assert caught.value.code == "account.no_answer"
+
+
+async def test_a_token_goes_only_to_a_server_whose_certificate_is_trusted(offload: Offload, tmp_path: Path) -> None:
+    certificate, key = ensure_self_signed(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = Giver()
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.answers["good"] = answer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        url = f"https://localhost:{server.server_address[1]}/"
+        with pytest.raises(AccountError):
+            await Introspection(OAuth(introspection_url=url), offload, FakeClock()).verify("good")
+        assert server.asked == []
+        trusting = OAuth(introspection_url=url, ca_file=str(certificate))
+        assert await Introspection(trusting, offload, FakeClock()).verify("good") is not None
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_files_that_cannot_be_read_are_mistakes_of_the_configuration(offload: Offload, tmp_path: Path) -> None:
