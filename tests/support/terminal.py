@@ -27,7 +27,7 @@ class Terminal:
         words = [str(word) for word in command]
         self.pid, self._descriptor = pty.fork()
         if self.pid == 0:
-            os.execvpe(words[0], words, {**os.environ, "TERM": "linux", "LANG": "C.UTF-8", **(env or {})})  # noqa: S606
+            os.execvpe(words[0], words, {**os.environ, "TERM": "linux", "LANG": "C.UTF-8", **(env or {})})
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
 
     def __enter__(self) -> Terminal:
