@@ -29,6 +29,7 @@ from mailbox_app.proto.header import Header, decode_words
 from mailbox_app.proto.imap import mailbox_name
 from mailbox_app.proto.imap.framing import Announced, Complete, Framer, FramingLimits
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.imap.url import parse_url
 from mailbox_app.proto.message import MessageScanner
 from mailbox_app.proto.mime import PartTable
 from mailbox_app.proto.plain_text import clean
@@ -48,6 +49,7 @@ from mailbox_app.proto.text.folding import fold
 from mailbox_app.proto.text.html_text import HtmlText
 from mailbox_app.proto.text.message import body_texts
 from mailbox_app.proto.text.preview import LONGEST, preview
+from mailbox_app.proto.transfer_decoding import transfer_decoder
 from mailbox_app.services.imap.commands import COMMANDS
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.store.maildir import filenames, names
@@ -212,6 +214,27 @@ def imap_command(data: bytes) -> None:
             continue
 
 
+def imap_url(data: bytes) -> None:
+    """What CATENATE names; a URL that can be read names a message."""
+    try:
+        url = parse_url(data)
+    except ProtocolError:
+        return
+    assert url.uid > 0
+
+
+def transfer_encodings(data: bytes) -> None:
+    """The same bytes decoded whole and in pieces."""
+    for encoding in (b"base64", b"quoted-printable", b"8bit"):
+        results = []
+        for size in (len(data) or 1, 1, 7):
+            decoder = transfer_decoder(encoding)
+            assert decoder is not None
+            pieces = [decoder.feed(data[start : start + size]) for start in range(0, len(data), size)]
+            results.append(b"".join([*pieces, decoder.finish()]))
+        assert results[0] == results[1] == results[2]
+
+
 def mailbox_path(data: bytes) -> None:
     """From the wire to a folder and back, and never out of the account."""
     try:
@@ -368,6 +391,22 @@ TARGETS: tuple[Target, ...] = (
             b"n,a=user@example.com,\x01host=a\x01auth=Bearer abc==\x01\x01",
             b"user=a@b.example\x01auth=Bearer abc\x01\x01",
         ),
+    ),
+    Target(
+        "imap",
+        "URLs",
+        imap_url,
+        (
+            b"/INBOX;UIDVALIDITY=7/;UID=20/;SECTION=1.2.MIME/;PARTIAL=3.4",
+            b"imap://user;AUTH=*@host:143/a%2Fb/;UID=1/;SECTION=HEADER.FIELDS%20(From)",
+            b";UID=9",
+        ),
+    ),
+    Target(
+        "mail",
+        "transfer encodings",
+        transfer_encodings,
+        (b"aGVs\r\nbG8=\r\n", b"a=3Db=\r\n c \t\r\n=\n", b"=" * 9, b"\0a= \r\n"),
     ),
     Target("smtp", "SMTP commands", smtp_command, SMTP_FRAGMENTS),
     Target(

@@ -32,6 +32,7 @@ _LOGGED_IN = (
     "BINARY",
     "CATENATE",
     "URL-PARTIAL",
+    "UTF8=ACCEPT",
     "OBJECTID",
     "PREVIEW",
     "SAVEDATE",
