@@ -161,13 +161,13 @@ class SearchIndexing:
             while True:
                 began = self._clock.monotonic_seconds()
                 count = await self._offload.run(_next, batches)
-                if count is None:
-                    break
-                self._note(ref, max(0, self._waiting.get(ref.account_id, 0) - count))
                 rest = _REST if seen == self._hints else _REST_UNDER_LOAD
                 seen = self._hints
                 took = self._clock.monotonic_seconds() - began
                 await self._clock.sleep(max(_LEAST_REST_SECONDS, took * rest))
+                if count is None:  # the last step closed the file, which costs the disk something
+                    break
+                self._note(ref, max(0, self._waiting.get(ref.account_id, 0) - count))
                 if self._give_way:
                     self._changed[ref.account_id] = None
                     self._wake.set()

@@ -31,7 +31,7 @@ def daemon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemon]:
 def append(client: imaplib.IMAP4_SSL, *subjects: str) -> None:
     for subject in subjects:
         body = f"Subject: {subject}\r\n\r\nhello\r\n".encode()
-        assert client.append("INBOX", None, None, body)[0] == "OK"  # type: ignore[arg-type]
+        assert client.append("INBOX", None, None, body)[0] == "OK"
 
 
 def found(client: imaplib.IMAP4_SSL, text: str) -> bytes:
