@@ -321,3 +321,27 @@ def test_a_client_without_a_server_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(ControlError) as error:
         ControlClient(tmp_path / "nothing.sock")
     assert (error.value.code, error.value.temporary) == ("control.unreachable", True)
+
+
+def test_a_new_owner_of_an_address_gets_none_of_the_mailboxes_shared_with_the_old_one(
+    appliance: Appliance, client: ControlClient
+) -> None:
+    directory, store = appliance.context.directory, appliance.context.store
+    owner = directory.existing("alice@example.org")
+    client.call("user.add", {"address": "bob@example.org", "password": PASSWORD})
+    notes, inbox = store.notes(owner.ref), store.account(owner.ref).mailbox("INBOX").mailbox_id
+    for identifier in ("bob@example.org", "anyone"):
+        notes.change_acl(inbox, identifier, lambda _: "lr")
+    client.call("user.remove", {"address": "bob@example.org"})
+    client.call("user.restore", {"address": "bob@example.org"})
+    assert notes.acls() == {inbox: {"anyone": "lr", "bob@example.org": "lr"}}
+    client.call("user.remove", {"address": "bob@example.org"})
+    client.call("user.add", {"address": "bob@example.org", "password": PASSWORD})
+    assert notes.acls() == {inbox: {"anyone": "lr"}}
+
+
+def test_a_limit_of_messages_stays_unless_it_is_given(client: ControlClient) -> None:
+    user = client.call("user.quota", {"address": "alice@example.org", "quota_bytes": 1000, "quota_messages": 5})
+    assert (user["quota_bytes"], user["quota_messages"]) == (1000, 5)
+    assert client.call("user.quota", {"address": "alice@example.org", "quota_bytes": 0})["quota_messages"] == 5
+    assert client.call("user.show", {"address": "alice@example.org"})["quota_messages"] == 5

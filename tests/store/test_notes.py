@@ -175,6 +175,15 @@ def test_a_lost_table_of_shares_is_made_anew_from_the_tree(place: Place) -> None
     other.close()  # type: ignore[attr-defined]
 
 
+def test_a_damaged_table_of_shares_is_made_anew(place: Place) -> None:
+    give(place, "INBOX", "anyone", "lr")
+    place.store.close()  # type: ignore[attr-defined]
+    (place.data_dir / "shares.db").write_bytes(b"no database" * 1_000)
+    other = again(place)
+    assert other.shares().owners(["anyone"]) == ["alice@example.org"]
+    other.close()  # type: ignore[attr-defined]
+
+
 def test_a_rebuild_brings_the_table_of_shares_in_step(place: Place) -> None:
     give(place, "INBOX", "bob@example.org", "lr")
     (place.maildir / "acl.json").unlink()

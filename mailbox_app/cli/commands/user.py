@@ -104,8 +104,7 @@ def password(config_file: str | None, address: str, password_file: str | None) -
 @click.pass_obj
 def quota(config_file: str | None, address: str, quota: int, messages: int | None) -> None:
     """The most an account's mail may take, like 2G; none for no limit."""
-    more = {} if messages is None else {"quota_messages": messages}
-    user = connection.call(config_file, "user.quota", address=address, quota_bytes=quota, **more)
+    user = connection.call(config_file, "user.quota", address=address, quota_bytes=quota, quota_messages=messages)
     click.echo(f"{clean(user['address'])} may use {_quota(user)} and uses {size(user['used_bytes'])}.")
 
 

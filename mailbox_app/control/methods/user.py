@@ -88,9 +88,21 @@ async def add(context: ControlContext, call: Call, params: NewUser) -> UserView:
             address, context.hasher.hash(prepared), params.quota_bytes, context.hasher.scram_keys(prepared)
         )
         context.store.account(account.ref)
+        _forget_rights(context, account.address)
         return _view(context, account)
 
     return _changed(context, call, await context.offload.run(run))
+
+
+def _forget_rights(context: ControlContext, address: str) -> None:
+    """Who gets an address that somebody else had gets none of the mailboxes that were shared with that one."""
+    for owner in context.store.shares().owners([address]):
+        account = context.directory.account(owner)
+        if account is not None:
+            notes = context.store.notes(account.ref)
+            for mailbox_id, entries in notes.acls().items():
+                if address in entries:
+                    notes.change_acl(mailbox_id, address, lambda _: "")
 
 
 async def list_all(context: ControlContext, _call: Call, params: OfDomain) -> Users:
