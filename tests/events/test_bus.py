@@ -79,3 +79,22 @@ def test_publishing_after_the_loop_is_closed_does_nothing() -> None:
     bus.bind(loop)
     loop.close()
     bus.publish("queue")
+
+
+async def test_a_watcher_hears_of_every_topic_and_of_lost_hints() -> None:
+    bus = LocalBus()
+    bus.bind(asyncio.get_running_loop())
+    heard: list[str | None] = []
+    watch = bus.watch(heard.append)
+    bus.publish("account:1")
+    bus.deliver("account:2")
+    await asyncio.sleep(0)
+    bus.resync()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert sorted(map(str, heard)) == ["None", "account:1", "account:2"]
+    watch.close()
+    bus.publish("account:3")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(heard) == 3
