@@ -25,7 +25,8 @@ from mailbox_app.services.imap.search_contexts import watch_results
 from mailbox_app.services.imap.search_runs import Found, Progress, find
 from mailbox_app.services.imap.session import Session
 
-_LOOP_HITS = 20_000
+LOOP_HITS = 20_000
+"""So many are rendered on the loop; more in a thread."""
 T = TypeVar("T")
 
 
@@ -69,7 +70,7 @@ def check_search(session: Session, asked: SearchRequest) -> None:
         raise Refusal("CHARSET is not used with UTF8=ACCEPT", status="BAD")
 
 
-async def search(session: Session, request: Request, asked: SearchRequest | BadCharset) -> str | None:
+async def search(session: Session, request: Request, asked: SearchRequest | BadCharset) -> None:
     """Find and tell."""
     if isinstance(asked, BadCharset):
         raise refuse_charset(session, asked)
@@ -90,23 +91,26 @@ async def search(session: Session, request: Request, asked: SearchRequest | BadC
             modseqs=asked.wants_modseq,
             returns=returns,
         )
-    if returns is not None and returns.saves:
-        view.saved = saved_uids(returns, found.uids)
     if watched is not None:
         watched.begin(found.uids)
-    if returns is None or not returns.is_silent:
-        render = partial(_rendered, request, returns, found)
-        large = len(found.positions) > _LOOP_HITS
-        session.line(await session.offload(render) if large else render())
-    return None
+    render = partial(_told, request, returns, found)
+    line, saved = await session.offload(render) if len(found.positions) > LOOP_HITS else render()
+    if saved is not None:
+        view.saved = saved
+    if line:
+        session.line(line)
 
 
-def _rendered(request: Request, returns: Returns | None, found: Found) -> str:
+def _told(request: Request, returns: Returns | None, found: Found) -> tuple[str, Sequence[int] | None]:
+    """The answer, and what is saved."""
     numbers: Sequence[int] = found.uids if request.uid else [position + 1 for position in found.positions]
     if returns is None:
-        return plain("SEARCH", numbers, max(found.modseqs, default=0))
+        return plain("SEARCH", numbers, max(found.modseqs, default=0)), None
+    saved = saved_uids(returns, found.uids) if returns.saves else None
+    if returns.is_silent:
+        return "", saved
     modseq = shown_modseq(returns, found)
-    return extended(tag_correlator(request.tag), returns, numbers, modseq, uid=request.uid)
+    return extended(tag_correlator(request.tag), returns, numbers, modseq, uid=request.uid), saved
 
 
 SEARCH = Command(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from mailbox_app.proto.imap.search import BadCharset
+from mailbox_app.proto.imap.search import BadCharset, Returns
 from mailbox_app.proto.imap.search_parser import SortRequest, ThreadRequest, parse_sort, parse_thread
 from mailbox_app.proto.imap.threads import thread_text
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.commands.search import charset_aware, check_search, refuse_charset, saving
+from mailbox_app.services.imap.commands.search import LOOP_HITS, charset_aware, check_search, refuse_charset, saving
 from mailbox_app.services.imap.ordering import Sorting, Threading
 from mailbox_app.services.imap.search_answers import extended, plain, saved_uids, shown_places, tag_correlator
 from mailbox_app.services.imap.search_contexts import watch_results
-from mailbox_app.services.imap.search_runs import Progress, find, picked, stepped
+from mailbox_app.services.imap.search_runs import Found, Progress, find, picked, stepped
 from mailbox_app.services.imap.session import Session
 
 _PIECE = 65_536
@@ -37,17 +38,28 @@ async def sort(session: Session, request: Request, asked: SortRequest | BadChars
             report(sorting.done_count, len(found.uids))
 
         await stepped(session, sorting.run(found.uids), took)
-    order = sorting.order
+    finish = partial(_told, request, returns, found, sorting.order)
+    line, saved = await session.offload(finish) if len(sorting.order) > LOOP_HITS else finish()
+    if saved is not None:
+        view.saved = saved
+    if line:
+        session.line(line)
+
+
+def _told(
+    request: Request, returns: Returns | None, found: Found, order: Sequence[int]
+) -> tuple[str, Sequence[int] | None]:
+    """The answer, and what is saved."""
     uids = picked(found.uids, order)
-    if returns is not None and returns.saves:
-        view.saved = saved_uids(returns, uids)
     numbers: Sequence[int] = uids if request.uid else [found.positions[place] + 1 for place in order]
     if returns is None:
-        session.line(plain("SORT", numbers, max(found.modseqs, default=0)))
-    elif not returns.is_silent:
-        modseqs = picked(found.modseqs, order) if found.modseqs else ()
-        modseq = max((modseqs[place] for place in shown_places(returns, len(modseqs))), default=0)
-        session.line(extended(tag_correlator(request.tag), returns, numbers, modseq, uid=request.uid))
+        return plain("SORT", numbers, max(found.modseqs, default=0)), None
+    saved = saved_uids(returns, uids) if returns.saves else None
+    if returns.is_silent:
+        return "", saved
+    modseqs = picked(found.modseqs, order) if found.modseqs else ()
+    modseq = max((modseqs[place] for place in shown_places(returns, len(modseqs))), default=0)
+    return extended(tag_correlator(request.tag), returns, numbers, modseq, uid=request.uid), saved
 
 
 async def thread(session: Session, request: Request, asked: ThreadRequest | BadCharset) -> None:
@@ -66,16 +78,25 @@ async def thread(session: Session, request: Request, asked: ThreadRequest | BadC
         report(threading.done_count, len(found.uids))
 
     await stepped(session, threading.run(found.uids), took)
+
+    async def send(piece: str) -> None:
+        session.write(piece.encode("ascii"))
+        await session.drain()
+
+    await stepped(session, _thread_pieces(request, threading, found), send)
+
+
+def _thread_pieces(request: Request, threading: Threading, found: Found) -> Iterator[str]:
+    """The THREAD line."""
     numbers = [found.uids[place] if request.uid else found.positions[place] + 1 for place in threading.places]
     pieces, held = ["* THREAD "] if numbers else ["* THREAD"], 0
     for piece in thread_text(threading.forest, numbers):
         pieces.append(piece)
         held += len(piece)
         if held >= _PIECE:
-            session.write("".join(pieces).encode("ascii"))
-            await session.drain()
+            yield "".join(pieces)
             pieces, held = [], 0
-    session.write("".join([*pieces, "\r\n"]).encode("ascii"))
+    yield "".join([*pieces, "\r\n"])
 
 
 SORT = Command(
