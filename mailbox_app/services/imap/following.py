@@ -190,13 +190,18 @@ class Following(Connection):
         as_of, below = view.highest_modseq, Uid(view.uidnext)
         for start in range(0, len(numbers), _BLOCKS_A_CALL):
             part = tuple(numbers[start : start + _BLOCKS_A_CALL])
-            view.fill(await self._shared(part, view, partial(_blocks, view.mailbox_id, part, as_of, below)))
+            found = await self._shared(part, view, partial(_blocks, view.mailbox_id, part, as_of, below))
+            if len(view.withheld) > _MANY:
+                await self.offload(view.fill, found)
+            else:
+                view.fill(found)
 
     async def tell_expunged(self, uids: Sequence[int]) -> None:
         """The session itself removed these from the selected mailbox; a command that may tell it at once."""
         view = self.view
         view.expunged_here(uids)
-        await self._fill(view, view.blocks_to_tell(vanished=self.vanished))
+        concerned = partial(view.blocks_to_tell, vanished=self.vanished)
+        await self._fill(view, await self.offload(concerned) if len(uids) > _MANY else concerned())
         if view.contexts:
             await self._tell_leaving(view, uids)
         if len(uids) > _MANY:
@@ -226,10 +231,12 @@ class Following(Connection):
         )
         if not changes.exists:
             raise Goodbye("Selected mailbox was deleted")
-        await self._fill(view, view.concerned(changes, expunges=expunges, vanished=self.vanished))
+        is_much = len(changes.changed) + len(changes.expunged) > _MANY
+        concerned = partial(view.concerned, changes, expunges=expunges, vanished=self.vanished)
+        await self._fill(view, await self.offload(concerned) if is_much else concerned())
         if view.contexts and expunges:
             await self._tell_leaving(view, [*view.withheld, *changes.expunged])
-        if len(changes.changed) + len(changes.expunged) > _MANY:
+        if is_much:
             lines, new = await self.offload(self._apply, view, changes, expunges, uid)
         else:
             lines, new = self._apply(view, changes, expunges, uid)

@@ -131,12 +131,14 @@ class Selected:
     def fill(self, found: Iterable[BlockRows]) -> None:
         """Take blocks as the store tells them. One that does not fit what is counted ends the session: its log of
         removals was too short."""
+        withheld = sorted(self.withheld)
         for rows in found:
             block = self._blocks.get(rows.number)
             if block is None or block.is_loaded:
                 continue
             bits = self._blocks.bits
-            extra = {uid for uid in self.withheld if uid >> bits == rows.number}
+            low, high = (bisect_left(withheld, number << bits) for number in (rows.number, rows.number + 1))
+            extra = set(withheld[low:high])
             extra.update(uid for uid in rows.expunged if uid not in self._told)
             uids, flags, modseqs = rows.uids[:], rows.flags[:], rows.modseqs[:]  # the rows may be others' too
             if extra:
