@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -42,7 +42,8 @@ class Forest:
 
     count: int
     roots: Sequence[int]
-    children: Sequence[Sequence[int]]
+    children: Mapping[int, Sequence[int]]
+    """Of those that have any."""
 
 
 def message_ids(value: bytes) -> list[bytes]:
@@ -78,9 +79,7 @@ def ordered_subject(messages: Sequence[Threadable]) -> Forest:
     threads: dict[str, list[int]] = {}
     for index in gently_sorted(range(len(messages)), ranks.__getitem__):
         threads.setdefault(messages[index].subject, []).append(index)
-    children: list[Sequence[int]] = [()] * len(messages)
-    for members in threads.values():
-        children[members[0]] = members[1:]
+    children = {members[0]: members[1:] for members in threads.values() if len(members) > 1}
     # a dictionary keeps the order of its first members: that of their dates
     return Forest(len(messages), [members[0] for members in threads.values()], children)
 
@@ -180,13 +179,14 @@ class _Tree:
         self._messages = messages
         self._count = count = len(messages)
         self._ranks = _ranks(messages)
-        self._children: list[list[int]] = [[] for _ in range(len(parents))]
+        self._children: dict[int, list[int]] = {}
+        self._next_dummy = len(parents)
         top: dict[int, None] = {}
         for node in range(count):
             if parents[node] == NONE:
                 top[node] = None
             else:
-                self._children[parents[node]].append(node)
+                self._children.setdefault(parents[node], []).append(node)
                 if parents[node] >= count:
                     top[parents[node]] = None
         self._roots = gently_sorted(top, self._rank)
@@ -195,7 +195,7 @@ class _Tree:
         """A message's place by date; a dummy's is that of its first child."""
         if node < self._count:
             return self._ranks[node]
-        return min(map(self._ranks.__getitem__, self._children[node]), default=0)
+        return min(map(self._ranks.__getitem__, self._children.get(node, ())), default=0)
 
     def _subject(self, node: int) -> str:
         if node >= self._count:
@@ -227,16 +227,16 @@ class _Tree:
         children = self._children
         if known >= self._count:
             if root >= self._count:
-                children[known] += children[root]
-                children[root] = []
+                children[known] += children.pop(root)
             else:
                 children[known].append(root)
         elif self._messages[root].is_reply and not self._messages[known].is_reply:
-            children[known].append(root)
+            children.setdefault(known, []).append(root)
         else:
-            children.append([known, root])
+            children[self._next_dummy] = [known, root]
             gone.add(known)
-            known = len(children) - 1
+            known = self._next_dummy
+            self._next_dummy += 1
             self._roots.append(known)
         gone.add(root)
         return known
@@ -244,7 +244,7 @@ class _Tree:
     def sorted(self) -> Forest:
         """Step 6."""
         place = self._ranks.__getitem__
-        for siblings in self._children:
+        for siblings in self._children.values():
             if len(siblings) > 1:
                 siblings[:] = gently_sorted(siblings, place)
         return Forest(self._count, gently_sorted(self._roots, self._rank), self._children)
@@ -268,7 +268,7 @@ def thread_text(forest: Forest, numbers: Sequence[int]) -> Iterator[str]:
             if isinstance(item, str):
                 out.append(item)
                 continue
-            children = forest.children[item] if item < len(forest.children) else ()
+            children = forest.children.get(item, ())
             if item < forest.count:
                 out.append(str(numbers[item]))
                 if children:

@@ -132,7 +132,7 @@ class Threading:
         self._view = view
         self._algorithm = algorithm
         self.done_count = 0
-        self.forest = Forest(0, (), ())
+        self.forest = Forest(0, (), {})
         self.places: Sequence[int] = ()
 
     def run(self, uids: Sequence[int]) -> Iterator[bool]:
@@ -167,10 +167,12 @@ def _threadable(header: bytes, internal_seconds: int) -> Threadable:
     for name, value in _FIELDS.findall(b"\n" + header):
         fields.setdefault(name.lower(), value)
     get = fields.get
-    references = message_ids(get(b"references", b""))
+    references = tuple(
+        message_ids(get(b"references", b""))
+    )  # no list: tuples of bytes cost the garbage collector nothing
     if not references:
         parent = first_message_id(get(b"in-reply-to", b""))
-        references = [] if parent is None else [parent]
+        references = () if parent is None else (parent,)
     base, is_reply = base_subject(get(b"subject", b""))
     date = get(b"date")
     return Threadable(
