@@ -62,6 +62,10 @@ class SearchBuilds(Protocol):
         """Messages known not to be indexed yet."""
         ...
 
+    def size_bytes(self, ref: AccountRef) -> int:
+        """Disk space of an account's index; blocks."""
+        ...
+
     async def rebuild(self, ref: AccountRef, progress: Callable[[int, int], Awaitable[None]]) -> int:
         """Make an account's index anew; the number of messages."""
         ...

@@ -71,6 +71,10 @@ class SearchIndexing:
         """Messages known not to be indexed yet, of all accounts."""
         return sum(self._waiting.values())
 
+    def size_bytes(self, ref: AccountRef) -> int:
+        """Disk space of an account's index; blocks."""
+        return self._builder.size_bytes(ref)
+
     async def run(self) -> None:
         """Until cancelled."""
         watch = self._bus.watch(self._hinted)

@@ -55,7 +55,8 @@ def test_mail_is_found_before_and_after_it_is_indexed(daemon: Daemon) -> None:
         assert found(client, "quagga") == b""
         append(client, "another zebra")
         assert found(client, "zebra") == b"1 3"
-        assert daemon.call("store.rebuild_search", address=ALICE) == {"messages": 3}
+        rebuilt = daemon.call("store.rebuild_search", address=ALICE)
+        assert (rebuilt["messages"], rebuilt["size_bytes"]) == (3, file.stat().st_size)
         assert found(client, "zebra") == b"1 3"
         file.write_bytes(b"not a database any more" * 1000)
         assert found(client, "zebra") == b"1 3"

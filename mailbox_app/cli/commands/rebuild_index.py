@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mailbox_app.cli import connection
+from mailbox_app.cli.output import size
 from mailbox_app.errors import ControlError
 from mailbox_app.proto.plain_text import clean
 
@@ -34,7 +35,8 @@ def command(config_file: str | None, addresses: tuple[str, ...], everything: boo
             ]
             for address in names:
                 method = "store.rebuild_search" if search else "store.rebuild_index"
-                _tell(address, client.call(method, {"address": address}, _show)["messages"])
+                made = client.call(method, {"address": address}, _show)
+                _tell(address, made["messages"], made.get("size_bytes"))
     except ControlError as error:
         if error.code != "control.unreachable":
             raise
@@ -47,10 +49,13 @@ def _offline(config_file: str | None, addresses: tuple[str, ...], *, search: boo
     with data_folder(config_file) as data:
         accounts = [data.directory.existing(address) for address in addresses] or data.directory.accounts()
         for account in accounts:
-            _tell(account.address, _search_index(data, account) if search else data.store.rebuild(account.ref))
+            if search:
+                _tell(account.address, *_search_index(data, account))
+            else:
+                _tell(account.address, data.store.rebuild(account.ref))
 
 
-def _search_index(data: Offline, account: Account) -> int:
+def _search_index(data: Offline, account: Account) -> tuple[int, int]:
     from mailbox_app.store.search.builder import IndexBuilder
 
     builder = IndexBuilder(data.store, data.data_dir)
@@ -59,7 +64,7 @@ def _search_index(data: Offline, account: Account) -> int:
     for count in builder.batches(account.ref):
         done += count
         _show(done, total, account.address)
-    return done
+    return done, builder.size_bytes(account.ref)
 
 
 def _show(done: int, total: int, address: str) -> None:
@@ -70,5 +75,6 @@ def _show(done: int, total: int, address: str) -> None:
         )
 
 
-def _tell(address: str, messages: int) -> None:
-    click.echo(f"{clean(address)}: {messages} messages")
+def _tell(address: str, messages: int, size_bytes: int | None = None) -> None:
+    room = "" if size_bytes is None else f", {size(size_bytes)} on disk"
+    click.echo(f"{clean(address)}: {messages} messages{room}")

@@ -25,6 +25,13 @@ class Rebuilt(Struct):
     messages: int
 
 
+class RebuiltSearch(Struct):
+    """How many messages the new search index has, and its room on disk."""
+
+    messages: int
+    size_bytes: int
+
+
 class Problem(Struct):
     """One difference between index and files."""
 
@@ -49,7 +56,7 @@ async def rebuild_index(context: ControlContext, call: Call, params: UserAddress
     return Rebuilt(messages)
 
 
-async def rebuild_search(context: ControlContext, call: Call, params: UserAddress) -> Rebuilt:
+async def rebuild_search(context: ControlContext, call: Call, params: UserAddress) -> RebuiltSearch:
     """Make an account's search index anew from its messages; searches read messages meanwhile."""
     call.object = params.address
     account = await context.offload.run(context.directory.existing, params.address)
@@ -60,7 +67,7 @@ async def rebuild_search(context: ControlContext, call: Call, params: UserAddres
 
     messages = await context.search.rebuild(account.ref, progress)
     call.after = {"messages": messages}
-    return Rebuilt(messages)
+    return RebuiltSearch(messages, await context.offload.run(context.search.size_bytes, account.ref))
 
 
 async def check(context: ControlContext, call: Call, params: MaybeAddress) -> Checked:
@@ -81,6 +88,8 @@ async def check(context: ControlContext, call: Call, params: MaybeAddress) -> Ch
 
 METHODS = (
     Method("store.rebuild_index", UserAddress, Rebuilt, rebuild_index, "Make an index anew.", changes=True),
-    Method("store.rebuild_search", UserAddress, Rebuilt, rebuild_search, "Make a search index anew.", changes=True),
+    Method(
+        "store.rebuild_search", UserAddress, RebuiltSearch, rebuild_search, "Make a search index anew.", changes=True
+    ),
     Method("store.check", MaybeAddress, Checked, check, "Compare index and files."),
 )

@@ -25,7 +25,7 @@ from mailbox_app.store.interface import Account, Store
 from mailbox_app.store.model import MailboxInfo, Outline
 from mailbox_app.store.search import search_queries
 from mailbox_app.store.search.extracting import MessageTexts, extract
-from mailbox_app.store.search.files import REBUILT_FILE, SEARCH_FILE, BuiltFile, account_root, remove
+from mailbox_app.store.search.files import REBUILT_FILE, SEARCH_FILE, BuiltFile, account_root, remove, size_bytes
 from mailbox_app.store.search.search_queries import MailboxRow
 
 _BATCH_LENGTH = 400_000
@@ -75,6 +75,10 @@ class IndexBuilder:
             self._log.error("search index damaged, making it anew", account_id=ref.account_id, exc_info=error)
             self.discard(ref)
             yield from self._update(ref, root, SEARCH_FILE)
+
+    def size_bytes(self, ref: AccountRef) -> int:
+        """Disk space of an account's index."""
+        return size_bytes(account_root(self._data_dir, ref))
 
     def discard(self, ref: AccountRef) -> None:
         """Throw an account's index away; until it is made anew every search reads messages."""

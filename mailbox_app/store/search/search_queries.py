@@ -97,13 +97,6 @@ def close_gaps(connection: sqlite3.Connection, keys: Iterable[int]) -> None:
     connection.executemany("DELETE FROM gap WHERE message_key = ?", [(key,) for key in keys])
 
 
-def merge(connection: sqlite3.Connection, pages: int) -> bool:
-    """Bring some pages of the trigrams together; whether there is more to do."""
-    before = connection.total_changes
-    connection.execute("INSERT INTO trigram (trigram, rank) VALUES ('merge', ?)", (pages,))
-    return connection.total_changes - before >= 2
-
-
 # removing
 
 
