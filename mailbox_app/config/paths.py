@@ -34,6 +34,11 @@ class Paths:
         return self.run_dir / "control.sock"
 
     @property
+    def imap_socket(self) -> Path:
+        """Where `mailbox imap` comes in, without a login."""
+        return self.run_dir / "imap.sock"
+
+    @property
     def hub_socket(self) -> Path:
         """Where the processes of one daemon exchange hints."""
         return self.run_dir / "hub.sock"

@@ -29,6 +29,8 @@ class Daemon:
     listeners: Sequence[Listener]
     hub_listener: socket.socket | None
     """None with --single: there is nobody to join."""
+    imap_listener: socket.socket
+    """The Unix socket of `mailbox imap`, which all fronts share."""
     board: Board
     started_at: datetime
     supervisor_pid: int
@@ -49,6 +51,7 @@ class Daemon:
         everything = [each for listener in self.listeners for each in listener.sockets]
         if self.hub_listener is not None:
             everything.append(self.hub_listener)
+        everything.append(self.imap_listener)
         for each in everything:
             if each not in kept:
                 each.close()

@@ -35,6 +35,7 @@ class Front:
         configure_logins: Callable[[Config], None],
         hub: HubClient | None,
         sockets: Sequence[tuple[str, socket]],
+        imap_listener: socket,
         let_go: Callable[[], Awaitable[None]],
         close_stores: Callable[[], None],
     ) -> None:
@@ -45,6 +46,7 @@ class Front:
         self._configure_logins = configure_logins
         self._hub = hub
         self._sockets = sockets
+        self._imap_listener = imap_listener
         self._let_go = let_go
         self._close_stores = close_stores
         self._servers: list[asyncio.Server] = []
@@ -55,6 +57,10 @@ class Front:
             spawn(self._hub.run())
         for service, sock in self._sockets:
             self._servers.append(await self._listen(service, sock))
+        preauth = self._imap.factory("preauth")
+        self._servers.append(
+            await asyncio.get_running_loop().create_unix_server(preauth, sock=self._imap_listener, backlog=_BACKLOG)
+        )
         spawn(self._rest())
 
     def reload(self, config: Config) -> None:

@@ -83,7 +83,8 @@ def _prepare(config: Config, paths: Paths, *, single: bool) -> Daemon:
     listeners = _bind(config, fronts)
     try:
         hub_listener = None if single else unix_socket.listen(paths.hub_socket)
-        privileges.drop(config.server.user, [paths.data_dir / ".lock", paths.hub_socket])
+        imap_listener = unix_socket.listen(paths.imap_socket)
+        privileges.drop(config.server.user, [paths.data_dir / ".lock", paths.hub_socket, paths.imap_socket])
         privileges.no_new_privileges()
         for folder in (paths.data_dir, paths.run_dir):
             privileges.require_writable(folder)
@@ -94,7 +95,7 @@ def _prepare(config: Config, paths: Paths, *, single: bool) -> Daemon:
         close_all(listeners)
         raise
     names = ["single"] if single else [*(f"front-{number}" for number in range(1, fronts + 1)), "core"]
-    daemon = Daemon(config, paths, listeners, hub_listener, Board(names), datetime.now(UTC), os.getpid())
+    daemon = Daemon(config, paths, listeners, hub_listener, imap_listener, Board(names), datetime.now(UTC), os.getpid())
     if daemon.metrics_dir is not None:
         daemon.metrics_dir.mkdir(mode=0o700, exist_ok=True)
         clear_shared(daemon.metrics_dir)

@@ -90,7 +90,7 @@ def build_front(daemon: Daemon, index: int, loop: asyncio.AbstractEventLoop) -> 
     parts = _Parts.build(daemon, loop)
     hub = HubClient(parts.bus, lambda: unix_socket.connect_nonblocking(daemon.paths.hub_socket), parts.clock)
     front = _front(daemon, index, parts, hub, parts.close)
-    daemon.close_sockets_except([sock for _, sock in daemon.sockets(FRONT_SERVICES, index)])
+    daemon.close_sockets_except([daemon.imap_listener, *(sock for _, sock in daemon.sockets(FRONT_SERVICES, index))])
     return [front]
 
 
@@ -236,6 +236,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
         configure,
         hub,
         daemon.sockets(FRONT_SERVICES, index),
+        daemon.imap_listener,
         lambda: parts.offload.run(let_go),
         close_all,
     )

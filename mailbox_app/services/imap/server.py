@@ -21,6 +21,7 @@ from mailbox_app.proto.imap.framing import FramingLimits
 from mailbox_app.services.imap.capabilities import capability_text
 from mailbox_app.services.imap.commands import COMMANDS
 from mailbox_app.services.imap.dependencies import ImapDependencies
+from mailbox_app.services.imap.preauth import PreauthSession
 from mailbox_app.services.imap.session import Session
 from mailbox_app.services.imap.sharing import Sharing
 from mailbox_app.store.appender import Appender
@@ -62,9 +63,10 @@ class ImapService:
         self._connections = dependencies.metrics.connections.labels(protocol="imap")
         self._counters = {verb: dependencies.metrics.imap_commands.labels(command=verb) for verb in self.commands}
 
-    def factory(self, kind: Literal["imap", "imaps"]) -> Callable[[], asyncio.BaseProtocol]:
+    def factory(self, kind: Literal["imap", "imaps", "preauth"]) -> Callable[[], asyncio.BaseProtocol]:
         """What a listener calls for each connection; the transport itself tells whether TLS is on."""
-        del kind
+        if kind == "preauth":
+            return lambda: PreauthSession(self)
         return lambda: Session(self)
 
     @property

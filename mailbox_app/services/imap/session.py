@@ -74,6 +74,10 @@ class Session(Following):
             return
         self._login_by = self.clock.monotonic_seconds() + LOGIN_SECONDS
         self.expire_in(LOGIN_SECONDS)
+        self.greet()
+
+    def greet(self) -> None:
+        """The first words. RFC 9051 7.1.1."""
         self.write(f"* OK [CAPABILITY {self.service.capabilities(self)}] IMAP ready\r\n".encode("ascii"))
         self.flush()
 

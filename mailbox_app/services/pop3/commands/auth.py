@@ -30,12 +30,11 @@ async def auth(session: Session, argument: bytes) -> str | None:
     step = await exchange.start(_decoded(initial) if initial else None)
     while isinstance(step, Challenge):
         step = await exchange.step(await _ask(session, step.data))
-    if isinstance(step, LoggedIn):
-        return await enter(session, step.account)
-    if step.why is Why.IDENTITY:
-        raise Refusal("Acting for others is not possible", "AUTH")
-    await refuse_login(session)
-    return None
+    if not isinstance(step, LoggedIn):
+        if step.why is Why.IDENTITY:
+            raise Refusal("Acting for others is not possible", "AUTH")
+        await refuse_login(session)
+    return await enter(session, step.account)
 
 
 async def _ask(session: Session, challenge: bytes) -> bytes:
