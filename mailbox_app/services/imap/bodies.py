@@ -77,11 +77,11 @@ def _picker(names: Sequence[bytes]) -> Callable[[bytes], bytes]:
     wanted = re.compile(fields).findall
 
     def pick(block: bytes) -> bytes:
+        if not block.endswith(b"\n"):  # cut off
+            block += b"\n" if block.endswith(b"\r") else b"\r\n"
         found = b"".join(wanted(b"\n" + block))
-        if not found:
-            return b"\r\n"
-        # Each field brought the line end before it; the last one's is still there, or the block was cut off.
-        return _with_end(found[1:] + b"\n" if block.endswith(b"\n") else found[1:].removesuffix(b"\r"))
+        # Each field brought the line end before it, so the last one's is missing.
+        return b"%b\n\r\n" % found[1:] if found else b"\r\n"
 
     return pick
 
