@@ -76,6 +76,19 @@ Known = dict[Leaf, Answer]
 Node = Callable[[Known, int], Answer]
 
 
+class _Question:
+    """A key that is asked about some messages of a block."""
+
+    __slots__ = ("decided", "leaf", "members")
+
+    def __init__(self, leaf: Leaf, known: Answer, count: int) -> None:
+        self.leaf = leaf
+        self.decided = (known[0] | known[1]).to_bytes(count, "little")
+        """Of these messages the answer is known."""
+        self.members = bytearray(count)
+        """Those that turn out to match."""
+
+
 class Search:
     """One search over one view."""
 
@@ -216,20 +229,20 @@ class Search:
 
     def _learn(self, scope: Scope, level: Level, places: Sequence[int], known: Known) -> None:
         """Read more about these messages of the block; those that are gone stay open, and so are not found."""
-        leaves = [leaf for leaf in self._leaves if leaf.level is level]
-        found = [bytearray(scope.block.count) for _ in leaves]
-        asked = bytearray(scope.block.count)
+        count = scope.block.count
+        questions = [_Question(leaf, known[leaf], count) for leaf in self._leaves if leaf.level is level]
+        asked = bytearray(count)
         if level is Level.ROW:
-            self._read_rows(scope, places, leaves, found, asked)
+            self._read_rows(scope, places, questions, asked)
         elif level is Level.HEADER:
-            self._read_headers(scope, places, leaves, found, asked)
+            self._read_headers(scope, places, questions, asked)
         else:
-            self._read_texts(scope, places, leaves, found, asked)
+            self._read_texts(scope, places, questions, asked)
         read = as_set(asked)
-        for leaf, members in zip(leaves, found, strict=True):
-            yes, no = known[leaf]
-            new = as_set(members) & ~no
-            known[leaf] = yes | new, no | (read & ~(yes | new))
+        for question in questions:
+            yes, no = known[question.leaf]
+            new = as_set(question.members) & ~no
+            known[question.leaf] = yes | new, no | (read & ~(yes | new))
 
     def _rows(
         self, scope: Scope, places: Sequence[int], columns: Sequence[str]
@@ -241,13 +254,11 @@ class Search:
             if place is not None:
                 yield place, row
 
-    def _read_rows(
-        self, scope: Scope, places: Sequence[int], leaves: Sequence[Leaf], found: Sequence[bytearray], asked: bytearray
-    ) -> None:
+    def _read_rows(self, scope: Scope, places: Sequence[int], questions: Sequence[_Question], asked: bytearray) -> None:
         tests = [
-            (self._columns.index(leaf.column) + 1, leaf.accept, members)
-            for leaf, members in zip(leaves, found, strict=True)
-            if isinstance(leaf, RowLeaf)
+            (self._columns.index(each.leaf.column) + 1, each.leaf.accept, each.members)
+            for each in questions
+            if isinstance(each.leaf, RowLeaf)
         ]
         for place, row in self._rows(scope, places, self._columns):
             asked[place] = 1
@@ -255,24 +266,25 @@ class Search:
                 members[place] = accept(row[column])
 
     def _read_headers(
-        self, scope: Scope, places: Sequence[int], leaves: Sequence[Leaf], found: Sequence[bytearray], asked: bytearray
+        self, scope: Scope, places: Sequence[int], questions: Sequence[_Question], asked: bytearray
     ) -> None:
         tests = [
-            (leaf.accept, members) for leaf, members in zip(leaves, found, strict=True) if isinstance(leaf, HeaderLeaf)
+            (each.leaf.accept, each.members, each.decided) for each in questions if isinstance(each.leaf, HeaderLeaf)
         ]
         reader = BodyReader(self._places.mail(), self._view.mailbox_id)
         for place, row in self._rows(scope, places, ("header",)):
             # One too long for the index is in the file only.
             block = row[1] or reader.read_header(Uid(scope.block.uids[place]))
             asked[place] = 1
-            for accept, members in tests:
-                members[place] = accept(block)  # type: ignore[arg-type]
+            for accept, members, decided in tests:
+                if not decided[place]:
+                    members[place] = accept(block)  # type: ignore[arg-type]
 
     def _read_texts(
-        self, scope: Scope, places: Sequence[int], leaves: Sequence[Leaf], found: Sequence[bytearray], asked: bytearray
+        self, scope: Scope, places: Sequence[int], questions: Sequence[_Question], asked: bytearray
     ) -> None:
         account = self._places.mail()
-        texts = [(leaf, members) for leaf, members in zip(leaves, found, strict=True) if isinstance(leaf, TextLeaf)]
+        texts = [(each.leaf, each.members, each.decided) for each in questions if isinstance(each.leaf, TextLeaf)]
         for place, row in list(self._rows(scope, places, ("parts",))):
             try:
                 opened = account.open_message(self._view.mailbox_id, Uid(scope.block.uids[place]))
@@ -283,7 +295,11 @@ class Search:
             with opened:
                 message = MessageText(opened, PartTable.decode(row[1]))  # type: ignore[arg-type]
                 for body_only in (True, False):
-                    group = [(leaf, members) for leaf, members in texts if leaf.body_only is body_only]
+                    group = [
+                        (leaf, members)
+                        for leaf, members, decided in texts
+                        if leaf.body_only is body_only and not decided[place]
+                    ]
                     if group:
                         answers = message.contains([leaf.needle for leaf, _ in group], body_only=body_only)
                         for (_, members), answer in zip(group, answers, strict=True):
