@@ -85,6 +85,10 @@ class Account(Protocol):
         """RFC 9051 6.3.4; missing parents are made too; `store.mailbox_exists`, `store.bad_name`."""
         ...
 
+    def set_special_use(self, mailbox_id: MailboxId, use: SpecialUse | None) -> None:
+        """RFC 6154 4; `store.use_taken` when another mailbox has it."""
+        ...
+
     def rename(self, old: str, new: str) -> None:
         """With its children; renaming INBOX moves its messages. RFC 9051 6.3.6. Ids and UIDs stay."""
         ...

@@ -13,7 +13,7 @@ from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountId, AccountRef, MailboxId
 from mailbox_app.store.interface import Store
 from mailbox_app.store.maildir.backend import MaildirStore
-from mailbox_app.store.model import FlagMode, SystemFlag
+from mailbox_app.store.model import FlagMode, SpecialUse, SystemFlag
 from mailbox_app.store.notes import ACCOUNT_NOTES, MAX_ENTRIES, MAX_VALUE_BYTES, Notes
 from tests.support.clock import FakeClock
 from tests.support.store_place import Place, RecordingBus
@@ -199,6 +199,29 @@ def test_an_unreadable_file_lets_nobody_in(place: Place, name: str) -> None:
     (place.maildir / name).write_bytes(b"\xff{")
     place.store.rebuild(place.ref)
     assert notes_of(place).acls() == {} if name == "acl.json" else notes_of(place).annotations(place.id()) == {}
+
+
+def test_check_tells_of_files_that_say_something_else(place: Place) -> None:
+    give(place, "INBOX", "bob@example.org", "lr")
+    notes_of(place).annotate(place.id(), {"/shared/a": b"x"})
+    assert place.store.check(place.ref) == []
+    (place.maildir / "acl.json").write_text('{"eve@example.org": "lr"}')
+    (place.maildir / "annotations.json").unlink()
+    assert set(place.store.check(place.ref)) == {
+        "INBOX: acl.json differs from the index",
+        "INBOX: annotations.json differs from the index",
+    }
+
+
+def test_what_a_mailbox_is_for_survives_a_rebuild(place: Place) -> None:
+    place.account.create("mine")
+    with pytest.raises(StoreError, match="use_taken"):
+        place.account.set_special_use(place.id("mine"), SpecialUse.SENT)
+    place.account.set_special_use(place.id("Sent"), None)
+    place.account.set_special_use(place.id("mine"), SpecialUse.SENT)
+    place.store.rebuild(place.ref)
+    uses = {info.name: info.special_use for info in place.account.mailboxes()}
+    assert (uses["Sent"], uses["mine"]) == (None, SpecialUse.SENT)
 
 
 def test_a_failed_commit_puts_the_files_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,25 @@ from mailbox_app.ids import AccountRef, MailboxId
 from mailbox_app.proto.imap import response
 from mailbox_app.services.imap.namespaces import account_of
 from mailbox_app.services.imap.session import Session
+from mailbox_app.store.model import MailboxInfo
 from mailbox_app.store.notes import ACCOUNT_NOTES
+
+SPECIAL_USE = "/private/specialuse"
+"""What the account's own mailbox is for: no value of its own, the same as in LIST. RFC 6154 4."""
+
+
+def of_mailbox(session: Session, ref: AccountRef, info: MailboxInfo) -> dict[str, bytes]:
+    """The entries of a mailbox, and what it is for."""
+    found = readable(session, ref, info.mailbox_id)
+    if info.special_use is not None and not key_prefix(session, ref):
+        found[SPECIAL_USE] = f"\\{info.special_use.value}".encode("ascii")
+    return found
 
 
 def readable(session: Session, ref: AccountRef, mailbox_id: MailboxId) -> dict[str, bytes]:
     """The entries of a mailbox that the session may know, by the names it uses."""
     own = key_prefix(session, ref)
-    found = {}
+    found: dict[str, bytes] = {}
     for key, value in session.service.deps.store.notes(ref).annotations(mailbox_id).items():
         prefix, slash, rest = key.partition("/")
         entry = slash + rest

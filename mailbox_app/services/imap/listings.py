@@ -12,7 +12,7 @@ from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.acl import shown as shown_rights
 from mailbox_app.proto.imap.listing import Listing
 from mailbox_app.proto.imap.patterns import Matcher, above, parents
-from mailbox_app.services.imap.annotations import metadata_line, readable
+from mailbox_app.services.imap.annotations import metadata_line, of_mailbox
 from mailbox_app.services.imap.mailbox_status import status_line
 from mailbox_app.services.imap.namespaces import USERS, Seen, own_mailboxes, shared_mailboxes
 from mailbox_app.services.imap.session import Session
@@ -152,7 +152,7 @@ def _more(session: Session, listing: Listing, each: Seen) -> Iterable[bytes]:
         info = store.account(each.ref).mailbox(each.info.name)  # looks for files of other programs
         yield status_line(session, each.ref, info, each.shown, listing.status)
     if listing.entries and {"l", "r"} <= set(each.rights):
-        values = readable(session, each.ref, each.info.mailbox_id)
+        values = of_mailbox(session, each.ref, each.info)
         yield metadata_line(session, each.shown, {entry: values.get(entry) for entry in listing.entries})
 
 

@@ -28,6 +28,7 @@ _CODES = {
     "store.too_many_mailboxes": "LIMIT",
     "store.no_such_message": "EXPUNGEISSUED",
     "store.busy": "INUSE",
+    "store.use_taken": "USEATTR",
 }
 
 

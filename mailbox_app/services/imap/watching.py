@@ -17,7 +17,7 @@ from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.acl import ALL_RIGHTS
 from mailbox_app.proto.imap.notify import EventGroup, Notify
 from mailbox_app.proto.imap.patterns import parents
-from mailbox_app.services.imap.annotations import readable, server_annotations
+from mailbox_app.services.imap.annotations import of_mailbox, server_annotations
 from mailbox_app.services.imap.fetch_sending import send_fetched
 from mailbox_app.services.imap.fetching import FetchPlan
 from mailbox_app.services.imap.listings import list_line, mailbox_words, old_name
@@ -164,7 +164,7 @@ class Watch:
             annotations[""] = _checksums(server_annotations(session))
             for each in seen:
                 if {"l", "r"} <= set(each.rights):
-                    annotations[each.shown] = _checksums(readable(session, each.ref, each.info.mailbox_id))
+                    annotations[each.shown] = _checksums(of_mailbox(session, each.ref, each.info))
         mailboxes = {(each.ref.account_id, each.info.mailbox_id): each for each in seen}
         return Picture(mailboxes, frozenset(session.mail().subscriptions()), annotations)
 

@@ -80,6 +80,11 @@ class MaildirAccount(Account):
             with opened.db.reading() as connection:
                 return mailboxes.info(row, queries.is_subscribed(connection, name))
 
+    def set_special_use(self, mailbox_id: MailboxId, use: SpecialUse | None) -> None:
+        """Say what a mailbox is for."""
+        with self._handles.using(self._ref) as opened, opened.writing() as work:
+            mailboxes.set_special_use(work, mailbox_id, use)
+
     def rename(self, old: str, new: str) -> None:
         """With its children."""
         old, new = names.canonical(old), names.canonical(new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from mailbox_app.store.maildir import filenames, names, queries, retained, retained_queries
+from mailbox_app.store.maildir import filenames, names, notes, queries, retained, retained_queries
 from mailbox_app.store.maildir.metadata import read_account, read_mailbox
 from mailbox_app.store.maildir.opened import OpenAccount, Work
 from mailbox_app.store.maildir.queries import MailboxRow
@@ -47,7 +47,8 @@ def _check_mailbox(work: Work, row: MailboxRow) -> list[str]:
     folder, cur = work.opened.folder(row), work.opened.cur(row)
     if not os.path.isdir(cur):
         return [f"{row.name}: its folder is missing"]
-    found = [f"{row.name}: {problem}" for problem in _check_facts(folder, row)]
+    problems = _check_facts(folder, row) + notes.differences(work, row)
+    found = [f"{row.name}: {problem}" for problem in problems]
     states = {state[4]: state for state in queries.states(work.connection, row, None)}
     doomed = {stem for _, stem, _ in queries.doomed(work.connection, row.mailbox_id)}
     doomed |= retained_queries.waiting_stems(work.connection, row.mailbox_id)

@@ -193,6 +193,20 @@ def drop_row(work: Work, row: MailboxRow) -> None:
     work.forget_row(row)
 
 
+def set_special_use(work: Work, mailbox_id: int, use: SpecialUse | None) -> None:
+    """Say what a mailbox is for; only one may be for each use."""
+    row = work.mailbox(mailbox_id)
+    if use is not None:
+        other = queries.find_special(work.connection, use.value)
+        if other is not None and other.mailbox_id != mailbox_id:
+            raise StoreError("store.use_taken", "another mailbox has this use")
+    row.special_use = use.value if use else None
+    work.write_facts(row)
+    if row.folder == "":
+        work.touching_folders()
+    work.visible = True
+
+
 def subscribe(opened: OpenAccount, name: str, subscribed: bool) -> None:
     """Carry out `Account.subscribe`."""
     name = names.canonical(name)

@@ -81,6 +81,16 @@ def replace_annotations(
     work.visible = True
 
 
+def differences(work: Work, row: MailboxRow) -> list[str]:
+    """Which of the mailbox's files say something else than the index."""
+    folder, found = work.opened.folder(row), []
+    if read_annotations(folder) != notes_queries.entries(work.connection, row.mailbox_id):
+        found.append(f"{ANNOTATIONS_FILE} differs from the index")
+    if read_acl(folder) != notes_queries.acl(work.connection, row.mailbox_id):
+        found.append(f"{ACL_FILE} differs from the index")
+    return found
+
+
 def _put(work: Work, name: str, folder: str, existed: bool, restore: Callable[[], None]) -> None:
     """What brings the file back when the transaction fails."""
     work.undo.append(restore if existed else partial(unlink_quietly, os.path.join(folder, name)))

@@ -64,7 +64,7 @@ def parse_create(cursor: Cursor) -> Creation:
 
 async def create(session: Session, request: Request, creation: Creation) -> str:
     """Make it; a trailing delimiter only says that children will follow. RFC 9051 6.3.4."""
-    use = _special_use(creation.uses)
+    use = special_use(creation.uses)
     asked = creation.name.removesuffix("/")
 
     def work() -> tuple[MailboxInfo, str, str]:
@@ -85,11 +85,12 @@ async def create(session: Session, request: Request, creation: Creation) -> str:
     return f"[MAILBOXID ({object_id})] CREATE done"
 
 
-def _special_use(uses: tuple[str, ...]) -> SpecialUse | None:
+def special_use(uses: tuple[str, ...]) -> SpecialUse | None:
+    """The use that these attributes (upper case) name; NO with USEATTR for what cannot be. RFC 6154 3."""
     if not uses:
         return None
     use = _USES.get(uses[0])
-    if use is None or len(uses) > 1:  # RFC 6154 3
+    if use is None or len(uses) > 1:
         raise Refusal("No mailbox here is for that", "USEATTR")
     return use
 

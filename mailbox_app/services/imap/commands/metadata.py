@@ -9,13 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mailbox_app.errors import StoreError
-from mailbox_app.ids import AccountRef, MailboxId
+from mailbox_app.ids import MailboxId
 from mailbox_app.proto.imap.metadata import MetadataChange, MetadataQuery, parse_getmetadata, parse_setmetadata
-from mailbox_app.services.imap.annotations import metadata_line, readable, server_annotations, stored_key
+from mailbox_app.services.imap.annotations import (
+    SPECIAL_USE,
+    metadata_line,
+    of_mailbox,
+    server_annotations,
+    stored_key,
+)
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.namespaces import account_of, locate, permission_denied
+from mailbox_app.services.imap.commands.mailboxes import special_use
+from mailbox_app.services.imap.namespaces import Located, account_of, locate, permission_denied
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
+from mailbox_app.store.model import MailboxInfo
 from mailbox_app.store.notes import ACCOUNT_NOTES, MAX_VALUE_BYTES
 
 
@@ -25,8 +33,8 @@ async def get_metadata(session: Session, request: Request, query: MetadataQuery)
     def work() -> tuple[str, Mapping[str, bytes]]:
         if not query.mailbox:
             return "", server_annotations(session)
-        ref, mailbox_id, shown = _mailbox(session, query.mailbox, "lr")
-        return shown, readable(session, ref, mailbox_id)
+        located, info = _mailbox(session, query.mailbox, "lr")
+        return located.shown, of_mailbox(session, located.ref, info)
 
     shown, known = await session.offload(work)
     found: dict[str, bytes | None] = dict(_asked_for(query, known))
@@ -62,7 +70,11 @@ async def set_metadata(session: Session, request: Request, change: MetadataChang
 
     def work() -> None:
         if change.mailbox:
-            ref, mailbox_id, _ = _mailbox(session, change.mailbox, "lw" * shared + "lr" * private)
+            located, info = _mailbox(session, change.mailbox, "lw" * shared + "lr" * private)
+            ref, mailbox_id = located.ref, info.mailbox_id
+            if SPECIAL_USE in change.values and ref.account_id == account_of(session).account_id:
+                _set_special_use(session, mailbox_id, change)
+                return
         elif shared:
             raise permission_denied()
         else:
@@ -80,10 +92,16 @@ async def set_metadata(session: Session, request: Request, change: MetadataChang
         raise
 
 
-def _mailbox(session: Session, name: str, need: str) -> tuple[AccountRef, MailboxId, str]:
+def _set_special_use(session: Session, mailbox_id: MailboxId, change: MetadataChange) -> None:
+    if len(change.values) > 1:
+        raise Refusal("What a mailbox is for is set alone", "CANNOT")
+    uses = (change.values[SPECIAL_USE] or b"").decode("ascii", "replace").upper().split()
+    session.mail().set_special_use(mailbox_id, special_use(tuple(uses)))
+
+
+def _mailbox(session: Session, name: str, need: str) -> tuple[Located, MailboxInfo]:
     located = locate(session, name, need)
-    info = session.service.deps.store.account(located.ref).mailbox(located.name)
-    return located.ref, info.mailbox_id, located.shown
+    return located, session.service.deps.store.account(located.ref).mailbox(located.name)
 
 
 GETMETADATA = Command(
