@@ -1,4 +1,4 @@
-"""The one background thread of the store: file names follow committed flags within a second.
+"""The one background thread of the store: files follow what was committed, names soon after flags, expunged ones away.
 
 Started with the first flag change. What it does not get done (a crash, an error) is seen in the index and done after the
 account's next opening or flag change.
@@ -16,6 +16,8 @@ from mailbox_app.ids import AccountRef
 
 _DELAY_SECONDS = 0.3
 """Changes that come one by one in this time are renamed together."""
+_PAUSE_SECONDS = 0.01
+"""After each batch: longer than anybody who waits for the account's lock sleeps between two looks at it."""
 
 
 class NameFollower:
@@ -41,7 +43,7 @@ class NameFollower:
     def flush(self) -> None:
         """Do all that waits, now, in the caller's thread."""
         for ref in self._take():
-            self._write(ref)
+            self._write(ref, 0)
 
     def close(self) -> None:
         """Do what waits and end the thread."""
@@ -58,7 +60,8 @@ class NameFollower:
                 while not self._waiting and not self._closed.is_set():
                     self._wake.wait()
             self._closed.wait(_DELAY_SECONDS)
-            self.flush()
+            for ref in self._take():
+                self._write(ref, _PAUSE_SECONDS)
 
     def _take(self) -> list[AccountRef]:
         with self._wake:
@@ -66,9 +69,10 @@ class NameFollower:
             self._waiting.clear()
         return refs
 
-    def _write(self, ref: AccountRef) -> None:
+    def _write(self, ref: AccountRef, pause_seconds: float) -> None:
         try:
             while self._write_names(ref):
-                pass
+                if pause_seconds:
+                    self._closed.wait(pause_seconds)
         except StoreError as error:
             self._log.warning("file names do not follow flags", account_id=ref.account_id, error=error.code)
