@@ -121,6 +121,8 @@ class Pop3Service:
             now = clock.monotonic_seconds()
             for session in [each for each in self._sessions if each.expires_at <= now]:
                 session.expire()
+            for session in self._sessions:
+                session.ahead.drop_older_than(now - SWEEP_SECONDS)
 
     def _directory_changed(self) -> None:
         self._check_again = True

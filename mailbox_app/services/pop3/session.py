@@ -19,6 +19,7 @@ from mailbox_app.proto.pop3.framing import Overlong
 from mailbox_app.services.pop3.command import State, Takes
 from mailbox_app.services.pop3.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, Connection, ConnectionGone
 from mailbox_app.services.pop3.maildrop import Maildrop
+from mailbox_app.services.pop3.read_ahead import ReadAhead
 from mailbox_app.services.pop3.replies import BadCommand, Goodbye, Refusal, refusal
 from mailbox_app.store import interface
 
@@ -45,6 +46,7 @@ class Session(Connection):
         "_dismissed",
         "_login_by",
         "account",
+        "ahead",
         "is_counted",
         "login_failures",
         "maildrop",
@@ -57,6 +59,7 @@ class Session(Connection):
         self.service = service
         self.account: Account | None = None
         self.maildrop: Maildrop | None = None
+        self.ahead = ReadAhead()
         self.user_name = b""
         """What USER said."""
         self.login_failures = 0

@@ -283,6 +283,32 @@ async def test_messages_of_every_size_arrive_byte_for_byte(tmp_path: Path) -> No
             assert await client.text(f"TOP {number} 0") == b"Subject: x\r\n\r\n"
 
 
+async def test_messages_asked_for_in_order_are_the_right_ones_and_none_is_kept(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with pop3_server(tmp_path, clock=clock) as server, connected(server) as client:
+        for number in range(1, 9):
+            server.add(b"Subject: %d\r\n\r\n" % number + b"x\r\n" * (100_000 if number == 4 else 1))
+        await client.login()
+        session = next(iter(server.service._sessions))
+        for number in (1, 2, 3, 4, 5, 3, 1, 2, 8, 7):
+            text = await client.text(f"RETR {number}")
+            assert text.startswith(b"Subject: %d\r\n" % number)
+        await client.text("RETR 1")
+        await client.text("RETR 2")
+        assert session.ahead._piece is not None
+        await clock.advance(30)
+        assert session.ahead._piece is None
+        # what was made ready and is marked or gone meanwhile
+        await client.text("RETR 3")
+        assert await client.command("DELE 4") == "+OK Marked"
+        assert await client.command("RETR 4") == "-ERR Message is marked as deleted"
+        await client.text("RETR 5")
+        await client.text("RETR 6")
+        server.remove(8)
+        await client.text("RETR 7")
+        assert await client.command("RETR 8") == "-ERR Message is gone"
+
+
 async def test_a_file_of_another_program_with_bare_line_feeds_has_lines(tmp_path: Path) -> None:
     async with pop3_server(tmp_path) as server, connected(server) as client:
         server.inbox()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import MailboxId, Uid
@@ -20,9 +21,23 @@ _PIECE_BYTES = 1 << 18
 
 
 async def retr(session: Session, argument: bytes) -> None:
-    """A whole message."""
+    """A whole message; the next one is made ready meanwhile when they are asked for in order."""
     index = message_index(session, argument)
-    await _send(session, index, f"+OK {session.drop.size(index)} octets\r\n".encode("ascii"), None)
+    in_order = session.ahead.asked_for(index)
+    ready = await session.ahead.take(index)
+    drop, following = session.drop, index + 1
+    if in_order and following < drop.total_count and drop.size(following) < _PIECE_BYTES:
+        step = partial(next, _message(session, following))
+        session.ahead.begin(following, session.offload(step), session.clock.monotonic_seconds())
+    if ready is not None:
+        session.write(ready)
+    else:
+        await _send(session, _message(session, index))
+
+
+def _message(session: Session, index: int) -> Iterator[tuple[bytes, bool]]:
+    answer = f"+OK {session.drop.size(index)} octets\r\n".encode("ascii")
+    return _pieces(session.mail(), session.drop.mailbox_id, session.drop.uid(index), MessageText(), answer)
 
 
 async def top(session: Session, argument: bytes) -> None:
@@ -30,12 +45,12 @@ async def top(session: Session, argument: bytes) -> None:
     found = numbers(argument)
     if len(found) != 2:
         raise BadCommand("Message number and number of lines expected")
-    await _send(session, session.drop.index(found[0]), b"+OK\r\n", found[1])
+    index = session.drop.index(found[0])
+    text = MessageText(found[1])
+    await _send(session, _pieces(session.mail(), session.drop.mailbox_id, session.drop.uid(index), text, b"+OK\r\n"))
 
 
-async def _send(session: Session, index: int, answer: bytes, body_lines: int | None) -> None:
-    drop = session.drop
-    pieces = _pieces(session.mail(), drop.mailbox_id, drop.uid(index), MessageText(body_lines), answer)
+async def _send(session: Session, pieces: Iterator[tuple[bytes, bool]]) -> None:
     try:
         await session.send_produced(pieces)
     except StoreError as error:
