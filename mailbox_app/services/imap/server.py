@@ -177,7 +177,7 @@ class ImapService:
             self._checker = asyncio.get_running_loop().create_task(self._check_accounts())
 
     async def _check_accounts(self) -> None:
-        """End the sessions whose login counts no more."""
+        """End the sessions whose login counts no more, or whose selected mailbox is a removed account's."""
         while self._check_again:
             self._check_again = False
             for number, session in enumerate(list(self._sessions), 1):
@@ -185,8 +185,14 @@ class ImapService:
                     now = self.deps.account_by_id(session.account.account_id)
                     if not session.account.still_lets_in(now):
                         session.dismiss()
+                    elif session.selected is not None and not self._is_there(session.selected.ref):
+                        session.dismiss("The selected mailbox is gone")
                 if number % _CHECKS_AT_ONCE == 0:
                     await asyncio.sleep(0)
+
+    def _is_there(self, ref: AccountRef) -> bool:
+        """Opening the store of a removed account would begin it anew."""
+        return self.deps.account_by_id(ref.account_id) is not None
 
     async def _poll(self, idling: Sequence[Session]) -> None:
         for start in range(0, len(idling), _POLLS_AT_ONCE):

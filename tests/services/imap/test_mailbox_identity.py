@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.ids import MailboxId
 from mailbox_app.store.notes import ACCOUNT_NOTES
 from tests.services.imap.test_session import Client, connected
@@ -178,3 +179,19 @@ async def test_names_are_utf8_once_enabled(tmp_path: Path) -> None:
         assert '"Entw\u00fcrfe & mehr"' in (await new.command('STATUS "Entw\u00fcrfe & mehr" (MESSAGES)'))[0]
         assert '"Entw&APw-rfe &- mehr"' in (await old.command('STATUS "Entw&APw-rfe &- mehr" (MESSAGES)'))[0]
         assert word(await old.command('SELECT "Entw\u00fcrfe & mehr"')) == "BAD"
+
+
+async def test_guests_of_a_removed_account_are_sent_away(tmp_path: Path) -> None:
+    async with imap_server(tmp_path) as server, connected(server) as owner, connected(server) as guest:
+        await owner.login("alice")
+        await guest.login("bob")
+        await owner.command("SETACL INBOX bob lr")
+        await guest.command("SELECT Users/alice@example.org/INBOX")
+        del server.passwords._accounts["alice"]
+        server.bus.publish(DIRECTORY_TOPIC)
+        async with asyncio.timeout(10):
+            assert await guest.reader.read() == b"* BYE The selected mailbox is gone\r\n"
+            assert await owner.reader.read() == b"* BYE Your login counts no more\r\n"
+        async with connected(server) as again:
+            await again.login("bob")
+            assert len(await again.command('LIST "" Users*')) == 1
