@@ -13,6 +13,7 @@ from mailbox_app.proto.imap.grammar import Cursor
 
 MAX_ENTRY = 255
 _MAX_ENTRIES = 100
+_LITERAL8 = re.compile(rb"~\{(\d{1,19})\+?\}\r\n")
 _ENTRY = re.compile(r"/(?:private|shared)(?:/[^/\x00-\x1f\x7f%*]+)*")
 
 
@@ -109,9 +110,14 @@ def parse_setmetadata(cursor: Cursor) -> MetadataChange:
 
 
 def _value(cursor: Cursor) -> bytes | None:
-    if cursor.peek(b"~{"):  # RFC 3516 4.1: a literal8
-        cursor.pos += 1
-    return cursor.nstring()
+    binary = _LITERAL8.match(cursor.data, cursor.pos)  # RFC 3516 4.1: the only form that may hold NUL
+    if binary is None:
+        return cursor.nstring()
+    start, size = binary.end(), int(binary[1])
+    if len(cursor.data) - start < size:
+        raise cursor.fail("the whole literal")
+    cursor.pos = start + size
+    return cursor.data[start : cursor.pos]
 
 
 def _check_count(count: int) -> None:

@@ -58,10 +58,18 @@ def key_prefix(session: Session, ref: AccountRef) -> str:
     return "" if own.account_id == ref.account_id else own.address
 
 
+def _value(value: bytes | None) -> bytes:
+    if value is None:
+        return b"NIL"
+    if b"\0" in value:  # RFC 3516 4.2: a literal8
+        return b"~{%d}\r\n%b" % (len(value), value)
+    return response.string(value)
+
+
 def metadata_line(session: Session, shown: str, values: Mapping[str, bytes | None]) -> bytes:
     """The untagged answer with values; `shown` is empty for the server's."""
     words = []
     for entry, value in values.items():
-        words += [response.string(entry.encode("ascii")), b"NIL" if value is None else response.string(value)]
+        words += [response.string(entry.encode("ascii")), _value(value)]
     name = response.mailbox(shown, utf8=session.utf8) if shown else b'""'
     return b"* METADATA %b (%b)\r\n" % (name, b" ".join(words))
