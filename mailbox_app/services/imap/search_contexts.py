@@ -1,7 +1,8 @@
 """Results that are kept up to date: RETURN (UPDATE) and its ADDTO and REMOVEFROM. RFC 5267 4.3.
 
-A context keeps the UIDs it told. Changed and new messages are asked again, and only they. Sequence numbers in a program
-mean what they meant when the command came; such a program, and a sorted result, is refused with NOUPDATE.
+A context keeps the UIDs it told. Changed and new messages are asked again, and only they; a sorted result is put in order
+again when something joins it, and may not be large. Sequence numbers in a program mean what they meant when the command
+came; such a program is refused with NOUPDATE.
 """
 
 from __future__ import annotations
@@ -10,60 +11,97 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mailbox_app.proto.imap.search import And, Key, Not, Numbers, Or, SearchRequest, Uids
+from mailbox_app.proto.imap.search_parser import Criterion
 from mailbox_app.proto.imap.sequence import SequenceSet, compress
 from mailbox_app.services.imap.command import Request
+from mailbox_app.services.imap.ordering import Sorting
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.search_answers import tag_correlator
-from mailbox_app.services.imap.search_runs import find
+from mailbox_app.services.imap.search_runs import find, stepped
 from mailbox_app.services.imap.selected import Selected
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.following import Following
 
 MAX_CONTEXTS = 16
+MAX_SORTED = 20_000
+"""Messages of a sorted result that is followed: putting them in order takes some tenths of a second of a thread."""
 
 
 class Context:
-    """One result the client follows."""
+    """One result the client follows; a sorted one by `criteria`."""
 
-    def __init__(self, view: Selected, tag: bytes, program: Key, *, uid: bool) -> None:
+    def __init__(self, view: Selected, request: Request, program: Key, criteria: Sequence[Criterion] = ()) -> None:
         self._view = view
-        self.tag = tag
+        self.tag = request.tag
         self.program = program
-        self.uid = uid
-        self._members: set[int] = set()
+        self.criteria = criteria
+        self._uid = request.uid
+        self._order: list[int] = []
+        """UIDs in the order of the result; for a search that is not sorted its order does not matter."""
 
     def begin(self, uids: Iterable[int]) -> None:
         """This is what the client was told."""
-        self._members = set(uids)
+        self._order = list(uids)
         self._view.contexts[self.tag] = self
 
-    def removed(self, uids: Iterable[int]) -> str:
-        """REMOVEFROM of messages that are about to leave the view; empty when none of them was told."""
-        gone = self._members.intersection(uids)
-        self._members -= gone
-        return self._line("REMOVEFROM", gone)
+    def with_more(self, uids: Iterable[int]) -> list[int]:
+        """The result's UIDs and these, ascending."""
+        return sorted({*self._order, *uids})
 
-    def updated(self, asked: Iterable[int], matching: Iterable[int]) -> list[str]:
-        """The lines after some messages were asked again."""
-        matches = set(matching)
-        left = self._members.intersection(asked) - matches
-        came = matches - self._members
-        self._members = (self._members - left) | came
-        return [line for line in (self._line("REMOVEFROM", left), self._line("ADDTO", came)) if line]
+    def with_leaving(self, order: list[int]) -> list[int]:
+        """A new order with the messages that are gone, which the client still counts, behind those they were behind."""
+        known = set(order)
+        for place, uid in enumerate(self._order):
+            if uid not in known:
+                order.insert(order.index(self._order[place - 1]) + 1 if place else 0, uid)
+        return order
 
-    def _line(self, word: str, uids: Iterable[int]) -> str:
-        numbers: Sequence[int] = sorted(uids)
-        if not self.uid:
-            numbers = [index + 1 for uid in numbers if (index := self._view.index_of(uid)) is not None]
-        if not numbers:
+    def news(self, uids: Iterable[int]) -> set[int]:
+        """Those of them that were not told."""
+        return set(uids).difference(self._order)
+
+    def remove(self, uids: Iterable[int]) -> str:
+        """The REMOVEFROM line of messages that match no more or are about to leave the view; empty when none was told."""
+        gone = set(uids)
+        pairs: list[tuple[int, int]] = []
+        kept: list[int] = []
+        for uid in self._order:
+            if uid in gone:
+                pairs.append((len(kept) + 1, uid))  # what went before has made room
+            else:
+                kept.append(uid)
+        self._order = kept
+        return self._line("REMOVEFROM", pairs)
+
+    def add(self, uids: Iterable[int], order: Sequence[int] = ()) -> str:
+        """The ADDTO line of new matches; `order` is a sorted result with them."""
+        came = set(uids)
+        if not self.criteria:
+            self._order += came
+            return self._line("ADDTO", [(0, uid) for uid in came])
+        self._order = list(order)
+        return self._line("ADDTO", [(place, uid) for place, uid in enumerate(order, 1) if uid in came])
+
+    def _line(self, word: str, pairs: Sequence[tuple[int, int]]) -> str:
+        numbered = [(place, number) for place, uid in pairs if (number := self._number(uid))]
+        if not numbered:
             return ""
-        form = " UID" if self.uid else ""
-        return f"ESEARCH ({tag_correlator(self.tag)}){form} {word} (0 {compress(numbers)})"
+        if self.criteria:
+            text = " ".join([f"{place} {number}" for place, number in numbered])
+        else:
+            text = f"0 {compress(sorted(number for _, number in numbered))}"
+        return f"ESEARCH ({tag_correlator(self.tag)}){' UID' if self._uid else ''} {word} ({text})"
+
+    def _number(self, uid: int) -> int:
+        if self._uid:
+            return uid
+        index = self._view.index_of(uid)
+        return 0 if index is None else index + 1
 
 
 def watch_results(
-    session: Following, request: Request, asked: SearchRequest, *, is_sorted: bool = False
+    session: Following, request: Request, asked: SearchRequest, criteria: Sequence[Criterion] = ()
 ) -> Context | None:
     """The context that UPDATE asks for, or word that there will be none; a tag in use is BAD."""
     view = session.selected
@@ -72,16 +110,16 @@ def watch_results(
     if request.tag in view.contexts:
         raise Refusal("Tag reuse", status="BAD")
     reason = ""
-    if is_sorted:
-        reason = "No updates of sorted results"
-    elif _is_numbered(asked.program):
+    if _is_numbered(asked.program):
         reason = "No updates of message numbers"
+    elif criteria and view.count > MAX_SORTED:
+        reason = "No updates of large sorted results"
     elif len(view.contexts) >= MAX_CONTEXTS:
         reason = "Too many contexts"
     if reason:
         session.line(f"NO [NOUPDATE {tag_correlator(request.tag)[4:]}] {reason}")
         return None
-    return Context(view, request.tag, asked.program, uid=request.uid)
+    return Context(view, request, asked.program, criteria)
 
 
 def _is_numbered(key: Key) -> bool:
@@ -96,7 +134,7 @@ def _is_numbered(key: Key) -> bool:
 def tell_leaving(session: Following, view: Selected, uids: Sequence[int]) -> None:
     """Before EXPUNGE: the messages are in view, and loaded if sequence numbers are told."""
     for context in view.contexts.values():
-        line = context.removed(uids)
+        line = context.remove(uids)
         if line:
             session.line(line)
 
@@ -106,5 +144,23 @@ async def tell_changed(session: Following, view: Selected, uids: Sequence[int]) 
     touched = SequenceSet(tuple((uid, uid) for uid in uids))
     for context in list(view.contexts.values()):
         found = await find(session, view, And((Uids(touched), context.program)), uids=True)
-        for line in context.updated(uids, found.uids):
-            session.line(line)
+        lines = [context.remove(set(uids).difference(found.uids))]
+        news = context.news(found.uids)
+        if news:
+            order = await _sorted(session, view, context, news) if context.criteria else ()
+            lines.append(context.add(news, order))
+        for line in lines:
+            if line:
+                session.line(line)
+
+
+async def _sorted(session: Following, view: Selected, context: Context, news: Iterable[int]) -> Sequence[int]:
+    """The whole result with what is new, put in order again."""
+    uids = context.with_more(news)
+    sorting = Sorting(lambda: session.mail_of(view), view, context.criteria)
+
+    async def took(_: bool) -> None:
+        return
+
+    await stepped(session, sorting.run(uids), took)
+    return context.with_leaving([uids[place] for place in sorting.order])

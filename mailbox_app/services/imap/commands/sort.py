@@ -30,7 +30,7 @@ async def sort(session: Session, request: Request, asked: SortRequest | BadChars
     returns = search.returns
     report = Progress(session, request)
     with saving(session, returns):
-        watch_results(session, request, search, is_sorted=True)
+        watched = watch_results(session, request, search, asked.criteria)
         found = await find(session, view, search.program, report, uids=True, modseqs=search.wants_modseq)
         sorting = Sorting(lambda: session.mail_of(view), view, asked.criteria)
 
@@ -38,6 +38,8 @@ async def sort(session: Session, request: Request, asked: SortRequest | BadChars
             report(sorting.done_count, len(found.uids))
 
         await stepped(session, sorting.run(found.uids), took)
+    if watched is not None:
+        watched.begin(picked(found.uids, sorting.order))
     finish = partial(_told, request, returns, found, sorting.order)
     line, saved = await session.offload(finish) if len(sorting.order) > LOOP_HITS else finish()
     if saved is not None:
