@@ -19,6 +19,8 @@ class MailAddress(NamedTuple):
     """Without quotes. At a group's start the group's name, at its end None."""
     domain: bytes | None
     """None only for a group's start and end; b"" when the address has no domain."""
+    route: bytes | None = None
+    """A source route before the address, as RFC 5322 4.4 has it in old mail: `@one,@two`."""
 
 
 _WORD = rb'[^\s"(),:;<>@\[\]\\]'
@@ -80,7 +82,7 @@ class _Reader:
         self._spaces: list[bool] = []  # whether white space stood before the piece
         self._at = -1  # index in pieces after the last "@"
         self._comment = b""
-        self._angle: tuple[bytes, bytes] | None = None
+        self._angle: tuple[bytes, bytes, bytes | None] | None = None
         self._in_group = False
 
     def read(self) -> list[MailAddress]:
@@ -130,9 +132,10 @@ class _Reader:
             self._reset()
 
     def _read_angle(self) -> None:
-        """The inside of `<...>`: a route is dropped, quotes are removed, white space and comments do not count."""
-        value, end = self._value, len(self._value)
+        """The inside of `<...>`: quotes are removed, white space and comments do not count."""
+        value, end, start = self._value, len(self._value), self._position
         pieces: list[bytes] = []
+        route: bytes | None = None
         at = -1
         while self._position < end:
             match = _TOKEN.match(value, self._position)
@@ -152,14 +155,15 @@ class _Reader:
             elif special == b":" or special == b",":
                 pieces.clear()  # RFC 5322 4.4: what stood before was a route
                 at = -1
+                route = b"".join(value[start : match.start()].split()) or None
             else:
                 piece = quoted if quoted is not None else literal if literal is not None else word
                 if piece is not None:
                     pieces.append(_ESCAPE.sub(rb"\1", piece) if b"\\" in piece else piece)
         if at < 0:
-            self._angle = (b"".join(pieces), b"")
+            self._angle = (b"".join(pieces), b"", route)
         else:
-            self._angle = (b"".join(pieces[:at]), b"".join(pieces[at:]))
+            self._angle = (b"".join(pieces[:at]), b"".join(pieces[at:]), route)
 
     def _phrase(self) -> bytes:
         out = b""
@@ -174,10 +178,10 @@ class _Reader:
     def _flush(self) -> None:
         """End of one item."""
         if self._angle is not None:
-            local, domain = self._angle
+            local, domain, route = self._angle
             name = self._phrase() or self._comment.strip()
             if local or domain:
-                self._items.append(MailAddress(name or None, local, domain))
+                self._items.append(MailAddress(name or None, local, domain, route))
         elif self._pieces:
             if self._at >= 0:
                 local, domain = b"".join(self._pieces[: self._at]), b"".join(self._pieces[self._at :])

@@ -46,13 +46,13 @@ def _addresses(value: bytes | None, budget: list[int]) -> bytes:
     if not items:
         return NIL
     out = []
-    for name, local, domain in items:
+    for name, local, domain, route in items:
         shown = NIL if name is None else imap_string(name)
         if domain is None:
             # a group's start has a name and no host, its end has neither
             out.append(b"(NIL NIL %b NIL)" % imap_nstring(local))
         else:
-            out.append(b"(%b NIL %b %b)" % (shown, imap_string(local or b""), imap_string(domain)))
+            out.append(b"(%b %b %b %b)" % (shown, imap_nstring(route), imap_string(local or b""), imap_string(domain)))
     return b"(%b)" % b"".join(out)
 
 

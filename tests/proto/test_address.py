@@ -120,7 +120,7 @@ NONE = MailAddress(None, None, None)
         ),
         (b"undisclosed-recipients:;", [(None, b"undisclosed-recipients", None), NONE]),
         (b"never: closed", [(None, b"never", None), (None, b"closed", b""), NONE]),
-        (b"<@r1,@r2:c@d.e>", [(None, b"c", b"d.e")]),
+        (b"<@r1, @r2:c@d.e>", [(None, b"c", b"d.e", b"@r1,@r2")]),
         (b'"a b"@c', [(None, b"a b", b"c")]),
         (b"a . b @ c . d", [(None, b"a.b", b"c.d")]),
         (b"<a@[1.2.3.4]>", [(None, b"a", b"[1.2.3.4]")]),
@@ -138,7 +138,7 @@ NONE = MailAddress(None, None, None)
     ],
 )
 def test_header_lists(value, items):
-    assert parse_address_items(value) == items
+    assert parse_address_items(value) == [MailAddress(*item) for item in items]
 
 
 def test_a_flat_list_has_the_groups_members_only():
@@ -156,7 +156,7 @@ def test_a_flat_list_has_the_groups_members_only():
 def test_any_bytes_are_a_list(value):
     items = parse_address_items(value)
     depth = 0
-    for _, local, domain in items:
+    for _, local, domain, _ in items:
         if domain is None:
             depth += 1 if local is not None else -1
             assert depth in (0, 1)

@@ -49,3 +49,8 @@ def test_an_address_without_domain_is_no_group():
 
 def test_encoded_words_stay_as_they_are():
     assert b'"=?utf-8?q?=C3=B6?="' in render_envelope({b"subject": b"=?utf-8?q?=C3=B6?="})
+
+
+def test_a_source_route_is_told():
+    envelope = render_envelope({b"from": b"<@route:user@domain>"})
+    assert b'((NIL "@route" "user" "domain"))' in envelope
