@@ -12,6 +12,7 @@ import pytest
 from mailbox_app.cli import connection
 from mailbox_app.control.client import ControlClient
 from mailbox_app.control.methods import METHODS
+from mailbox_app.control.methods.domain import records_for
 from mailbox_app.errors import ControlError, MailboxError, QueueError, StoreError
 from mailbox_app.mailqueue.model import Fate, Outcome, QueueFilter
 from mailbox_app.observe.mail_log import MailEvent
@@ -161,6 +162,13 @@ def test_dns_records_hold_the_active_keys_only(client: ControlClient) -> None:
     client.call("dkim.retire", {"domain": "example.org", "selector": "one"})
     assert client.call("dkim.dns", {"domain": "example.org"}) == {"records": []}
     assert refused(client, "dkim.generate", domain="example.org", selector="one") == "account.selector_exists"
+
+
+def test_pop3_is_published_where_it_is_offered() -> None:
+    names = [
+        [record.name for record in records_for("example.org", "mx.example.org", [], pop3=on)] for on in (True, False)
+    ]
+    assert set(names[0]) - set(names[1]) == {"_pop3s._tcp.example.org."}
 
 
 def test_a_plan_is_refused_when_the_queue_changed_and_nothing_is_touched(

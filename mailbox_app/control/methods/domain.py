@@ -101,7 +101,10 @@ async def dns(context: ControlContext, _call: Call, params: DomainName) -> Recor
     """Every record the domain needs in the DNS."""
     domain = await context.offload.run(context.directory.domain, params.name)
     keys = await context.offload.run(context.directory.all_dkim_keys, domain.name)
-    return Records(records_for(domain.name, context.config.server.hostname, [key for key in keys if key.active]))
+    active = [key for key in keys if key.active]
+    return Records(
+        records_for(domain.name, context.config.server.hostname, active, pop3=bool(context.config.listen.pop3s))
+    )
 
 
 async def check_dns(context: ControlContext, call: Call, params: DomainName) -> CheckedRecords:
@@ -115,7 +118,7 @@ async def check_dns(context: ControlContext, call: Call, params: DomainName) -> 
     return CheckedRecords(all(each.state == "ok" for each in records), records)
 
 
-def records_for(domain: str, hostname: str, keys: list[DkimKey]) -> list[Record]:
+def records_for(domain: str, hostname: str, keys: list[DkimKey], *, pop3: bool = False) -> list[Record]:
     """MX, SPF, DKIM, DMARC, TLS reports and the SRV records of RFC 6186 and RFC 8314."""
     host = f"{hostname.rstrip('.')}."
     postmaster = f"postmaster@{domain}"
@@ -138,6 +141,7 @@ def records_for(domain: str, hostname: str, keys: list[DkimKey]) -> list[Record]
         ),
         Record("TXT", f"_smtp._tls.{domain}.", f"v=TLSRPTv1; rua=mailto:{postmaster}", "reports of failed TLS"),
         Record("SRV", f"_imaps._tcp.{domain}.", f"0 1 993 {host}", "mail programs find IMAP"),
+        *([Record("SRV", f"_pop3s._tcp.{domain}.", f"10 1 995 {host}", "mail programs find POP3")] if pop3 else []),
         Record("SRV", f"_submissions._tcp.{domain}.", f"0 1 465 {host}", "mail programs find submission"),
         Record("SRV", f"_submission._tcp.{domain}.", f"10 1 587 {host}", "the same with STARTTLS"),
     ]  # fmt: skip
