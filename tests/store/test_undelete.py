@@ -327,3 +327,26 @@ def test_nothing_is_kept_when_the_disk_is_nearly_full(place: Place, monkeypatch:
     store_of(place).flush_names()
     assert (listed(place), expunged_files(place)) == ([], [])
     assert sound(place)
+
+
+@pytest.mark.parametrize("way", ["restore", "purge"])
+def test_emptied_folder_goes_before_anybody_can_put_a_message_there(
+    place: Place, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    expunge_one(place)
+    store_of(place).flush_names()
+    removed: list[bool] = []
+    plain = shutil.rmtree
+
+    def watched(path: str, ignore_errors: bool = False) -> None:
+        removed.append(store_of(place)._handles.get(place.ref).lock._thread_lock.locked())
+        plain(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr("mailbox_app.store.maildir.opened.shutil.rmtree", watched)
+    if way == "restore":
+        restore_all(place)
+    else:
+        place.clock.skip(15 * DAY)
+        purge(place)
+    assert removed == [True]
+    assert list((place.maildir.parent / retained.FOLDER).iterdir()) == []

@@ -9,6 +9,7 @@ changes by other programs make somebody read the directory.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -101,6 +102,8 @@ class OpenAccount:
                 raise
             for path in work.replaced:
                 unlink_quietly(path)
+            for path in work.rubbish:  # before anybody else can want the folder again
+                shutil.rmtree(path, ignore_errors=True)
             if work.doomed:
                 self.bury(work)
         if work.visible:
@@ -153,6 +156,8 @@ class Work:
         """What else to do when it fails, last one first."""
         self.replaced: list[str] = []
         """Files that have a rewritten successor: unlink when it was committed."""
+        self.rubbish: list[str] = []
+        """Folders to remove when it was committed, still under the lock."""
         self.doomed: list[tuple[MailboxRow, list[tuple[str, int]]]] = []
         """(mailbox, files) to unlink when it was committed."""
         self._mailboxes: dict[int, MailboxRow] = {}

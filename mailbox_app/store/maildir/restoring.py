@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 
@@ -95,9 +94,7 @@ def restore(opened: OpenAccount, ids: Sequence[int], room: Room) -> list[Restore
         restoring = _Restoring(work)
         for row in rows:
             restoring.add(row)
-        empty = restoring.finish(rows)
-    for folder in empty:
-        shutil.rmtree(folder, ignore_errors=True)
+        restoring.finish(rows)
     return restoring.done
 
 
@@ -144,15 +141,15 @@ class _Restoring:
         self._keys.append((key, row.key))
         self.done.append(Restored(row.key, MailboxId(target.mailbox_id), target.name, Uid(uid)))
 
-    def finish(self, rows: Sequence[RetainedRow]) -> list[str]:
-        """Write the rows; folders that nothing is left in."""
+    def finish(self, rows: Sequence[RetainedRow]) -> None:
+        """Write the rows; folders that nothing is left in go."""
         connection = self._work.connection
         queries.insert_messages(connection, self._rows, [])
         queries.copy_rendered(connection, self._keys)
         for row in rows:
             retained.forget(self._work, row)
         retained_queries.drop_retained(connection, [row.key for row in rows])
-        return retained.tidy(self._work, {row.mailbox_id for row in rows})
+        retained.tidy(self._work, {row.mailbox_id for row in rows})
 
     def _source(self, row: RetainedRow) -> str | None:
         opened = self._work.opened

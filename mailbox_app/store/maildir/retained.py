@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -154,9 +153,7 @@ def purge(opened: OpenAccount, quota_bytes: int) -> bool:
             forget(work, row)
             gone.append(row)
         retained_queries.drop_retained(work.connection, [row.key for row in gone])
-        empty = tidy(work, {row.mailbox_id for row in gone})
-    for folder in empty:
-        shutil.rmtree(folder, ignore_errors=True)
+        tidy(work, {row.mailbox_id for row in gone})
     return len(gone) == _PURGED_AT_ONCE
 
 
@@ -172,12 +169,12 @@ def forget(work: Work, row: RetainedRow) -> None:
     work.account.retained_messages -= 1
 
 
-def tidy(work: Work, mailbox_ids: set[int]) -> list[str]:
-    """Folders of mailboxes of which nothing is retained any more: to remove after the commit."""
-    empty = [each for each in sorted(mailbox_ids) if not retained_queries.has_retained(work.connection, each)]
-    for mailbox_id in empty:
-        retained_queries.forget_origin(work.connection, mailbox_id)
-    return [_folder(work.opened, mailbox_id) for mailbox_id in empty]
+def tidy(work: Work, mailbox_ids: set[int]) -> None:
+    """Folders of mailboxes of which nothing is retained any more go with the commit."""
+    for mailbox_id in sorted(mailbox_ids):
+        if not retained_queries.has_retained(work.connection, mailbox_id):
+            retained_queries.forget_origin(work.connection, mailbox_id)
+            work.rubbish.append(_folder(work.opened, mailbox_id))
 
 
 def read_origin(folder: str) -> Origin | None:
