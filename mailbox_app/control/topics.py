@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from mailbox_app.control.context import ControlContext
-from mailbox_app.control.methods import queued_mail
+from mailbox_app.control.methods import queued_mail, user, user_mail
 from mailbox_app.control.methods.queue_rows import Window
 from mailbox_app.control.schema import NoParams
 from mailbox_app.control.views import HealthView, TrafficHistory
@@ -48,9 +48,17 @@ def topics(context: ControlContext, consoles: Callable[[], int]) -> Mapping[str,
         number = await context.offload.run(context.audit.head)
         return AuditState(number, number, context.audit.verified_to)
 
+    async def user_window(args: user.WantedUsers) -> Struct:
+        return await user.list_all(context, None, args)
+
+    async def account(args: user.UserAddress) -> Struct:
+        return await user_mail.numbers(context, args)
+
     return {
         "health": Topic(NoParams, health),
         "traffic": Topic(NoParams, traffic),
         "queue.window": Topic(Window, queue_window),
         "audit": Topic(NoParams, audit),
+        "user.window": Topic(user.WantedUsers, user_window),
+        "account": Topic(user.UserAddress, account),
     }

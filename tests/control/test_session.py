@@ -151,7 +151,7 @@ async def test_a_subscription_sends_the_whole_state_once_and_then_only_what_chan
     assert await wire.read() == {"sub": 1, "seq": 2, "delta": {"count": 1, "last_no": 1}}
 
 
-@pytest.mark.parametrize("topic", ["health", "traffic", "queue.window", "audit"])
+@pytest.mark.parametrize("topic", ["health", "traffic", "queue.window", "audit", "user.window"])
 async def test_every_topic_gives_a_state_and_ends_on_request(appliance: Appliance, topic: str) -> None:
     wire = await connect(appliance)
     number = (await wire.ask("sub", topic=topic, max_hz=10))["result"]["sub"]

@@ -14,6 +14,7 @@ from mailbox_app.control.methods import (
     status,
     store,
     user,
+    user_mail,
 )
 from mailbox_app.control.schema import Method
 
@@ -21,6 +22,7 @@ METHODS: tuple[Method, ...] = (
     *status.METHODS,
     *domain.METHODS,
     *user.METHODS,
+    *user_mail.METHODS,
     *app_password.METHODS,
     *retained.METHODS,
     *alias.METHODS,

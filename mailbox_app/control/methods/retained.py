@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -18,6 +19,7 @@ from mailbox_app.store.model import Retained, SystemFlag
 _PAGE = 500
 """Restored by one transaction."""
 _MAX_IDS = 10_000
+_TARGETS = 20
 _UID_BITS = 32
 
 RetainedId = Annotated[str, Meta(pattern=r"^\d{1,10}-\d{1,10}$", description="as retained.list tells it")]
@@ -47,6 +49,8 @@ class RetainedChoice(RetainedFilter):
     """Messages to bring back: these ids, or all that the filter lets through when `ids` is null."""
 
     ids: Annotated[list[RetainedId], Meta(max_length=_MAX_IDS)] | None = None
+    plan: str = ""
+    """As `retained.plan` told it: without `ids`, what was expunged after the plan stays where it is."""
 
 
 class RetainedView(Struct):
@@ -63,12 +67,32 @@ class RetainedView(Struct):
 
 
 class RetainedMessages(Struct):
-    """One page, latest expunge first; `next` is null at the end. `kept` counts all the account has."""
+    """One page, latest expunge first; `next` is null at the end. `kept` counts all the account has; each for `kept_days`."""
 
     messages: list[RetainedView]
     next: str | None
     kept_messages: int
     kept_bytes: int
+    kept_days: int
+
+
+class Target(Struct):
+    """Where some of them would go; `exists`: false when the mailbox would be made again."""
+
+    mailbox: str
+    messages: int
+    exists: bool
+
+
+class RestorePlan(Struct):
+    """What restoring would do: how many, how much, where to (most first), and whether the quota has room for it."""
+
+    plan: str
+    messages: int
+    size_bytes: int
+    left_out: int
+    mailboxes: list[Target]
+    fits: bool
 
 
 class Returned(Struct):
@@ -96,7 +120,40 @@ async def list_page(context: ControlContext, _call: Call, params: RetainedWanted
         page = account.retained(params.mailbox, _seconds(params), params.text, before, params.limit)
         kept_bytes, kept_messages = account.retained_usage()
         following = None if page.next is None else f"{page.next[0]}-{page.next[1]}"
-        return RetainedMessages([_view(each) for each in page.messages], following, kept_messages, kept_bytes)
+        return RetainedMessages(
+            [_view(each) for each in page.messages], following, kept_messages, kept_bytes,
+            context.config.retention.expunged_days,
+        )  # fmt: skip
+
+    return await context.offload.run(run)
+
+
+async def plan(context: ControlContext, _call: Call, params: RetainedChoice) -> RestorePlan:
+    """Look at all that would come back; `plan` names the latest of it."""
+
+    def run() -> RestorePlan:
+        account = context.directory.existing(params.address)
+        mail = context.store.account(account.ref)
+        counts: Counter[str] = Counter()
+        size_bytes, latest = 0, ""
+        for each in _meant(mail, params):
+            counts[each.mailbox] += 1
+            size_bytes += each.size_bytes
+            latest = latest or f"{each.expunged_seconds}-{each.retained_id}"
+        there = {each.name for each in mail.mailboxes()}
+        used_bytes, used_messages = mail.usage()
+        messages = counts.total()
+        fits = (not account.quota_bytes or used_bytes + size_bytes <= account.quota_bytes) and (
+            not account.quota_messages or used_messages + messages <= account.quota_messages
+        )
+        return RestorePlan(
+            plan=latest,
+            messages=messages,
+            size_bytes=size_bytes,
+            left_out=0 if params.ids is None else len(set(params.ids)) - messages,
+            mailboxes=[Target(clean(name), number, name in there) for name, number in counts.most_common(_TARGETS)],
+            fits=fits,
+        )
 
     return await context.offload.run(run)
 
@@ -130,8 +187,25 @@ def _chosen(mail: Account, params: RetainedChoice) -> list[int]:
     return [each.retained_id for page in _pages(mail, params) for each in page]
 
 
+def _meant(mail: Account, params: RetainedChoice) -> Iterator[Retained]:
+    """The rows of a choice, latest first; looking ends with the last id found."""
+    missing = None if params.ids is None else {_number(each) for each in params.ids}
+    for page in _pages(mail, params) if missing is None or missing else ():
+        for each in page:
+            if missing is None:
+                yield each
+            elif each.retained_id in missing:
+                missing.remove(each.retained_id)
+                yield each
+        if missing is not None and not missing:
+            return
+
+
 def _pages(mail: Account, params: RetainedChoice) -> Iterator[Sequence[Retained]]:
     before: tuple[int, int] | None = None
+    if params.plan:
+        seconds, key = _place(params.plan)
+        before = seconds, key + 1
     while True:
         page = mail.retained(params.mailbox, _seconds(params), params.text, before, _PAGE)
         yield page.messages
@@ -171,11 +245,12 @@ def _number(text: str) -> int:
 def _place(text: str) -> tuple[int, int]:
     seconds, _, key = text.partition("-")
     if not (seconds.isdecimal() and key.isdecimal() and len(text) < 36):
-        raise ControlError("control.bad_params", "before is not what an earlier page told")
+        raise ControlError("control.bad_params", "before or plan is not what an earlier answer told")
     return int(seconds), int(key)
 
 
 METHODS = (
     Method("retained.list", RetainedWanted, RetainedMessages, list_page, "Expunged messages that can come back."),
+    Method("retained.plan", RetainedChoice, RestorePlan, plan, "What restoring them would do."),
     Method("retained.restore", RetainedChoice, Restoration, restore, "Bring them back.", changes=True),
 )

@@ -55,6 +55,17 @@ class OfDomain(Params):
     """A thousand fit into one frame, and into one second of looking."""
 
 
+class WantedUsers(OfDomain):
+    """Those with a text in their address, and those of one state: `active`, `disabled` or `removed`."""
+
+    text: str = ""
+    state: AccountState | None = None
+
+    def wants(self, account: Account) -> bool:
+        """Whether the account is asked for."""
+        return self.text.casefold() in account.address and self.state in {None, account.state}
+
+
 class UserView(Struct):
     """One account. Bytes and messages are null for one in the trash."""
 
@@ -105,16 +116,16 @@ def _forget_rights(context: ControlContext, address: str) -> None:
                     notes.change_acl(mailbox_id, address, lambda _: "")
 
 
-async def list_all(context: ControlContext, _call: Call, params: OfDomain) -> Users:
-    """All accounts, or those of one domain."""
+async def list_all(context: ControlContext, _call: Call | None, params: WantedUsers) -> Users:
+    """All accounts, or those asked for."""
 
     def run() -> Users:
         domain = context.directory.domain(params.domain).name if params.domain else None
-        live = context.directory.accounts(domain)
+        live = [account for account in context.directory.accounts(domain) if params.wants(account)]
         gone = [
             entry.account
             for entry in context.directory.removed_accounts()
-            if domain is None or entry.account.ref.domain == domain
+            if (domain is None or entry.account.ref.domain == domain) and params.wants(entry.account)
         ]
         page = slice(params.offset, params.offset + params.limit)
         views = [_view(context, account) for account in live[page]]
@@ -124,7 +135,7 @@ async def list_all(context: ControlContext, _call: Call, params: OfDomain) -> Us
     return await context.offload.run(run)
 
 
-async def show(context: ControlContext, _call: Call, params: UserAddress) -> UserView:
+async def show(context: ControlContext, _call: Call | None, params: UserAddress) -> UserView:
     """One account."""
     return await context.offload.run(lambda: _view(context, context.directory.existing(params.address)))
 
@@ -245,7 +256,7 @@ def _removed_view(account: Account) -> UserView:
 
 METHODS = (
     Method("user.add", NewUser, UserView, add, "A new account.", changes=True),
-    Method("user.list", OfDomain, Users, list_all, "All accounts, with what they use."),
+    Method("user.list", WantedUsers, Users, list_all, "All accounts, with what they use."),
     Method("user.show", UserAddress, UserView, show, "One account."),
     Method("user.password", NewPassword, UserView, password, "A new password.", changes=True),
     Method("user.quota", NewQuota, UserView, quota, "A new limit.", changes=True),
