@@ -124,7 +124,8 @@ async def test_aioimaplib(person: Person) -> None:
     client = aioimaplib.IMAP4_SSL("localhost", person.server.ports["imaps"], ssl_context=trusting(person), timeout=30)
     await client.wait_hello_from_server()
     assert (await client.login(person.address, PASSWORD)).result == "OK"
-    await client.protocol.capability()  # it asks by itself only before the login
+    assert client.has_capability("MOVE")
+    assert client.has_capability("IDLE")
     assert (await client.select()).result == "OK"
     assert (await client.search("UNSEEN")).lines[0] == b"1 2 3"
     assert (await client.uid("store", "1", "+FLAGS", r"(\Seen)")).result == "OK"

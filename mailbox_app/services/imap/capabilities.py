@@ -42,7 +42,6 @@ _LOGGED_IN = (
     "SORT=DISPLAY",
     "ESORT",
     "THREAD=ORDEREDSUBJECT",
-    "CONTEXT=SORT",
     "I18NLEVEL=1",
 )
 """Extensions that are no command of their own."""
@@ -53,8 +52,9 @@ def capability_text(commands: Sequence[AnyCommand], session: Session, *, require
     words = list(_ALWAYS)
     if session.account is not None:
         words += _LOGGED_IN
-        words.append(f"APPENDLIMIT={session.service.config.limits.max_message_bytes}")  # RFC 7889 2
         words += [row.capability for row in commands if row.capability and not _is_pointless(row, session)]
+        # Last, since aioimaplib takes the bracket behind a code's last word for a part of it. RFC 7889 2
+        words.append(f"APPENDLIMIT={session.service.config.limits.max_message_bytes}")
     else:
         if not session.is_tls:
             words.append("STARTTLS")
