@@ -79,9 +79,21 @@ def header_seconds(value: bytes) -> int | None:
 
 
 def format_internal_date(seconds: float) -> bytes:
-    """An IMAP date-time with its quotes, in UTC, such as `"05-Jan-2026 10:00:00 +0000"`. RFC 9051 9."""
-    at = time.gmtime(seconds)
-    return b'"%02d-%b-%04d %02d:%02d:%02d +0000"' % (at[2], _MONTHS[at[1] - 1], at[0], at[3], at[4], at[5])
+    """An IMAP date-time with its quotes, in this machine's zone, such as `"05-Jan-2026 10:00:00 +0100"`. RFC 9051 9."""
+    at = time.localtime(seconds)
+    if at.tm_gmtoff % 60:  # local mean times of the 19th century cannot be written
+        at = time.gmtime(seconds)
+    sign, (hours, minutes) = (b"-" if at.tm_gmtoff < 0 else b"+"), divmod(abs(at.tm_gmtoff) // 60, 60)
+    day = (at[2], _MONTHS[at[1] - 1], at[0], at[3], at[4], at[5])
+    return b'"%02d-%b-%04d %02d:%02d:%02d %b%02d%02d"' % (*day, sign, hours, minutes)
+
+
+def local_midnight(day: date) -> int:
+    """The second since 1970 at which a day begins in this machine's zone."""
+    try:
+        return int(time.mktime((day.year, day.month, day.day, 0, 0, 0, 0, 0, -1)))
+    except OverflowError:
+        return (day.toordinal() - _EPOCH_ORDINAL) * 86_400
 
 
 def parse_internal_date(value: bytes) -> int:

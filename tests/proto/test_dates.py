@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
@@ -8,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailbox_app.errors import ProtocolError
-from mailbox_app.proto.dates import format_date, format_internal_date, header_seconds, parse_date, parse_internal_date
+from mailbox_app.proto.dates import (
+    format_date,
+    format_internal_date,
+    header_seconds,
+    local_midnight,
+    parse_date,
+    parse_internal_date,
+)
 
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2199, 1, 1), timezones=zones).map(  # noqa: DTZ001
@@ -90,3 +99,21 @@ def test_seconds_of_a_header_date_are_those_of_the_date(at: datetime) -> None:
 def test_seconds_of_no_date(value: bytes) -> None:
     moment = parse_date(value)
     assert header_seconds(value) == (None if moment is None else int(moment.timestamp()))
+
+
+@pytest.fixture
+def helsinki(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "EET-2EEST,M3.5.0/3,M10.5.0/4")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("helsinki")
+def test_internal_dates_and_days_are_those_of_this_machine():
+    winter = parse_internal_date(b'"25-Mar-2007 00:30:00 +0200"')
+    assert format_internal_date(winter) == b'"25-Mar-2007 00:30:00 +0200"'
+    assert format_internal_date(winter + 6 * 3600) == b'"25-Mar-2007 07:30:00 +0300"'
+    assert local_midnight(date(2007, 3, 25)) == winter - 1800
+    assert local_midnight(date(2007, 3, 26)) == winter - 1800 + 23 * 3600

@@ -240,7 +240,7 @@ def read_partial(cursor: Cursor) -> Partial:
     low, high = sorted(map(int, match.groups()[2:] if last else match.groups()[:2]))
     if high > MAX_NUMBER:
         raise ProtocolError("imap.syntax", "number too large")
-    return Partial(low, high, last, match[0].decode("ascii"))
+    return Partial(low, high, last, match[0].decode("ascii") if last else f"{low}:{high}")
 
 
 def _charset(cursor: Cursor, returns: Returns | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from mailbox_app.proto.address_list import parse_address_items
 from mailbox_app.proto.header import Header, decode_text, decode_words, unfold
 from mailbox_app.proto.mime import CONTENT_FIELDS, Content, Part, PartTable, read_content
 from mailbox_app.proto.parameters import Parameters
@@ -20,6 +21,7 @@ Read = Callable[[int, int], bytes]
 """(offset, size) to the bytes there; fewer at the end of the file."""
 
 _PIECE_BYTES = 1 << 16
+ADDRESS_FIELDS = frozenset({b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"})
 HEADER_BYTES = 1 << 20
 """Read of one header: more is nobody's subject."""
 
@@ -30,7 +32,19 @@ def header_text(block: bytes) -> str:
 
 
 def _lines(header: Header) -> str:
-    return "\n".join([f"{field.name.decode('latin-1')}: {decode_words(field.value)}" for field in header.fields])
+    lines = [f"{field.name.decode('latin-1')}: {decode_words(field.value)}" for field in header.fields]
+    lines += [plain_addresses(f.value) for f in header.fields if f.key in ADDRESS_FIELDS and b"(" in f.value]
+    return "\n".join(lines)
+
+
+def plain_addresses(value: bytes) -> str:
+    """The mailboxes of a header field as `name <local@domain>`, without the comments that may stand anywhere in them."""
+    shown = []
+    for name, local, domain, _ in parse_address_items(unfold(value)):
+        if local is not None and domain is not None:
+            address = decode_words(b"%b@%b" % (local, domain))
+            shown.append(f"{decode_words(name)} <{address}>" if name else address)
+    return ", ".join(shown)
 
 
 def body_texts(read: Read, table: PartTable) -> Iterator[Iterator[str]]:

@@ -11,17 +11,18 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from enum import IntEnum
 
-from mailbox_app.proto.dates import parse_date
+from mailbox_app.proto.dates import local_midnight, parse_date
 from mailbox_app.proto.header import decode_words, unfold
 from mailbox_app.proto.imap.search import Day, HeaderText, ObjectId, Size, Text, When, Within
 from mailbox_app.proto.text.folding import fold
+from mailbox_app.proto.text.message import ADDRESS_FIELDS, plain_addresses
 from mailbox_app.services.imap.blocks import Block
 from mailbox_app.store.search.index import Candidates
 
 _DAY_SECONDS = 86_400
-_EPOCH_ORDINAL = 719_163
 Answer = tuple[int, int]
 """(certainly, certainly not)."""
 UNKNOWN: Answer = (0, 0)
@@ -246,9 +247,9 @@ def size_leaf(key: Size) -> RowLeaf:
 
 
 def day_leaf(key: Day, column: str) -> RowLeaf:
-    """A day in UTC, as the dates are shown."""
-    begin = (key.day.toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
-    end = begin + _DAY_SECONDS
+    """A day in this machine's zone, as the dates are shown."""
+    begin = local_midnight(key.day)
+    end = local_midnight(key.day + timedelta(days=1)) if key.day < date.max else begin + _DAY_SECONDS
     if key.when is When.ON:
         return RowLeaf(column, lambda value: begin <= value < end)  # type: ignore[operator]
     if key.when is When.BEFORE:
@@ -291,18 +292,21 @@ def header_leaf(key: HeaderText) -> HeaderLeaf:
     """A field's text."""
     field = _field_pattern(key.name)
     wanted = fold(key.text)
+    has_addresses = key.name in ADDRESS_FIELDS
     # One word in ASCII is not in the field when it is not in the block as it stands; it could only hide in encoded words,
     # in 8-bit text, or (with a space) in a folded line.
     quick = wanted.encode("ascii") if wanted.isascii() and wanted.isprintable() and " " not in wanted else b""
 
     def look(block: bytes) -> bool:
         is_plain = quick and block.isascii() and b"=?" not in block
-        if is_plain and quick not in block.lower():
+        if is_plain and not has_addresses and quick not in block.lower():
             return False
         values = field.findall(b"\n" + block)
         if is_plain and any(quick in value.lower() for value in values):
             return True
-        return any(wanted in fold(decode_words(value)) for value in values)
+        if any(wanted in fold(decode_words(value)) for value in values):
+            return True
+        return has_addresses and any(wanted in fold(plain_addresses(value)) for value in values if b"(" in value)
 
     return HeaderLeaf(key.text, look)
 

@@ -137,7 +137,7 @@ class Watch:
         for each in self._picture.mailboxes.values():
             group = self._group_of(each.shown, self._picture, is_own=self._is_own(each))
             if group is not None and "MESSAGENEW" in group.events and "r" in each.rights:
-                lines.append(self._status(each))
+                lines.append(self._status(each, group))
         return lines
 
     def _look(self, own: Sequence[MailboxInfo]) -> tuple[Picture, list[bytes]]:
@@ -149,7 +149,7 @@ class Watch:
             if group is not None and "r" in each.rights and self._is_news(group, old, each):
                 selected = session.selected
                 if selected is None or (selected.ref.account_id, selected.mailbox_id) != key:
-                    lines.append(self._status(each))
+                    lines.append(self._status(each, group))
         lines += self._subscription_lines(before, after)
         lines += self._metadata_lines(before, after)
         return after, lines
@@ -193,10 +193,10 @@ class Watch:
         same_place = old.shown == new.shown
         return "FLAGCHANGE" in group.events and same_place and old.info.highest_modseq != new.info.highest_modseq
 
-    def _status(self, each: Seen) -> bytes:
+    def _status(self, each: Seen, group: EventGroup) -> bytes:
         session = self._session
         items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"]
-        if session.condstore:
+        if session.condstore or "FLAGCHANGE" in group.events:  # RFC 5465 4
             items.append("HIGHESTMODSEQ")
         return status_line(session, each.ref, each.info, each.shown, items)
 
