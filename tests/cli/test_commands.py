@@ -355,7 +355,7 @@ def test_expunged_messages_are_listed_and_brought_back(filled: Run, appliance: A
     answer = json.loads(filled("user", "restore", "alice@example.org", "--all", "--since", "1d", "--json")[1])
     assert answer == {"restored": 1, "left_out": 0, "messages": [{"id": "1-2", "mailbox": "INBOX", "uid": 4}]}
     assert json.loads(filled("user", "restore", "alice@example.org", "--messages", "--json")[1]) == {
-        "messages": [], "next": None, "kept_messages": 0, "kept_bytes": 0, "kept_days": 14,
+        "messages": [], "next": None, "plan": "", "kept_messages": 0, "kept_bytes": 0, "kept_days": 14,
     }  # fmt: skip
     assert json.loads(filled("audit", "list", "--json")[1])["entries"][0]["what"] == "retained.restore"
     assert filled("user", "restore", "alice@example.org", "--id", "nonsense")[0] == 1

@@ -108,7 +108,11 @@ def test_a_plan_counts_what_would_come_back_and_where_to(
 def test_what_is_expunged_after_the_plan_stays(appliance: Appliance, client: ControlClient, mail: Account) -> None:
     add(appliance, mail, "INBOX", "one", "two")
     plan = call(client, "retained.plan")
+    page = call(client, "retained.list", limit=1)
+    assert page["plan"] == plan["plan"]
     add(appliance, mail, "INBOX", "later")
+    assert [each["subject"] for each in call(client, "retained.list", plan=page["plan"])["messages"]] == ["two", "one"]
+    assert call(client, "retained.plan", plan=page["plan"])["messages"] == 2
     done = call(client, "retained.restore", plan=plan["plan"])
     assert done["restored"] == 2
     assert [each["subject"] for each in call(client, "retained.list")["messages"]] == ["later"]

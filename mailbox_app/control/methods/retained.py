@@ -35,6 +35,8 @@ class RetainedFilter(Params):
     """Expunged then or later."""
     text: str = ""
     """In subject or sender."""
+    plan: str = ""
+    """As an earlier answer told it: what was expunged after that answer is not meant."""
 
 
 class RetainedWanted(RetainedFilter):
@@ -49,8 +51,6 @@ class RetainedChoice(RetainedFilter):
     """Messages to bring back: these ids, or all that the filter lets through when `ids` is null."""
 
     ids: Annotated[list[RetainedId], Meta(max_length=_MAX_IDS)] | None = None
-    plan: str = ""
-    """As `retained.plan` told it: without `ids`, what was expunged after the plan stays where it is."""
 
 
 class RetainedView(Struct):
@@ -71,6 +71,7 @@ class RetainedMessages(Struct):
 
     messages: list[RetainedView]
     next: str | None
+    plan: str
     kept_messages: int
     kept_bytes: int
     kept_days: int
@@ -113,15 +114,16 @@ class Restoration(Struct):
 
 async def list_page(context: ControlContext, _call: Call, params: RetainedWanted) -> RetainedMessages:
     """One page."""
-    before = _place(params.before) if params.before else None
+    before = _place(params.before) if params.before else _not_after(params)
 
     def run() -> RetainedMessages:
         account = context.store.account(context.directory.existing(params.address).ref)
         page = account.retained(params.mailbox, _seconds(params), params.text, before, params.limit)
         kept_bytes, kept_messages = account.retained_usage()
         following = None if page.next is None else f"{page.next[0]}-{page.next[1]}"
+        first = _told(page.messages[0]) if page.messages else ""
         return RetainedMessages(
-            [_view(each) for each in page.messages], following, kept_messages, kept_bytes,
+            [_view(each) for each in page.messages], following, params.plan or first, kept_messages, kept_bytes,
             context.config.retention.expunged_days,
         )  # fmt: skip
 
@@ -139,7 +141,7 @@ async def plan(context: ControlContext, _call: Call, params: RetainedChoice) -> 
         for each in _meant(mail, params):
             counts[each.mailbox] += 1
             size_bytes += each.size_bytes
-            latest = latest or f"{each.expunged_seconds}-{each.retained_id}"
+            latest = latest or _told(each)
         there = {each.name for each in mail.mailboxes()}
         used_bytes, used_messages = mail.usage()
         messages = counts.total()
@@ -147,7 +149,7 @@ async def plan(context: ControlContext, _call: Call, params: RetainedChoice) -> 
             not account.quota_messages or used_messages + messages <= account.quota_messages
         )
         return RestorePlan(
-            plan=latest,
+            plan=params.plan or latest,
             messages=messages,
             size_bytes=size_bytes,
             left_out=0 if params.ids is None else len(set(params.ids)) - messages,
@@ -202,10 +204,7 @@ def _meant(mail: Account, params: RetainedChoice) -> Iterator[Retained]:
 
 
 def _pages(mail: Account, params: RetainedChoice) -> Iterator[Sequence[Retained]]:
-    before: tuple[int, int] | None = None
-    if params.plan:
-        seconds, key = _place(params.plan)
-        before = seconds, key + 1
+    before = _not_after(params)
     while True:
         page = mail.retained(params.mailbox, _seconds(params), params.text, before, _PAGE)
         yield page.messages
@@ -240,6 +239,18 @@ def _number(text: str) -> int:
     if int(mailbox_id) >= 1 << 31 or int(uid) >= 1 << _UID_BITS:
         raise ControlError("control.bad_params", f"{text} is no id of an expunged message")
     return int(mailbox_id) << _UID_BITS | int(uid)
+
+
+def _told(each: Retained) -> str:
+    return f"{each.expunged_seconds}-{each.retained_id}"
+
+
+def _not_after(params: RetainedFilter) -> tuple[int, int] | None:
+    """Where looking begins: at the latest message of the plan."""
+    if not params.plan:
+        return None
+    seconds, key = _place(params.plan)
+    return seconds, key + 1
 
 
 def _place(text: str) -> tuple[int, int]:
