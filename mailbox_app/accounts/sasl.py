@@ -34,6 +34,11 @@ from mailbox_app.proto.sasl.scram import Scram
 from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
 
+_PLUS_UNSAID = frozenset({"smtp", "submission", "submissions"})
+"""Where the PLUS forms are taken but not advertised: mutt picks them with a library that has no binding for TLS 1.3, and then
+sends nothing at all. Its IMAP side tries the next one."""
+
+
 class Why(Enum):
     """Reasons a login was refused that a client may know."""
 
@@ -136,9 +141,9 @@ class Sasl:
         lacking |= set() if tokens else {"OAUTHBEARER", "XOAUTH2"}
         self._allowed = frozenset(mechanisms) - lacking
 
-    def mechanisms(self, channel: Channel) -> Sequence[str]:
+    def mechanisms(self, channel: Channel, protocol: str = "") -> Sequence[str]:
         """Names to advertise, the best first. None without TLS unless the configuration allows that."""
-        return [kind.name for kind in self._offered(channel)]
+        return [kind.name for kind in self._offered(channel) if not kind.plus or protocol not in _PLUS_UNSAID]
 
     def begin(self, mechanism: str, channel: Channel, *, protocol: str, remote_ip: str) -> Exchange | None:
         """An exchange; None for a mechanism that is not offered here."""
@@ -146,7 +151,9 @@ class Sasl:
         kind = next((each for each in kinds if each.name == mechanism.upper()), None)
         if kind is None:
             return None
-        plus_is_offered = any(each.plus and each.hash_name == kind.hash_name for each in kinds)
+        plus_is_offered = protocol not in _PLUS_UNSAID and any(
+            each.plus and each.hash_name == kind.hash_name for each in kinds
+        )
         made = self._make(kind, channel, plus_is_offered)
         return Exchange(
             self._authenticator, self._proofs, self._tokens, made, channel, Attempt(kind.name, protocol, remote_ip)

@@ -165,7 +165,7 @@ class SmtpService:
         """The answer to EHLO, made once per service, TLS state and mechanisms that work with it."""
         mechanisms = ""
         if session.tls is not None and session.kind != "smtp":
-            mechanisms = " ".join(self.sasl.mechanisms(session.channel))
+            mechanisms = " ".join(self.sasl.mechanisms(session.channel, session.kind))
         key = (session.kind, session.tls is not None, mechanisms)
         reply = self._ehlo.get(key)
         if reply is None:
