@@ -33,7 +33,6 @@ from mailbox_app.proto.sasl.plain import Login, Plain
 from mailbox_app.proto.sasl.scram import Scram
 from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
-
 _PLUS_UNSAID = frozenset({"smtp", "submission", "submissions"})
 """Where the PLUS forms are taken but not advertised: mutt picks them with a library that has no binding for TLS 1.3, and then
 sends nothing at all. Its IMAP side tries the next one."""
