@@ -63,6 +63,15 @@ class Product:
             self.run("user", "add", f"u{number}@bench.test", "--password-file", "-", text=PASSWORD + "\n")
         return self
 
+    def wait_for_search_index(self, seconds: float = 300.0) -> float:
+        """Until every message is in the search index; how long that took. RuntimeError when it takes too long."""
+        began = time.monotonic()
+        while json.loads(self.run("status", "--json"))["search_waiting"]:
+            if time.monotonic() - began > seconds:
+                raise RuntimeError("the search index is not ready")
+            time.sleep(0.5)
+        return time.monotonic() - began
+
     def maildir(self, user: str) -> Path:
         """The Maildir of one user."""
         return self.dir / "data/mail/bench.test" / user / "Maildir"
