@@ -164,6 +164,11 @@ class Framer:
         if not self._synchronising:
             self._state = _State.SKIP_LITERAL
 
+    def refuse_undecided(self) -> None:
+        """Drop the command if a literal was announced and nobody decided about it."""
+        if self._state is _State.DECIDE:
+            self.refuse()
+
     def _reset(self) -> None:
         self._command = b""
         self._literals = 0

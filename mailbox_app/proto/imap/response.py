@@ -29,6 +29,11 @@ def mailbox(name: str, *, utf8: bool = False) -> bytes:
     return string(encoded)
 
 
+def astring(value: bytes) -> bytes:
+    """As it is when it is an atom, else a string."""
+    return value if _ATOM.fullmatch(value) else string(value)
+
+
 def text(value: str) -> str:
     """Words for a status line: no line breaks, no controls, ASCII, bounded."""
     return "".join(char if " " <= char <= "~" else "?" for char in value[:300])

@@ -39,6 +39,8 @@ class Located:
     """RFC 4314 letters; of another's mailbox that does not exist: none."""
     shown: str
     """The name the session's client uses."""
+    is_missing: bool = False
+    """Known of another's mailbox only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def locate(session: Session, name: str, need: str = "") -> Located:
     except StoreError as error:
         if error.code != "store.no_such_mailbox":
             raise
-        return _checked(Located(owner.ref, inner, "", name), need)
+        return _checked(Located(owner.ref, inner, "", name, is_missing=True), need)
     rights = rights_in(session, owner.ref, info.mailbox_id)
     return _checked(Located(owner.ref, info.name, rights, shown_name(session, owner.ref, info.name)), need)
 
@@ -124,7 +126,10 @@ def rights_in(session: Session, ref: AccountRef, mailbox_id: MailboxId) -> str:
 
 
 def locate_new(session: Session, name: str) -> Located:
-    """Where a mailbox of this name would be made; another's needs `k` on the nearest mailbox above. RFC 4314 4."""
+    """Where a mailbox of this name would be made; another's needs `k` on the nearest mailbox above. RFC 4314 4.
+
+    One that is there and may not be seen is no way to what is below it, and not told from a place closed to all.
+    """
     owner, inner = owner_and_name(session, name)
     if owner is None or not inner:
         raise Refusal("No mailbox can have this name", "CANNOT")
@@ -134,8 +139,9 @@ def locate_new(session: Session, name: str) -> Located:
     above = inner.rpartition("/")[0]
     while above:
         parent = locate(session, shown_name(session, owner.ref, above))
-        if parent.rights:
-            if "k" not in parent.rights:
+        if not parent.is_missing:
+            there = locate(session, name)
+            if "k" not in parent.rights or not (there.is_missing or "l" in there.rights):
                 raise permission_denied()
             return Located(owner.ref, inner, parent.rights, shown_name(session, owner.ref, inner))
         above = above.rpartition("/")[0]

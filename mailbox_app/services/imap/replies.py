@@ -26,6 +26,7 @@ _CODES = {
     "store.bad_name": "CANNOT",
     "store.too_many_keywords": "LIMIT",
     "store.too_many_mailboxes": "LIMIT",
+    "store.too_many_identifiers": "LIMIT",
     "store.no_such_message": "EXPUNGEISSUED",
     "store.busy": "INUSE",
     "store.use_taken": "USEATTR",

@@ -231,7 +231,8 @@ class Session(Following):
 
     async def _literal(self, event: Announced) -> None:
         row, request = self._row_of(event.prefix)
-        if row is not None and request is not None and Does.STREAMS in row.flags and self.state & row.states:
+        streams = row is not None and Does.STREAMS in row.flags and bool(self.state & row.states)
+        if row is not None and request is not None and streams and not self._lacks_uid(row, request):
             start = len(request.tag) + 1 + len(request.verb) + (4 if request.uid else 0)
             try:
                 arguments = row.parse(Cursor(event.prefix, start, utf8=self.utf8))
@@ -239,6 +240,7 @@ class Session(Following):
                 arguments = None  # the literal is one of its other arguments, or the syntax is wrong: told later
             if arguments is not None:
                 await self._execute(row, request, arguments)
+                self.framer.refuse_undecided()  # the command ended before its handler came to the literal
                 return
         if not self.framer.collect():
             limit = self.service.login_limits.literal_bytes if self.account is None else _LITERAL_SKIP_LIMIT
@@ -281,12 +283,7 @@ class Session(Following):
         if not self.state & row.states:
             self._bad(request.tag, f"{row.verb} not allowed now")
             return
-        if (
-            self.uidonly
-            and not request.uid
-            and Does.HAS_UID_FORM in row.flags
-            and Does.TAKES_NO_NUMBERS not in row.flags
-        ):
+        if self._lacks_uid(row, request):
             self._bad(request.tag, f"[UIDREQUIRED] UID {row.verb} only")  # RFC 9586 3
             return
         start = len(request.tag) + 1 + len(request.verb) + (4 if request.uid else 0)
@@ -301,6 +298,11 @@ class Session(Following):
             self._bad(request.tag, response.text(error.public_text))
             return
         await self._execute(row, request, arguments)
+
+    def _lacks_uid(self, row: AnyCommand, request: Request) -> bool:
+        """Whether it would take or tell message numbers, which are out of use. RFC 9586 3"""
+        takes_numbers = Does.HAS_UID_FORM in row.flags and Does.TAKES_NO_NUMBERS not in row.flags
+        return self.uidonly and not request.uid and takes_numbers
 
     async def _execute(self, row: AnyCommand, request: Request, arguments: object) -> None:
         self._bad_count = 0

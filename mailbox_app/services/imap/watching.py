@@ -264,4 +264,5 @@ def _checksums(values: Mapping[str, bytes]) -> dict[str, int]:
 def _changed_line(session: Session, name: str, entries: Sequence[str]) -> bytes:
     """Entry names without values. RFC 5464 4.4.2."""
     shown = response.mailbox(name, utf8=session.utf8) if name else b'""'
-    return b"* METADATA %b %b\r\n" % (shown, " ".join(entries).encode("ascii"))
+    words = b" ".join(response.astring(entry.encode("ascii")) for entry in entries)  # others may have named them
+    return b"* METADATA %b %b\r\n" % (shown, words)
