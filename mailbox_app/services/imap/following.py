@@ -15,7 +15,7 @@ from mailbox_app.services.imap.command import Request
 from mailbox_app.services.imap.connection import Connection
 from mailbox_app.services.imap.message_set import has_star, positions_of_numbers, positions_of_uids, uid_bounds
 from mailbox_app.services.imap.replies import Goodbye
-from mailbox_app.services.imap.search_contexts import tell_changed, tell_leaving
+from mailbox_app.services.imap.search_contexts import leaving_lines, tell_changed
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.store import interface
 from mailbox_app.store.model import BlockRows, Changes
@@ -166,14 +166,19 @@ class Following(Connection):
         """What a message set means, ascending and loaded; a number beyond the mailbox is BAD."""
         view = self.view
         if not uid and not wanted.saved:
-            positions = positions_of_numbers(view, wanted)
+            is_much = len(wanted.ranges) > _MANY
+            find = partial(positions_of_numbers, view, wanted)
+            positions = await self.offload(find) if is_much else find()
             await self.load(positions)
             return positions
         last = view.blocks.last()
         if last is not None and not last.is_loaded and has_star(wanted):
             await self._fill(view, [last.number])
-        bounds = uid_bounds(view, wanted)
+        is_much = max(len(wanted.ranges), len(view.saved) if wanted.saved else 0) > _MANY
+        bounds = await self.offload(uid_bounds, view, wanted) if is_much else uid_bounds(view, wanted)
         await self._fill(view, view.blocks.missing_between(bounds))
+        if len(bounds) > _MANY:
+            return await self.offload(positions_of_uids, view, bounds)
         return positions_of_uids(view, bounds)
 
     async def positions_of(self, uids: Sequence[int]) -> Sequence[int]:
@@ -245,8 +250,9 @@ class Following(Connection):
         if new and not view.read_only:
             if self.idle_tag:
                 self.flush()  # EXISTS does not wait for the claim
-            first = await self._shared("recent", view, lambda mail: mail.claim_recent(view.mailbox_id))
+            claims = await self._shared("recent", view, lambda mail: [mail.claim_recent(view.mailbox_id)])
             if not self.rev2:
+                first = claims.pop() if claims else Uid(view.uidnext)  # of those who share the claim, one has it
                 self.write("".join(view.mark_recent_since(first, new)).encode("ascii"))
         if new and self.watch is not None:
             await self.watch.tell_messages(new)
@@ -255,7 +261,9 @@ class Following(Connection):
 
     async def _tell_leaving(self, view: Selected, uids: Sequence[int]) -> None:
         await self._fill(view, view.blocks.missing_of(uids))
-        tell_leaving(self, view, uids)
+        lines = await self.offload(leaving_lines, view, uids) if len(uids) > _MANY else leaving_lines(view, uids)
+        for line in lines:
+            self.line(line)
 
     async def done_with_modseq(self, request: Request) -> str:
         """The OK of a command that removed messages: with HIGHESTMODSEQ, once all other news up to it are told, so that
