@@ -203,8 +203,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.redraw_frame()
 
     def _wants(self) -> Sequence[Any]:
-        """A page keeps the feeds of the screen it covers."""
-        return [want for view in self._stack[:1] for want in view.wants()]
+        """A page keeps the feeds of the screen it covers, and may have its own."""
+        return [want for view in dict.fromkeys((*self._stack[:1], *self._stack[-1:])) for want in view.wants()]
 
     def redraw_frame(self) -> None:
         """Title, tabs and hints; only what changed is painted."""
@@ -307,10 +307,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if not actions:
             text = "mailbox status"
         else:
-            text = " | ".join(
-                dict.fromkeys(action.cli.split()[-2 if "{id}" in action.cli else -1] for action in actions)
-            )
-            text = f"mailbox {actions[0].cli.split()[0]} {text} {ids}".strip()
+            words = [action.cli.removesuffix("{id}").split() for action in actions]
+            verbs = " | ".join(dict.fromkeys(each[-1] for each in words))
+            text = " ".join(("mailbox", *words[0][:-1], verbs, ids)).strip()
         self.desk.prompt.ask(Question(text, {"y": lambda: self._copy(text)}, "y copies", "text", ""))
 
     def _copy(self, text: str) -> None:

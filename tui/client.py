@@ -74,6 +74,7 @@ class Client:
         self._writer: asyncio.StreamWriter | None = None
         self._next_id = 0
         self._pending: dict[int, tuple[asyncio.Future[dict[str, Any]], Subscription | None]] = {}
+        self._progress: dict[int, Callable[[int, int], None]] = {}
         self._subscriptions: list[Subscription] = []
         self._by_number: dict[int, Subscription] = {}
         self._early: list[dict[str, Any]] = []
@@ -114,10 +115,15 @@ class Client:
         self._retry_now.set()
 
     async def call(
-        self, method: str, params: Mapping[str, object] | None = None, *, timeout_seconds: float = 10.0
+        self,
+        method: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        timeout_seconds: float = 10.0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
-        """Ask and wait for the answer; raises `CallError`."""
-        return await self._request(method, params or {}, None, timeout_seconds)
+        """Ask and wait for the answer; `progress` gets how much of how much is done. Raises `CallError`."""
+        return await self._request(method, params or {}, None, timeout_seconds, progress)
 
     def subscribe(
         self,
@@ -203,7 +209,12 @@ class Client:
         self._on_change()
 
     async def _request(
-        self, method: str, params: Mapping[str, object], subscription: Subscription | None, timeout_seconds: float
+        self,
+        method: str,
+        params: Mapping[str, object],
+        subscription: Subscription | None,
+        timeout_seconds: float,
+        progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
         writer = self._writer
         if writer is None:
@@ -219,6 +230,8 @@ class Client:
             )
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._pending[number] = (future, subscription)
+        if progress is not None:
+            self._progress[number] = progress
         try:
             async with asyncio.timeout(timeout_seconds):
                 writer.write(frame)
@@ -234,6 +247,7 @@ class Client:
             raise CallError("console.lost", "The connection was lost.", "Look again when it is back.") from error
         finally:
             self._pending.pop(number, None)
+            self._progress.pop(number, None)
 
     async def _open(self, subscription: Subscription) -> None:
         subscription.seq = 0
@@ -252,8 +266,16 @@ class Client:
         if "sub" in frame and "id" not in frame:
             self._topic(frame)
             return
-        entry = self._pending.get(frame.get("id", -1))
-        if entry is None or "progress" in frame:
+        number = frame.get("id", -1)
+        entry = self._pending.get(number)
+        if "progress" in frame:
+            told, steps = self._progress.get(number), frame["progress"]
+            if told is not None and isinstance(steps, dict):
+                done, total = steps.get("done"), steps.get("total")
+                if isinstance(done, int) and isinstance(total, int):
+                    told(done, total)
+            return
+        if entry is None:
             return
         future, subscription = entry
         if future.done():

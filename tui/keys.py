@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from tui.format import display_key
 
 SCREEN_VERBS = frozenset("bcdfiwABCHKL")
+SAME_DEED = {
+    "x": frozenset({"queue.hold", "account.switch"}),
+    "D": frozenset({"queue.drop", "app-password.revoke"}),
+    "u": frozenset({"account.restore", "deleted.restore"}),
+}
+"""Keys that do the same to different things: off and on, destroy, take back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,54 @@ ACTIONS: tuple[Action, ...] = (
         "Check that no entry was changed or removed",
         "audit",
         cli="audit verify",
+    ),
+    # Accounts.
+    Action("account.deleted", ("d",), "deleted mail", "What was expunged and can still come back", "account"),
+    Action("account.passwords", ("w",), "app passwords", "Passwords of single programs; D takes one back", "account"),
+    Action(
+        "account.switch",
+        ("x",),
+        "off/on",
+        "No login any more, or again; its mail is kept",
+        "account",
+        changes=True,
+        cli="user disable {id}",
+    ),
+    Action(
+        "account.quota",
+        ("e",),
+        "quota",
+        "The most its mail may take",
+        "account",
+        changes=True,
+        cli="user quota {id}",
+    ),
+    Action(
+        "account.restore",
+        ("u",),
+        "take back",
+        "Take a removed account out of the trash",
+        "account",
+        changes=True,
+        cli="user restore {id}",
+    ),
+    Action(
+        "app-password.revoke",
+        ("D",),
+        "revoke",
+        "Make this password void; asks first",
+        "app-password",
+        changes=True,
+        cli="user app-password revoke {id}",
+    ),
+    Action(
+        "deleted.restore",
+        ("u",),
+        "restore",
+        "Bring the marked messages or this one back; asks",
+        "deleted",
+        changes=True,
+        cli="user restore {id}",
     ),
     # Without a daemon.
     Action("unit.start", ("b",), "begin", "Start the service: systemctl start mailserver", "offline"),

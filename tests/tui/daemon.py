@@ -14,6 +14,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.tui.people import People
+from tests.tui.refusal import Refusal, iso
+
 NOW = datetime(2026, 11, 22, 18, 42, 7, tzinfo=UTC)
 SENDERS = ("info@example.org", "anna@example.org", "carl@example.org", "cron@example.org")
 TARGETS = ("joe@example.net", "ann@example.net", "bob@gmail.com", "x@down.example", "ops@example.com")
@@ -27,14 +30,19 @@ ANSWERS = (
 HOSTILE = "Re: [/foo] [red]x[/red] \x1b]52;c;ZXZpbA==\x07 \x1b[2J\u202egnp.exe \x9b31m \u2028 end"
 
 
-def iso(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 class Data:
     """What the daemon knows; tests change it directly."""
 
-    def __init__(self, rows: int = 14, audit: int = 212, *, hostile: bool = False, now: datetime = NOW) -> None:
+    def __init__(
+        self,
+        rows: int = 14,
+        audit: int = 212,
+        *,
+        accounts: int = 23,
+        deleted: int = 37,
+        hostile: bool = False,
+        now: datetime = NOW,
+    ) -> None:
         self.now = now
         self.size = rows
         self.gone: set[int] = set()
@@ -44,6 +52,7 @@ class Data:
         self.hostile = hostile
         self.received = 913
         self.health_extra: dict[str, Any] = {}
+        self.people = People(accounts, deleted, now, self.text)
 
     def text(self, plain: str) -> str:
         return HOSTILE if self.hostile else plain
@@ -296,12 +305,6 @@ class Data:
         return {"done": plan["count"], "effect": plan["effect"].replace("Hold", "Held").replace("Drop", "Dropped")}
 
 
-class Refusal(Exception):
-    def __init__(self, code: str, text: str, remedy: str) -> None:
-        super().__init__(text)
-        self.frame = {"code": code, "text": text, "remedy": remedy, "temporary": False}
-
-
 class FixtureDaemon:
     """Serves `Data`; `start`, `stop` and `push` are what tests need."""
 
@@ -356,6 +359,10 @@ class FixtureDaemon:
             return self.data.health()
         if topic == "traffic":
             return self.data.traffic()
+        if topic == "user.window":
+            return self.data.people.users(args)
+        if topic == "account":
+            return self.data.people.numbers(args)
         if topic == "audit":
             return {
                 "count": self.data.audit_count,
@@ -445,12 +452,14 @@ class FixtureDaemon:
             "queue.plan": data.plan,
             "queue.apply": data.apply,
             "audit.list": data.audit,
+            **data.people.handlers(),
         }
         return handlers[method](params)
 
 
 async def serve(path: str, rows: int, *, live: bool, hostile: bool) -> None:
-    daemon = FixtureDaemon(path, Data(rows, hostile=hostile, now=datetime.now(UTC)), live=live)
+    data = Data(rows, accounts=rows, deleted=rows, hostile=hostile, now=datetime.now(UTC))
+    daemon = FixtureDaemon(path, data, live=live)
     await daemon.start()
     await asyncio.Event().wait()
 

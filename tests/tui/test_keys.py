@@ -2,15 +2,19 @@ import string
 from collections import defaultdict
 
 from tui.app import ConsoleApp
-from tui.keys import ACTIONS, SCREEN_VERBS, KeyTable, go_actions
+from tui.keys import ACTIONS, SAME_DEED, SCREEN_VERBS, KeyTable, go_actions
 from tui.screens import SCREENS
+from tui.screens.account import AccountPage
+from tui.screens.app_passwords import AppPasswordsPage
 from tui.screens.audit import EntryPage
+from tui.screens.deleted_mail import DeletedMailPage, DeletedMessagePage
 from tui.screens.menu import MenuPage
 from tui.screens.message import MessagePage
 from tui.screens.offline import OfflinePage
 
 TABLE = KeyTable((*go_actions((view.NAME, view.TITLE, view.DIGIT) for view in SCREENS), *ACTIONS))
-VIEWS = (*SCREENS, MessagePage, EntryPage, MenuPage, OfflinePage)
+PAGES = (MessagePage, EntryPage, AccountPage, AppPasswordsPage, DeletedMailPage, DeletedMessagePage)
+VIEWS = (*SCREENS, *PAGES, MenuPage, OfflinePage)
 
 
 def test_a_key_means_the_same_everywhere() -> None:
@@ -18,7 +22,8 @@ def test_a_key_means_the_same_everywhere() -> None:
     for action in TABLE.actions:
         for key in action.keys:
             meanings[key].add(action.id)
-    assert {key: ids for key, ids in meanings.items() if len(ids) > 1 and key not in SCREEN_VERBS} == {}
+    several = {key: ids for key, ids in meanings.items() if len(ids) > 1 and key not in SCREEN_VERBS}
+    assert several == SAME_DEED
 
 
 def test_no_key_is_bound_twice_within_a_view() -> None:
@@ -39,7 +44,7 @@ def test_every_action_has_id_label_tooltip_and_unique_id() -> None:
 
 
 def test_every_action_of_a_view_is_carried_out_by_view_or_app() -> None:
-    for view in (*SCREENS, MessagePage, EntryPage):
+    for view in (*SCREENS, *PAGES):
         for action in TABLE.within(view.SCOPES):
             if not action.id.startswith("go."):
                 assert hasattr(view, action.handler) or hasattr(ConsoleApp, action.handler), (view, action.id)

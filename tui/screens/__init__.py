@@ -4,8 +4,9 @@ A screen is a `View`: it names its digit, the key scopes it listens to and the t
 with `LineView` and `WindowList`. Pages (message, help, dialogs) are views without a digit, opened over a screen.
 """
 
+from tui.screens.accounts import AccountsScreen
 from tui.screens.audit import AuditScreen
 from tui.screens.home import HomeScreen
 from tui.screens.queued_mail import QueueScreen
 
-SCREENS = (HomeScreen, QueueScreen, AuditScreen)
+SCREENS = (HomeScreen, QueueScreen, AccountsScreen, AuditScreen)

@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from tui.desk import Desk
+from tui.format import count
 from tui.screens.menu import MenuPage
 from tui.screens.view import View
 from tui.terminal import copy_message, osc52
+from tui.theme import Span
 from tui.widgets.prompt_row import Entry
 from tui.widgets.window_list import Keyed, WindowList
 
@@ -109,3 +111,44 @@ class ListView(View, Generic[RowT]):
     def do_move_page_up(self) -> None:
         """A screen up."""
         self.rows.page(-1)
+
+
+class MarkedListView(ListView[RowT]):
+    """A list whose rows can be marked; an action works on the marked ones, on all listed, or on the one under the cursor."""
+
+    def draw(self) -> None:
+        """Everything around the list."""
+
+    def marks_told(self) -> list[Span]:
+        """How many are marked, for the line above the list."""
+        if self.rows.all_marked:
+            return [(f" All {count(self.rows.total)} listed are marked.", "mark")]
+        return [(f" {count(len(self.rows.marks))} marked.", "mark")] if self.rows.marks else []
+
+    def unmark(self) -> bool:
+        """Take all marks back; False when there were none."""
+        if not (self.rows.marks or self.rows.all_marked):
+            return False
+        self.rows.clear_marks()
+        self.draw()
+        return True
+
+    def do_list_mark(self) -> None:
+        """Mark the row."""
+        self.rows.toggle_mark()
+        self.draw()
+
+    def do_list_mark_range(self) -> None:
+        """Mark up to here."""
+        if not self.rows.mark_range():
+            self.desk.prompt.say("Rows that are not loaded were not marked; * marks all listed.", "warn")
+        self.draw()
+
+    def do_list_mark_all(self) -> None:
+        """Mark everything listed."""
+        if self.rows.total:
+            self.rows.mark_all()
+            self.desk.prompt.say(
+                f"All {count(self.rows.total)} listed are marked; what joins them later is not touched. esc unmarks."
+            )
+            self.draw()

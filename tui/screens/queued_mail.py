@@ -15,7 +15,7 @@ from tui.feeds import Want
 from tui.format import clock, count, plural
 from tui.keys import Action
 from tui.models import Message, QueuePage, QueueRow
-from tui.screens.list_view import ListView
+from tui.screens.list_view import MarkedListView
 from tui.screens.message import MessagePage, message_lines
 from tui.screens.queue_actions import QueueActions, Target, exact
 from tui.screens.queue_columns import answer_text, columns_for
@@ -31,7 +31,7 @@ DETAIL_ROWS = 11
 EXPORT_FIELDS = ("id", "state", "next_at", "arrived_at", "attempts", "size_bytes", "from", "to", "code", "last", "host")
 
 
-class QueueScreen(ListView[QueueRow]):
+class QueueScreen(MarkedListView[QueueRow]):
     """The list of waiting recipients."""
 
     NAME: ClassVar[str] = "queue"
@@ -85,7 +85,7 @@ class QueueScreen(ListView[QueueRow]):
     def on_resize(self) -> None:
         """The detail pane exists from 32 rows on."""
         self._detail.display = self._roomy
-        self._draw()
+        self.draw()
         if self._roomy:
             self._load_detail()
 
@@ -110,7 +110,7 @@ class QueueScreen(ListView[QueueRow]):
         self._fetched += 1
         page = self._page = QueuePage.read(answer)
         self._live_total = page.total
-        self._draw()
+        self.draw()
         return Page(page.total, page.rows)
 
     def wants(self) -> Sequence[Want]:
@@ -127,7 +127,7 @@ class QueueScreen(ListView[QueueRow]):
         self._page = replace(self._page, summary=page.summary, by_destination=page.by_destination)
         if self.rows.total == 0 and page.total:
             self.rows.reload()
-        self._draw()
+        self.draw()
 
     def _on_rows(self, state: dict[str, Any]) -> None:
         """Fresh values for the rows on the screen; those missing have left the queue."""
@@ -139,12 +139,12 @@ class QueueScreen(ListView[QueueRow]):
         watched = set(self._watched)
         rows = [fresh.get(row.key, replace(row, gone=True)) for row in self.rows.rows_shown() if row.id in watched]
         self.rows.update_rows(rows)
-        self._draw()
+        self.draw()
 
     def shown(self) -> None:
         """First look, or back from somewhere."""
         self.rows.reload()
-        self._draw()
+        self.draw()
 
     def resync(self) -> None:
         """Fetch again, cursor kept."""
@@ -170,7 +170,7 @@ class QueueScreen(ListView[QueueRow]):
             # An answer that overtook a delta may be older than it: a new subscription starts from the present state.
             self._watched, self._generation = ids, self._fetched
             self.set_timer(0.2, self._watch)
-        self._draw()
+        self.draw()
         if self._roomy:
             self.set_timer(0.15, self._load_detail)
 
@@ -189,7 +189,7 @@ class QueueScreen(ListView[QueueRow]):
         except CallError:
             # The message may have left the queue a moment ago; the list says so.
             self._shown_message = Message()
-        self._draw()
+        self.draw()
 
     def set_stale(self, stale: bool) -> None:
         """Grey the screen."""
@@ -204,7 +204,8 @@ class QueueScreen(ListView[QueueRow]):
         order = SORT_NAMES.get(SORTS[self._sort], SORTS[self._sort])
         return shown, f"sort: {order}{' reversed' if self._reverse else ''}"
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Everything around the list."""
         if not self.is_mounted:
             return
         self._summary.set_lines([self._sentence(), self._news()])
@@ -227,11 +228,7 @@ class QueueScreen(ListView[QueueRow]):
 
     def _news(self) -> Line:
         """Marks, and what changed since the list was fetched."""
-        spans: list[tuple[str, str]] = []
-        if self.rows.all_marked:
-            spans.append((f" All {count(self.rows.total)} listed are marked.", "mark"))
-        elif self.rows.marks:
-            spans.append((f" {count(len(self.rows.marks))} marked.", "mark"))
+        spans = self.marks_told()
         shown, live = self.rows.total, self._live_total
         gone = sum(row.gone for row in self.rows.rows_shown())
         if shown is not None and live is not None:
@@ -349,31 +346,9 @@ class QueueScreen(ListView[QueueRow]):
         """Fetch again."""
         self.resync()
 
-    def do_list_mark(self) -> None:
-        """Mark the row."""
-        self.rows.toggle_mark()
-        self._draw()
-
-    def do_list_mark_range(self) -> None:
-        """Mark up to here."""
-        if not self.rows.mark_range():
-            self.desk.prompt.say("Rows that are not loaded were not marked; * marks all listed.", "warn")
-        self._draw()
-
-    def do_list_mark_all(self) -> None:
-        """Mark everything listed."""
-        if self.rows.total:
-            self.rows.mark_all()
-            self.desk.prompt.say(
-                f"All {count(self.rows.total)} listed are marked; what joins them later is not touched. esc unmarks."
-            )
-            self._draw()
-
     def escape(self) -> bool:
         """Marks first, then the filter."""
-        if self.rows.marks or self.rows.all_marked:
-            self.rows.clear_marks()
-            self._draw()
+        if self.unmark():
             return True
         if self.filter or self._problems:
             self.filter, self.filter_text, self._problems = {}, "", False
