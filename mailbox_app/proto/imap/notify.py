@@ -32,7 +32,7 @@ class EventGroup:
 
     kind: str
     """Upper case."""
-    names: tuple[str, ...]
+    names: frozenset[str]
     """Of SUBTREE and MAILBOXES."""
     events: frozenset[str]
     """Upper case."""
@@ -77,7 +77,7 @@ def parse_notify(cursor: Cursor) -> Notify | None:
 def _group(cursor: Cursor, unknown: list[str]) -> EventGroup:
     cursor.expect(b"(")
     kind = cursor.word().decode("ascii")
-    names: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
     if kind in _NAMED:
         cursor.space()
         names = _names(cursor)
@@ -119,11 +119,11 @@ def _check(group: EventGroup) -> None:
         raise ProtocolError("imap.syntax", "items are fetched in the selected mailbox only")
 
 
-def _names(cursor: Cursor) -> tuple[str, ...]:
+def _names(cursor: Cursor) -> frozenset[str]:
     if not cursor.accept(b"("):
-        return (cursor.mailbox(),)
+        return frozenset({cursor.mailbox()})
     names = [cursor.mailbox()]
     while not cursor.accept(b")"):
         cursor.space()
         names.append(cursor.mailbox())
-    return tuple(dict.fromkeys(names))
+    return frozenset(names)

@@ -173,7 +173,7 @@ def parse_multi_search(cursor: Cursor) -> MultiSearchRequest:
                 cursor.space()
                 names = _mailboxes(cursor)
             sources.append(Sources(source, names))
-            if len(sources) > MAX_MAILBOXES:
+            if len(sources) + sum(len(each.names) for each in sources) > MAX_MAILBOXES:
                 raise ProtocolError("imap.limit", "too many mailboxes")
             if cursor.accept(b")"):
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from mailbox_app.proto.imap.sequence import STAR, SequenceSet
 from mailbox_app.services.imap.replies import Refusal
@@ -17,11 +18,20 @@ def has_star(wanted: SequenceSet) -> bool:
 def uid_bounds(view: Selected, wanted: SequenceSet) -> list[tuple[int, int]]:
     """Ascending ranges of UIDs; the last block is loaded when `has_star`."""
     if wanted.saved:
-        return [(uid, uid) for uid in view.saved]
+        return runs(view.saved)
     last = view.blocks.last()
     if last is None:
         return []
     return wanted.bounds(last.uids[-1] if has_star(wanted) else 0)
+
+
+def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as ranges."""
+    if not numbers:
+        return []
+    ends = [index for index, (each, after) in enumerate(pairwise(numbers)) if after - each != 1]
+    firsts = [numbers[0], *(numbers[index + 1] for index in ends)]
+    return list(zip(firsts, [*(numbers[index] for index in ends), numbers[-1]], strict=True))
 
 
 def positions_of_uids(view: Selected, bounds: Sequence[tuple[int, int]]) -> Sequence[int]:

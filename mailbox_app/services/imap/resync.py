@@ -79,7 +79,7 @@ async def changed_positions(session: Following, wanted: SequenceSet, since: int,
     largest = last.uids[-1] if last is not None and last.is_loaded else 0
     found = await session.offload(lambda: missed(session.mail_of(view), view, since, wanted, largest=largest))
     if vanished and found.vanished:
-        session.line(f"VANISHED (EARLIER) {compress(found.vanished)}")
+        session.line(f"VANISHED (EARLIER) {await session.offload(compress, found.vanished)}")
     return await session.positions_of(found.changed)
 
 
@@ -91,7 +91,7 @@ async def resynchronise(session: Following, known: Known) -> None:
     above = await _matched(session, known)
     found = await session.offload(lambda: missed(session.mail_of(view), view, known.modseq, known.uids, above=above))
     if found.vanished:
-        session.line(f"VANISHED (EARLIER) {compress(found.vanished)}")
+        session.line(f"VANISHED (EARLIER) {await session.offload(compress, found.vanished)}")
     for start in range(0, len(found.changed), _LINES_AT_ONCE):
         positions = await session.positions_of(found.changed[start : start + _LINES_AT_ONCE])
         session.write("".join(view.fetch_lines(positions, uid=True, modseq=True)).encode("ascii"))

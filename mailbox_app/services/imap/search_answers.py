@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from mailbox_app.proto.imap.search import Returns
@@ -65,6 +66,6 @@ def shown_modseq(returns: Returns, found: Found) -> int:
     return max((found.modseqs[place] for place in shown_places(returns, len(found.modseqs))), default=0)
 
 
-def saved_uids(returns: Returns, uids: Sequence[int]) -> list[int]:
+def saved_uids(returns: Returns, uids: Sequence[int]) -> Sequence[int]:
     """What `$` stands for: ascending UIDs."""
-    return sorted(uids[place] for place in shown_places(returns, len(uids)))
+    return array("I", sorted([uids[place] for place in shown_places(returns, len(uids))]))

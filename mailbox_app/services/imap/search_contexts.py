@@ -2,12 +2,13 @@
 
 A context keeps the UIDs it told. Changed and new messages are asked again, and only they; a sorted result is put in order
 again when something joins it, and may not be large. Sequence numbers in a program mean what they meant when the command
-came; such a program is refused with NOUPDATE.
+came; such a program is refused with NOUPDATE, and so are more UIDs than a session may keep.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailbox_app.proto.imap.search import And, Key, Not, Numbers, Or, SearchRequest, Uids
@@ -27,6 +28,11 @@ MAX_CONTEXTS = 16
 MAX_SORTED = 20_000
 """Messages of a sorted result that is followed: putting them in order takes some tenths of a second of a thread."""
 
+MAX_FOLLOWED = 100_000
+"""UIDs in all results that a session follows: some 8 MB."""
+_MANY = 500
+"""Changes that are worked through in a thread."""
+
 
 class Context:
     """One result the client follows; a sorted one by `criteria`."""
@@ -37,17 +43,29 @@ class Context:
         self.program = program
         self.criteria = criteria
         self._uid = request.uid
+        self._told: set[int] = set()
+        """UIDs of the result."""
         self._order: list[int] = []
-        """UIDs in the order of the result; for a search that is not sorted its order does not matter."""
+        """Of a sorted one their order; else nothing, it does not matter."""
 
-    def begin(self, uids: Iterable[int]) -> None:
-        """This is what the client was told."""
-        self._order = list(uids)
+    @property
+    def size(self) -> int:
+        """UIDs that are kept."""
+        return len(self._told)
+
+    def begin(self, session: Following, uids: Sequence[int]) -> None:
+        """This is what the client is told; too much is not followed."""
+        if len(uids) + sum(each.size for each in self._view.contexts.values()) > MAX_FOLLOWED:
+            _refuse(session, self.tag, "Too much to follow")
+            return
+        self._told.update(uids)
+        if self.criteria:
+            self._order.extend(uids)
         self._view.contexts[self.tag] = self
 
     def with_more(self, uids: Iterable[int]) -> list[int]:
         """The result's UIDs and these, ascending."""
-        return sorted({*self._order, *uids})
+        return sorted(self._told.union(uids))
 
     def with_leaving(self, order: list[int]) -> list[int]:
         """A new order with the messages that are gone, which the client still counts, behind those they were behind."""
@@ -57,13 +75,19 @@ class Context:
                 order.insert(order.index(self._order[place - 1]) + 1 if place else 0, uid)
         return order
 
-    def news(self, uids: Iterable[int]) -> set[int]:
-        """Those of them that were not told."""
-        return set(uids).difference(self._order)
+    def changed(self, uids: Iterable[int], found: Iterable[int]) -> tuple[str, set[int]]:
+        """Of messages that changed those in `found` match: the REMOVEFROM line, and what was not told yet."""
+        matching = set(found)
+        return self.remove(set(uids).difference(matching)), matching.difference(self._told)
 
     def remove(self, uids: Iterable[int]) -> str:
         """The REMOVEFROM line of messages that match no more or are about to leave the view; empty when none was told."""
-        gone = set(uids)
+        gone = self._told.intersection(uids)
+        if not gone:
+            return ""
+        self._told -= gone
+        if not self.criteria:
+            return self._line("REMOVEFROM", [(0, uid) for uid in gone])
         pairs: list[tuple[int, int]] = []
         kept: list[int] = []
         for uid in self._order:
@@ -74,11 +98,15 @@ class Context:
         self._order = kept
         return self._line("REMOVEFROM", pairs)
 
-    def add(self, uids: Iterable[int], order: Sequence[int] = ()) -> str:
+    def add(self, session: Following, uids: Iterable[int], order: Sequence[int] = ()) -> str:
         """The ADDTO line of new matches; `order` is a sorted result with them."""
         came = set(uids)
+        if len(came) + sum(each.size for each in self._view.contexts.values()) > MAX_FOLLOWED:
+            del self._view.contexts[self.tag]
+            _refuse(session, self.tag, "Too much to follow")
+            return ""
+        self._told |= came
         if not self.criteria:
-            self._order += came
             return self._line("ADDTO", [(0, uid) for uid in came])
         self._order = list(order)
         return self._line("ADDTO", [(place, uid) for place, uid in enumerate(order, 1) if uid in came])
@@ -117,9 +145,13 @@ def watch_results(
     elif len(view.contexts) >= MAX_CONTEXTS:
         reason = "Too many contexts"
     if reason:
-        session.line(f"NO [NOUPDATE {tag_correlator(request.tag)[4:]}] {reason}")
+        _refuse(session, request.tag, reason)
         return None
     return Context(view, request, asked.program, criteria)
+
+
+def _refuse(session: Following, tag: bytes, reason: str) -> None:
+    session.line(f"NO [NOUPDATE {tag_correlator(tag)[4:]}] {reason}")  # RFC 5267 4.3.1
 
 
 def _is_numbered(key: Key) -> bool:
@@ -131,12 +163,9 @@ def _is_numbered(key: Key) -> bool:
     return isinstance(key, Numbers) or (isinstance(key, Uids) and key.wanted.saved)
 
 
-def tell_leaving(session: Following, view: Selected, uids: Sequence[int]) -> None:
+def leaving_lines(view: Selected, uids: Sequence[int]) -> list[str]:
     """Before EXPUNGE: the messages are in view, and loaded if sequence numbers are told."""
-    for context in view.contexts.values():
-        line = context.remove(uids)
-        if line:
-            session.line(line)
+    return [line for context in view.contexts.values() if (line := context.remove(uids))]
 
 
 async def tell_changed(session: Following, view: Selected, uids: Sequence[int]) -> None:
@@ -144,11 +173,12 @@ async def tell_changed(session: Following, view: Selected, uids: Sequence[int]) 
     touched = SequenceSet(tuple((uid, uid) for uid in uids))
     for context in list(view.contexts.values()):
         found = await find(session, view, And((Uids(touched), context.program)), uids=True)
-        lines = [context.remove(set(uids).difference(found.uids))]
-        news = context.news(found.uids)
+        compare = partial(context.changed, uids, found.uids)
+        line, news = await session.offload(compare) if len(uids) > _MANY else compare()
+        lines = [line]
         if news:
             order = await _sorted(session, view, context, news) if context.criteria else ()
-            lines.append(context.add(news, order))
+            lines.append(context.add(session, news, order))
         for line in lines:
             if line:
                 session.line(line)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import IntEnum
+from functools import cache
 
 from mailbox_app.proto.dates import local_midnight, parse_date
 from mailbox_app.proto.header import decode_words, unfold
@@ -290,7 +291,9 @@ def sent_leaf(key: Day) -> HeaderLeaf:
 
 def header_leaf(key: HeaderText) -> HeaderLeaf:
     """A field's text."""
-    field = _field_pattern(key.name)
+    field = cache(
+        lambda: _field_pattern(key.name)
+    )  # in the searching thread: thousands of them take some tenths of a second
     wanted = fold(key.text)
     has_addresses = key.name in ADDRESS_FIELDS
     # One word in ASCII is not in the field when it is not in the block as it stands; it could only hide in encoded words,
@@ -301,7 +304,7 @@ def header_leaf(key: HeaderText) -> HeaderLeaf:
         is_plain = quick and block.isascii() and b"=?" not in block
         if is_plain and not has_addresses and quick not in block.lower():
             return False
-        values = field.findall(b"\n" + block)
+        values = field().findall(b"\n" + block)
         if is_plain and any(quick in value.lower() for value in values):
             return True
         if any(wanted in fold(decode_words(value)) for value in values):

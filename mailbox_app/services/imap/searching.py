@@ -19,6 +19,7 @@ from mailbox_app.proto.imap.sequence import STAR, SequenceSet
 from mailbox_app.proto.mime import PartTable
 from mailbox_app.services.imap.blocks import Block
 from mailbox_app.services.imap.bodies import BodyReader
+from mailbox_app.services.imap.message_set import runs
 from mailbox_app.services.imap.message_text import MessageText
 from mailbox_app.services.imap.search_keys import (
     Answer,
@@ -377,13 +378,7 @@ def _uid_bounds(view: Selected, wanted: SequenceSet) -> list[tuple[int, int]]:
     if not wanted.saved:
         last = view.blocks.last()
         return wanted.bounds(last.uids[-1] if last is not None and last.is_loaded else 0)
-    bounds: list[tuple[int, int]] = []
-    for uid in view.saved:
-        if bounds and uid == bounds[-1][1] + 1:
-            bounds[-1] = (bounds[-1][0], uid)
-        else:
-            bounds.append((uid, uid))
-    return bounds
+    return runs(view.saved)
 
 
 def _places(members: int, count: int) -> list[int]:

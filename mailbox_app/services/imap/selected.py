@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import compress as picked
 from typing import TYPE_CHECKING
 
 from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
@@ -316,9 +317,18 @@ class Selected:
         for low, high in self._recent:
             self.recent_count -= bisect_left(removed, high) - bisect_left(removed, low)
         if self.saved:
-            gone = set(removed)
-            self.saved = [uid for uid in self.saved if uid not in gone]
+            self.saved = _without(self.saved, removed)
         if vanished:
             return [f"* VANISHED {compress(removed)}\r\n"], removed
         # The n-th removal (from zero) sees the numbers lowered by the n before it.
         return [f"* {index + 1 - gone} EXPUNGE\r\n" for gone, index in enumerate(positions)], removed
+
+
+def _without(uids: Sequence[int], removed: Iterable[int]) -> Sequence[int]:
+    """Ascending UIDs without some; quick however many they are."""
+    keep = bytearray(b"\1") * len(uids)
+    for uid in removed:
+        place = bisect_left(uids, uid)
+        if place < len(uids) and uids[place] == uid:
+            keep[place] = 0
+    return array("I", picked(uids, keep))

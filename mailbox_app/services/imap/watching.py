@@ -16,7 +16,7 @@ from mailbox_app.ids import AccountId, MailboxId
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.acl import ALL_RIGHTS
 from mailbox_app.proto.imap.notify import EventGroup, Notify
-from mailbox_app.proto.imap.patterns import parents
+from mailbox_app.proto.imap.patterns import above, parents
 from mailbox_app.services.imap.annotations import of_mailbox, server_annotations
 from mailbox_app.services.imap.fetch_sending import send_fetched
 from mailbox_app.services.imap.fetching import FetchPlan
@@ -178,7 +178,7 @@ class Watch:
             elif group.kind == "SUBSCRIBED":
                 matches = name in picture.subscriptions
             elif group.kind == "SUBTREE":
-                matches = any(name == top or name.startswith(f"{top}/") for top in group.names)
+                matches = name in group.names or not group.names.isdisjoint(above(name))
             else:
                 matches = name in group.names
             if matches:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
+from functools import cache, partial
 
 from mailbox_app.errors import MailboxError, StoreError
 from mailbox_app.ids import AccountRef, MailboxId
 from mailbox_app.proto.imap import response
-from mailbox_app.proto.imap.search import BadCharset
+from mailbox_app.proto.imap.patterns import above
+from mailbox_app.proto.imap.search import BadCharset, Returns
 from mailbox_app.proto.imap.search_parser import MultiSearchRequest, Source, Sources, parse_multi_search
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.commands.search import charset_aware, check_search, refuse_charset, saving
-from mailbox_app.services.imap.namespaces import USERS_PREFIX, Seen, locate, own_mailboxes, shared_mailboxes
+from mailbox_app.services.imap.commands.search import LOOP_HITS, charset_aware, check_search, refuse_charset, saving
+from mailbox_app.services.imap.namespaces import USERS_PREFIX, Seen, locate, own_mailboxes, shared_mailboxes, shown_name
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.search_answers import ALL, extended, saved_uids, shown_modseq, tag_correlator
 from mailbox_app.services.imap.search_contexts import watch_results
-from mailbox_app.services.imap.search_runs import Progress, find
+from mailbox_app.services.imap.search_runs import Found, Progress, find
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.services.imap.session import Session
 
@@ -67,18 +69,26 @@ async def _search_one(session: Session, request: Request, asked: MultiSearchRequ
         modseqs=search.wants_modseq,
         returns=search.returns or ALL,
     )
+    if watched is not None:
+        watched.begin(session, found.uids)
+    shown = shown_name(session, view.ref, view.name) if view is session.selected else view.name
+    render = partial(_told, request, returns, view, found, response.mailbox(shown, utf8=session.utf8))
+    line = await session.offload(render) if len(found.uids) > LOOP_HITS else render()
+    if line:
+        session.write(line)
+        await session.drain()
+
+
+def _told(request: Request, returns: Returns, view: Selected, found: Found, name: bytes) -> bytes:
+    """The answer; what is saved is the view's from now on."""
     if returns.saves:
         view.saved = saved_uids(returns, found.uids)
-    if watched is not None:
-        watched.begin(found.uids)
     if not found.uids or returns.is_silent:
-        return
-    name = response.mailbox(view.name, utf8=session.utf8)
+        return b""
     correlator = f"{tag_correlator(request.tag)} MAILBOX \0 UIDVALIDITY {view.uidvalidity}"
     line = extended(correlator, returns, found.uids, shown_modseq(returns, found), uid=True)
     head, _, rest = line.partition("\0")
-    session.write(b"* %b%b%b\r\n" % (head.encode("ascii"), name, rest.encode("ascii")))
-    await session.drain()
+    return b"* %b%b%b\r\n" % (head.encode("ascii"), name, rest.encode("ascii"))
 
 
 _Place = tuple[AccountRef, MailboxId, str, str]
@@ -87,37 +97,43 @@ _Place = tuple[AccountRef, MailboxId, str, str]
 def _mailboxes(session: Session, sources: Sequence[Sources]) -> list[_Place]:
     """Which mailboxes the sources mean, each once; those the session may not read are left out."""
     seen: dict[tuple[int, int], _Place] = {}
-    for each in sources:
-        for place in _of_source(session, each):
+    known = _Known(session)
+    for each in dict.fromkeys(sources):
+        for place in _of_source(session, each, known):
             seen.setdefault((place[0].account_id, place[1]), place)
     return list(seen.values())
 
 
-def _of_source(session: Session, sources: Sources) -> Iterator[_Place]:
+class _Known:
+    """The session's mailboxes, read once when a source needs them."""
+
+    def __init__(self, session: Session) -> None:
+        self.own = cache(lambda: own_mailboxes(session))
+        self.shared = cache(lambda: shared_mailboxes(session))
+
+
+def _of_source(session: Session, sources: Sources, known: _Known) -> Iterator[_Place]:
     match sources.source:
         case Source.PERSONAL:
-            yield from _readable(own_mailboxes(session), lambda seen: True)
+            yield from _readable(known.own(), lambda seen: True)
         case Source.INBOXES:
-            yield from _readable(own_mailboxes(session), lambda seen: seen.shown == "INBOX")
+            yield from _readable(known.own(), lambda seen: seen.shown == "INBOX")
         case Source.SUBSCRIBED:
-            everything = [*own_mailboxes(session), *shared_mailboxes(session)]
-            yield from _readable(everything, lambda seen: seen.info.subscribed)
+            yield from _readable([*known.own(), *known.shared()], lambda seen: seen.info.subscribed)
         case Source.MAILBOXES:
-            for name in sources.names:
+            for name in dict.fromkeys(sources.names):
                 yield from _named(session, name)
         case _:
-            for name in sources.names:
-                everything = shared_mailboxes(session) if name.startswith(USERS_PREFIX) else own_mailboxes(session)
-                yield from _readable(everything, _below(name, one_level=sources.source is Source.SUBTREE_ONE))
+            is_wanted = _below(frozenset(sources.names), one_level=sources.source is Source.SUBTREE_ONE)
+            yield from _readable(known.own(), is_wanted)
+            if any(name.startswith(USERS_PREFIX) for name in sources.names):
+                yield from _readable(known.shared(), is_wanted)
 
 
-def _below(name: str, *, one_level: bool) -> Callable[[Seen], bool]:
-    prefix = f"{name}/"
-
+def _below(names: Set[str], *, one_level: bool) -> Callable[[Seen], bool]:
     def is_below(seen: Seen) -> bool:
-        if seen.shown == name:
-            return True
-        return seen.shown.startswith(prefix) and not (one_level and "/" in seen.shown[len(prefix) :])
+        higher = above(seen.shown)
+        return seen.shown in names or not names.isdisjoint(higher[:1] if one_level else higher)
 
     return is_below
 

@@ -92,7 +92,7 @@ async def search(session: Session, request: Request, asked: SearchRequest | BadC
             returns=returns,
         )
     if watched is not None:
-        watched.begin(found.uids)
+        watched.begin(session, found.uids)
     render = partial(_told, request, returns, found)
     line, saved = await session.offload(render) if len(found.positions) > LOOP_HITS else render()
     if saved is not None:

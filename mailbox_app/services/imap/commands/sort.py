@@ -39,7 +39,7 @@ async def sort(session: Session, request: Request, asked: SortRequest | BadChars
 
         await stepped(session, sorting.run(found.uids), took)
     if watched is not None:
-        watched.begin(picked(found.uids, sorting.order))
+        watched.begin(session, picked(found.uids, sorting.order))
     finish = partial(_told, request, returns, found, sorting.order)
     line, saved = await session.offload(finish) if len(sorting.order) > LOOP_HITS else finish()
     if saved is not None:
