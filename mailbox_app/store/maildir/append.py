@@ -109,7 +109,7 @@ class _Delivery:
             raise translated(error) from error
         work.created.append(target)
         if not staged.synced:
-            work.unsynced.append(target)
+            work.sync_file(target)
         row.uidnext = uid + 1
         row.message_count += 1
         row.size_bytes += size_bytes

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from mailbox_app.clock import Clock
+from mailbox_app.db.threads import Threads
 from mailbox_app.errors import StoreError
 from mailbox_app.events.hints import Bus, account_topic
 from mailbox_app.ids import AccountRef
@@ -29,6 +30,7 @@ from mailbox_app.store.model import Retention
 _KEPT = 64
 _STAGED_SECONDS = 36 * 3600
 """Maildir's rule: a file in tmp that old belongs to nobody."""
+_SYNC_THREADS = 8
 _REPAIR_SECONDS = 600.0
 """An index that is damaged again so soon is the disk's trouble, not the index's."""
 
@@ -53,6 +55,7 @@ class Handles:
         self._on_pending = on_pending
         self._retention = retention
         self._note_repair = note_repair
+        self._syncs = Threads(_SYNC_THREADS, "sync")
         self._lock = threading.Lock()
         self._open: OrderedDict[int, OpenAccount] = OrderedDict()
         self._opening: dict[int, threading.Lock] = {}
@@ -121,6 +124,7 @@ class Handles:
             for opened in self._open.values():
                 opened.close()
             self._open.clear()
+        self._syncs.close()
 
     def rebuild(self, ref: AccountRef, progress: Callable[[int], None] | None = None) -> int:
         """A new index from the tree, in place of whatever is there."""
@@ -190,7 +194,9 @@ class Handles:
         def note(text: str) -> None:
             self._note_repair(ref, text)
 
-        return OpenAccount(root, lock, self._clock, self._host, publish, self._retention, note, index=index)
+        return OpenAccount(
+            root, lock, self._clock, self._host, publish, self._retention, note, self._syncs, index=index
+        )
 
     def _clean_up(self, ref: AccountRef, opened: OpenAccount) -> None:
         """What a killed process left: files of removed rows, names without their flags, old staged files."""

@@ -1,7 +1,8 @@
 """An account's open index and the shape of every write: lock, transaction, files, commit.
 
 `OpenAccount.writing` yields a `Work`. Inside it, files are made or renamed first and noted, so that a failed commit can
-put everything back; rows are saved and touched directories fsynced just before the commit; files whose rows are
+put everything back; new files are fsynced under their final names beside the statements (on a journaling file system
+that takes their names along), touched directories just before the commit; files whose rows are
 gone are unlinked after it. The directory's time of change after our own work is kept in the mailbox's row, so that only
 changes by other programs make somebody read the directory.
 """
@@ -14,9 +15,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
+from mailbox_app.db.threads import Started, Threads
 from mailbox_app.errors import StoreError
 from mailbox_app.store.maildir import queries
 from mailbox_app.store.maildir.filenames import file_name
@@ -47,6 +50,7 @@ class OpenAccount:
         publish: Callable[[], None],
         retention: Callable[[], Retention],
         note_repair: Callable[[str], None],
+        syncs: Threads,
         *,
         index: str = "",
     ) -> None:
@@ -58,6 +62,8 @@ class OpenAccount:
         self.clock = clock
         self.publish = publish
         self.retention = retention
+        self.syncs = syncs
+        """Waits for the disk beside the thread that writes the rows."""
         self.note_repair = note_repair
         """Tells the audit in one sentence what was found wrong and put right."""
         """What happens to expunged messages; changes with the configuration."""
@@ -150,8 +156,7 @@ class Work:
         """Whether clients see a difference: publish a hint after the commit."""
         self.created: list[str] = []
         """Files to unlink when it fails."""
-        self.unsynced: list[str] = []
-        """Those of them whose bytes are still to be made durable."""
+        self._syncs: list[Started] = []
         self.undo: list[Callable[[], object]] = []
         """What else to do when it fails, last one first."""
         self.replaced: list[str] = []
@@ -238,21 +243,19 @@ class Work:
         self._account_file_stale = True
         return mailbox_id, account.last_uidvalidity
 
+    def sync_file(self, path: str) -> None:
+        """Make a file's bytes durable before the commit, beside what else is to be done until then."""
+        self._syncs.append(Started(self.opened.syncs, partial(fsync_file, path)))
+
     def sync_directory(self, path: str) -> None:
         """Say that names in a directory are about to change, which must be durable before the commit."""
         self._directories.add(path)
 
     def finish(self) -> None:
-        """Make new names durable and save the rows; the commit comes next."""
+        """Save the rows and make new names durable; the commit comes next."""
         if self._account_file_stale:
             account = self.account
             write_account(self.opened.maildir, AccountFile(account.next_mailbox_id, account.last_uidvalidity))
-        # First the files, under their final names: on a journaling file system that takes their names along, and the
-        # directory's own fsync finds nothing left to do.
-        for path in self.unsynced:
-            fsync_file(path)
-        for directory in self._directories:
-            fsync_directory(directory)
         for mailbox_id, clean in self._clean.items():
             row = self._mailboxes.get(mailbox_id)
             if row is not None:
@@ -262,6 +265,10 @@ class Work:
         for row in self._mailboxes.values():
             queries.save_mailbox(self.connection, row)
         queries.save_account(self.connection, self.account)
+        for directory in self._directories:
+            fsync_directory(directory)
+        for sync in self._syncs:
+            sync.wait()
 
     def revert(self) -> None:
         """Put the files back; the rows are rolled back already."""
