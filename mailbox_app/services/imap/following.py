@@ -185,7 +185,11 @@ class Following(Connection):
         """The positions of those of these ascending UIDs that are there, loaded."""
         blocks = self.view.blocks
         await self._fill(self.view, blocks.missing_of(uids))
-        return [place for uid in uids if (place := blocks.index_of(uid)) is not None]
+
+        def find() -> list[int]:
+            return [place for uid in uids if (place := blocks.index_of(uid)) is not None]
+
+        return await self.offload(find) if len(uids) > _MANY else find()
 
     async def load(self, positions: Sequence[int] | None) -> None:
         """Make sure that these messages of the selected mailbox are loaded; None: all."""
@@ -250,7 +254,8 @@ class Following(Connection):
         if new and not view.read_only:
             if self.idle_tag:
                 self.flush()  # EXISTS does not wait for the claim
-            claims = await self._shared("recent", view, lambda mail: [mail.claim_recent(view.mailbox_id)])
+            below = Uid(view.uidnext)
+            claims = await self._shared("recent", view, lambda mail: [mail.claim_recent(view.mailbox_id, below)])
             if not self.rev2:
                 first = claims.pop() if claims else Uid(view.uidnext)  # of those who share the claim, one has it
                 self.write("".join(view.mark_recent_since(first, new)).encode("ascii"))

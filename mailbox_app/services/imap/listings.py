@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
+from mailbox_app.errors import StoreError
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.acl import shown as shown_rights
 from mailbox_app.proto.imap.listing import Listing
@@ -149,7 +150,12 @@ def _more(session: Session, listing: Listing, each: Seen) -> Iterable[bytes]:
         name = response.mailbox(each.shown, utf8=session.utf8)
         yield b"* MYRIGHTS %b %b\r\n" % (name, shown_rights(each.rights).encode("ascii"))
     if listing.status and "r" in each.rights:
-        info = store.account(each.ref).mailbox(each.info.name)  # looks for files of other programs
+        try:
+            info = store.account(each.ref).mailbox(each.info.name)  # looks for files of other programs
+        except StoreError as error:
+            if error.code != "store.no_such_mailbox":
+                raise
+            return  # deleted or renamed since the names were read. RFC 5819 2
         yield status_line(session, each.ref, info, each.shown, listing.status)
     if listing.entries and {"l", "r"} <= set(each.rights):
         values = of_mailbox(session, each.ref, each.info)

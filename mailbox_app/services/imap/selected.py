@@ -314,14 +314,16 @@ class Selected:
         self.withheld.clear()
         if not removed:
             return [], removed
-        for low, high in self._recent:
-            self.recent_count -= bisect_left(removed, high) - bisect_left(removed, low)
+        recent = sum(bisect_left(removed, high) - bisect_left(removed, low) for low, high in self._recent)
+        self.recent_count -= recent
+        # RFC 3501 7.3.2: the number that clients keep would else be more than there are.
+        told = [f"* {self.recent_count} RECENT\r\n"] if recent else []
         if self.saved:
             self.saved = _without(self.saved, removed)
         if vanished:
-            return [f"* VANISHED {compress(removed)}\r\n"], removed
+            return [f"* VANISHED {compress(removed)}\r\n", *told], removed
         # The n-th removal (from zero) sees the numbers lowered by the n before it.
-        return [f"* {index + 1 - gone} EXPUNGE\r\n" for gone, index in enumerate(positions)], removed
+        return [*(f"* {index + 1 - gone} EXPUNGE\r\n" for gone, index in enumerate(positions)), *told], removed
 
 
 def _without(uids: Sequence[int], removed: Iterable[int]) -> Sequence[int]:

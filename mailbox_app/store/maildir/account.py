@@ -130,10 +130,10 @@ class MaildirAccount(Account):
         log = file_stamp(f"{index}-wal")
         return (file_stamp(index), log if log[1] else None, file_stamp(f"{folder}/new"), file_stamp(f"{folder}/cur"))
 
-    def claim_recent(self, mailbox_id: MailboxId) -> Uid:
+    def claim_recent(self, mailbox_id: MailboxId, below: Uid | None = None) -> Uid:
         """The first recent UID, from now on nobody else's."""
         with self._handles.using(self._ref) as opened:
-            return reading.claim_recent(opened, mailbox_id)
+            return reading.claim_recent(opened, mailbox_id, below)
 
     def changes(self, mailbox_id: MailboxId, since: Modseq) -> Changes:
         """What happened after `since`."""

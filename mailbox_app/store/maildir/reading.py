@@ -64,16 +64,17 @@ def changes(opened: OpenAccount, mailbox_id: int, since: int) -> Changes:
     )
 
 
-def claim_recent(opened: OpenAccount, mailbox_id: int) -> Uid:
+def claim_recent(opened: OpenAccount, mailbox_id: int, below: int | None = None) -> Uid:
     """Carry out `Account.claim_recent`; a claim lost in a power cut or on a full disk only shows \\Recent again."""
     with opened.db.reading() as connection:
         row = queries.load_mailbox(connection, mailbox_id)
-    if row.first_recent_uid == row.uidnext:
-        return Uid(row.uidnext)
     first = row.first_recent_uid
+    if first >= row.uidnext or (below is not None and first >= below):
+        return Uid(first)
     with readable_at_least(), opened.writing(durable=False) as work:
         row = work.mailbox(mailbox_id)
-        first, row.first_recent_uid = row.first_recent_uid, row.uidnext
+        first = row.first_recent_uid
+        row.first_recent_uid = max(first, row.uidnext if below is None else min(below, row.uidnext))
     return Uid(first)
 
 

@@ -15,6 +15,8 @@ from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.resync import Known, resynchronise
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.services.imap.session import Session
+from mailbox_app.store.interface import Account
+from mailbox_app.store.model import Outline
 
 _MAX_MATCHED = 10_000
 """Numbers with their UIDs; clients send a few dozen."""
@@ -156,10 +158,20 @@ def _open(session: Session, name: str, read_only: bool) -> tuple[Located, _Opene
     read_only = read_only or is_read_only(located.rights)
     if not read_only and first_recent < outline.info.uidnext:
         # Who lost the race to another session gets a border behind all that is in view.
-        first_recent = account.claim_recent(outline.info.mailbox_id)
+        first_recent = account.claim_recent(outline.info.mailbox_id, outline.info.uidnext)
+        if first_recent != outline.info.first_recent_uid:
+            outline = replace(outline, recent_count=_count_from(account, outline, first_recent))
     border = None if session.rev2 else first_recent  # IMAP4rev2 knows no \\Recent
     view = Selected(outline, located.ref, located.rights, border, read_only=read_only)
     return located, _Opened(view, outline.first_unseen, located.shown)
+
+
+def _count_from(account: Account, outline: Outline, uid: int) -> int:
+    """Messages of the view from this UID on."""
+    info, bits = outline.info, outline.block_bits
+    numbers = [block.number for block in outline.blocks if block.number >= uid >> bits]
+    found = account.blocks(info.mailbox_id, numbers, info.highest_modseq, info.uidnext)
+    return sum(each >= uid for rows in found for each in {*rows.uids, *rows.expunged})
 
 
 async def close(session: Session, request: Request, arguments: None) -> None:
