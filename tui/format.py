@@ -137,6 +137,14 @@ def stamp(at: datetime | None, now: datetime) -> str:
     return f"{local.day:2d} {local:%b %H:%M:%S}"
 
 
+def day(at: datetime | None, now: datetime) -> str:
+    """A local date with its year: `22 Nov 2026`."""
+    if at is None:
+        return "-"
+    local = at.astimezone(now.tzinfo)
+    return f"{local.day} {local:%b %Y}"
+
+
 def spark(history: Sequence[int], width: int, *, ascii_only: bool) -> str:
     """The last values as one line of `width` bars; wider spans are summed into one bar, zero is always the lowest."""
     if width <= 0:

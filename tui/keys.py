@@ -116,8 +116,8 @@ ACTIONS: tuple[Action, ...] = (
         cli="audit verify",
     ),
     # Accounts.
-    Action("account.deleted", ("d",), "deleted mail", "What was expunged and can still come back", "account"),
-    Action("account.passwords", ("w",), "app passwords", "Passwords of single programs; D takes one back", "account"),
+    Action("account.deleted", ("d",), "deleted", "What was expunged and can still come back", "account"),
+    Action("account.passwords", ("w",), "passwords", "App passwords, of single programs; D takes one back", "account"),
     Action(
         "account.switch",
         ("x",),

@@ -168,7 +168,7 @@ class People:
             "next": f"1-{page[-1]}" if len(page) < len(found) else None,
             "plan": params.get("plan") or (f"1-{page[0]}" if page else ""),
             "kept_messages": len(kept),
-            "kept_bytes": 3_100_000,
+            "kept_bytes": sum(self.mail(index)["size_bytes"] for index in kept[:1000]),
             "kept_days": self.kept_days,
         }
 

@@ -68,6 +68,46 @@ async def audit(screen: Console) -> None:
     await screen.shows("+ value = 200")
 
 
+async def accounts(screen: Console) -> None:
+    await screen.press("5")
+    await screen.shows("carl@example.org")
+    await screen.press("j", "j")
+
+
+async def account(screen: Console) -> None:
+    await accounts(screen)
+    await screen.press("g", "enter")
+    await screen.shows("MAILBOXES")
+    await screen.shows("can come back: d")
+
+
+async def app_passwords(screen: Console) -> None:
+    await accounts(screen)
+    await screen.press("w")
+    await screen.shows("printer")
+    await screen.press("j", "D")
+    await screen.shows("Make 'laptop' void?")
+
+
+async def deleted(screen: Console) -> None:
+    await accounts(screen)
+    await screen.press("g", "d")
+    await screen.shows("37 deleted messages")
+    await screen.press("j", "space", "space")
+
+
+async def deleted_one(screen: Console) -> None:
+    await deleted(screen)
+    await screen.press("enter")
+    await screen.shows("flags:")
+
+
+async def restore(screen: Console) -> None:
+    await deleted(screen)
+    await screen.press("*", "u")
+    await screen.shows("y runs")
+
+
 async def help_page(screen: Console) -> None:
     await queue(screen)
     await screen.press("?")
@@ -94,6 +134,12 @@ SCENES: dict[str, tuple[Callable[[Console], Awaitable[None]], Callable[[], Data]
     "drop": (drop, Data),
     "confirm": (confirm, Data),
     "audit": (audit, Data),
+    "accounts": (accounts, Data),
+    "account": (account, Data),
+    "app-passwords": (app_passwords, Data),
+    "deleted": (deleted, Data),
+    "deleted-one": (deleted_one, Data),
+    "restore": (restore, Data),
     "help": (help_page, Data),
     "palette": (palette, Data),
     "empty": (empty, lambda: Data(0)),

@@ -38,6 +38,20 @@ async def test_hostile_data_is_shown_but_never_reaches_the_terminal(tmp_path: Pa
             ["escape"],
             ["!"],
             ["x"],
+            ["5"],
+            ["j"],
+            ["enter"],
+            ["escape"],
+            ["w"],
+            ["D"],
+            ["n"],
+            ["escape"],
+            ["d"],
+            ["enter"],
+            ["escape"],
+            ["*", "u"],
+            ["n"],
+            ["!"],
         ):
             await screen.press(*keys)
             await screen.pilot.pause(0.02)

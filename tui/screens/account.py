@@ -10,7 +10,7 @@ from tui.account_models import NEARLY_FULL, Account, AppPassword, MailboxCount
 from tui.client import CallError
 from tui.desk import Desk
 from tui.feeds import Want
-from tui.format import age, count, fit, plural, size, size_words, stamp
+from tui.format import age, count, day, fit, plural, size, size_words, stamp
 from tui.keys import Action
 from tui.models import int_of, rows_of
 from tui.screens.account_actions import AccountView
@@ -112,8 +112,7 @@ class AccountPage(AccountView, PageView):
             return ((f" {account.address} is {STATE_WORDS.get(account.state, account.state)}.", "warn"),)
         if account.share >= NEARLY_FULL:
             return ((f" {account.address} is {account.share:.0%} full; e changes its quota.", "warn"),)
-        used = f"{plural(account.messages or 0, 'message')}, {size_words(account.used_bytes)}"
-        return ((f" {account.address} has {used}.", "strong"),)
+        return ((f" {account.address} may log in; its mail takes {size_words(account.used_bytes)}.", "strong"),)
 
     def _pairs(self, account: Account, now: datetime) -> Sequence[tuple[str, str]]:
         limits = [
@@ -129,7 +128,7 @@ class AccountPage(AccountView, PageView):
             ("state", STATE_WORDS.get(account.state, account.state)),
             ("uses", f"{count(account.messages)} messages, {size_words(account.used_bytes)}{full}"),
             ("last login", seen if account.last_login_at else "never"),
-            ("since", stamp(account.created_at, now).strip()),
+            ("since", day(account.created_at, now)),
             ("search index", size_words(search_bytes) + behind),
             (
                 "deleted mail",
@@ -139,7 +138,7 @@ class AccountPage(AccountView, PageView):
 
     @staticmethod
     def _password_line(each: AppPassword, now: datetime) -> Line:
-        made = stamp(each.created_at, now).strip()
+        made = day(each.created_at, now)
         return ((f"   {fit(each.label, 20)} ", "text"), (f"{fit(' '.join(each.protocols), 24)} {made}", "dim"))
 
     @staticmethod

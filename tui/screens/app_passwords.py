@@ -12,7 +12,7 @@ from tui.client import CallError
 from tui.desk import Desk
 from tui.export import Exporter
 from tui.feeds import Want
-from tui.format import count, plural, stamp
+from tui.format import count, day, plural
 from tui.keys import Action
 from tui.models import int_of, rows_of
 from tui.screens.list_view import ListView
@@ -24,7 +24,7 @@ from tui.widgets.window_list import Column, Page, WindowList
 COLUMNS: Sequence[Column[AppPassword]] = (
     Column("LABEL", 0, lambda row, _: (row.label, "text")),
     Column("FOR", 30, lambda row, _: (" ".join(row.protocols), "dim")),
-    Column("MADE", 16, lambda row, now: (stamp(row.created_at, now), "dim")),
+    Column("MADE", 12, lambda row, now: (day(row.created_at, now), "dim"), "right"),
 )
 
 
@@ -125,7 +125,7 @@ class AppPasswordsPage(ListView[AppPassword]):
         elif self.filter:
             line = ((f" {count(self.rows.total)} of {count(self._all)} match. ", "strong"), ("esc shows all", "dim"))
         else:
-            line = ((f" {plural(self._all, 'program')} may log in with a password of its own.", "strong"),)
+            line = ((f" {plural(self._all, 'app password')}, each for one program of {self._address}.", "strong"),)
         self._summary.set_lines([line])
 
     def _empty(self) -> Sequence[Line]:
@@ -147,7 +147,7 @@ class AppPasswordsPage(ListView[AppPassword]):
     def do_app_password_revoke(self) -> None:
         """Ask, then make it void."""
         if row := self.rows.row:
-            what = f"Make {row.label!r} void? Its program and all sessions of {self._address} are logged out."
+            what = f"Make {row.label!r} void? All sessions of the account end."
             self.desk.prompt.ask(Question(what, {"y": lambda: self._go(row.label)}))
 
     def _go(self, label: str) -> None:

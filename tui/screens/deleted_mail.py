@@ -155,6 +155,7 @@ class DeletedMailPage(MarkedListView[DeletedMail]):
     NAME: ClassVar[str] = "deleted-mail"
     TITLE: ClassVar[str] = "deleted mail"
     SCOPES: ClassVar[Sequence[str]] = ("deleted", "open", "mark", "find", "list", "copy", "move", "any")
+    PARSE = staticmethod(parse_filter)
     HINTS: ClassVar[Sequence[str]] = (
         "help",
         "list.filter",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from tui.account_models import Restoring
 from tui.client import CallError
 from tui.desk import Desk
-from tui.format import count, plural, size_words
+from tui.format import count, fit, plural, size_words
 from tui.models import int_of, rows_of, text_of
+from tui.screens.view import PageView, heading, wrapped
+from tui.theme import Line
+from tui.widgets.lines import BLANK
 from tui.widgets.prompt_row import Question
 
 PLAN_SECONDS = 60.0
@@ -28,6 +32,7 @@ class Undelete:
     async def run(self, target: Mapping[str, Any]) -> None:
         """From key to question."""
         prompt = self._desk.prompt
+        prompt.say("Counting what would come back.", "dim")
         try:
             answer = await self._desk.client.call("retained.plan", target, timeout_seconds=PLAN_SECONDS)
         except CallError as error:
@@ -44,8 +49,14 @@ class Undelete:
                 "bad",
             )
         else:
-            what = f"Restore {plural(plan.messages, 'message')}, {size_words(plan.size_bytes)}, {going(plan)}?"
-            prompt.ask(Question(what, {"y": lambda: self._go(target)}))
+            question = Question(
+                f"Restore {plural(plan.messages, 'message')}, {size_words(plan.size_bytes)}, {going(plan)}?",
+                {"y": lambda: self._go(target)},
+            )
+            if len(plan.targets) == 1 and plan.targets[0][2]:
+                prompt.ask(question)
+            else:
+                self._desk.shell.open_page(RestorePage(self._desk, plan, question))
 
     def _go(self, target: Mapping[str, Any]) -> None:
         self._desk.prompt.run_worker(self._restore(target), group="apply")
@@ -69,6 +80,57 @@ class Undelete:
         else:
             prompt.say(told(answer), "ok" if int_of(answer, "restored") else "warn")
         self._done()
+
+
+class RestorePage(PageView):
+    """The question with all places, when they are several or one has to be made again. Any key but y cancels."""
+
+    NAME: ClassVar[str] = "restore"
+    TITLE: ClassVar[str] = "Restore?"
+    HINTS: ClassVar[Sequence[str]] = ("escape",)
+
+    def __init__(self, desk: Desk, plan: Restoring, question: Question) -> None:
+        super().__init__(desk)
+        self._plan = plan
+        go = question.keys["y"]
+        self._question = replace(
+            question,
+            text=f"Restore {plural(plan.messages, 'message')}, {size_words(plan.size_bytes)}?",
+            keys={"y": lambda: self._close(go)},
+            cancel=desk.shell.close_page,
+        )
+
+    def _close(self, go: Callable[[], None]) -> None:
+        self.desk.shell.close_page()
+        go()
+
+    def shown(self) -> None:
+        """Ask at once."""
+        self.redraw()
+        self.desk.prompt.ask(self._question)
+
+    def content(self) -> Sequence[Line]:
+        """How many, and where to."""
+        plan, width = self._plan, self.size.width
+        lines: list[Line] = [
+            BLANK,
+            ((f" Restore {plural(plan.messages, 'message')}, {size_words(plan.size_bytes)}", "head"),),
+            BLANK,
+            *wrapped(
+                "They keep dates and flags and count against the quota again; mail programs fetch them anew.", width
+            ),
+            *(wrapped(f"{plural(plan.left_out, 'is', 'are')} not kept any more.", width) if plan.left_out else []),
+            BLANK,
+            heading("WHERE TO"),
+        ]
+        for name, number, exists in plan.targets:
+            note = "" if exists else "is gone: made again, or INBOX"
+            lines.append(
+                ((f"{fit(count(number), 9, 'right')}  ", "strong"), (f"{fit(name, 40)} ", "text"), (note, "warn"))
+            )
+        if (rest := plan.messages - sum(number for _, number, _ in plan.targets)) > 0:
+            lines.append(((f"{fit(count(rest), 9, 'right')}  in further mailboxes", "faint"),))
+        return lines
 
 
 def going(plan: Restoring) -> str:

@@ -26,6 +26,8 @@ class Question:
     """What the keys do; never cut, whatever the length of the text."""
     role: str = "warn"
     cancelled: str = "Cancelled, nothing was changed."
+    cancel: Callable[[], None] | None = None
+    """Called after any other key."""
 
 
 @dataclass(slots=True)
@@ -92,8 +94,8 @@ class PromptRow(LineView):
             chosen = question.keys.get(key)
             self._said = () if chosen else ((" " + question.cancelled, "dim"),)
             self._paint()
-            if chosen:
-                chosen()
+            if todo := chosen or question.cancel:
+                todo()
         elif self._entry is not None:
             self._type(self._entry, key, character)
 
