@@ -12,6 +12,7 @@ from enum import StrEnum
 from mailbox_app.errors import ProtocolError
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.grammar import MAX_MODSEQ, Cursor
+from mailbox_app.proto.imap.partial import Partial, read_partial
 
 MAX_ITEMS = 100
 MAX_HEADER_NAMES = 100
@@ -50,21 +51,6 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class PartialRange:
-    """Which of the messages found: counted from one, negative from the last. RFC 9394 3.1."""
-
-    first: int
-    last: int
-
-    def of(self, count: int) -> range:
-        """Zero-based places among so many, ascending."""
-        low, high = sorted((self.first, self.last))
-        if low > 0:
-            return range(low - 1, min(high, count))
-        return range(max(count + low, 0), max(count + high + 1, 0))
-
-
-@dataclass(frozen=True, slots=True)
 class FetchRequest:
     """What one FETCH asks for: simple item names (upper case), in order, and body sections."""
 
@@ -72,7 +58,7 @@ class FetchRequest:
     changed_since: int | None = None
     vanished: bool = False
     """RFC 7162 3.2.6."""
-    partial: PartialRange | None = None
+    partial: Partial | None = None
 
     @property
     def sets_seen(self) -> bool:
@@ -137,7 +123,7 @@ def _with_modifiers(cursor: Cursor, request: FetchRequest) -> FetchRequest:
             request = replace(request, vanished=True)
         elif name == b"PARTIAL":  # RFC 9394 3.3
             cursor.space()
-            request = replace(request, partial=parse_partial(cursor))
+            request = replace(request, partial=read_partial(cursor))
         else:
             raise cursor.fail("a known modifier")
         if cursor.accept(b")"):
@@ -146,19 +132,6 @@ def _with_modifiers(cursor: Cursor, request: FetchRequest) -> FetchRequest:
     if request.vanished and request.changed_since is None:
         raise cursor.fail("CHANGEDSINCE with VANISHED")
     return request
-
-
-def parse_partial(cursor: Cursor) -> PartialRange:
-    """Two numbers with a colon, both counted from the same end. RFC 9394 4."""
-    sign = -1 if cursor.accept(b"-") else 1
-    first = cursor.number()
-    cursor.expect(b":")
-    if cursor.accept(b"-") != (sign < 0):
-        raise cursor.fail("a range of one sign")
-    last = cursor.number()
-    if not first or not last:
-        raise cursor.fail("numbers above zero")
-    return PartialRange(sign * first, sign * last)
 
 
 def _item_list(cursor: Cursor) -> tuple[str | Body, ...]:

@@ -11,6 +11,7 @@ from datetime import date
 from enum import StrEnum
 
 from mailbox_app.errors import ProtocolError
+from mailbox_app.proto.imap.partial import Partial
 from mailbox_app.proto.imap.sequence import SequenceSet
 
 
@@ -129,23 +130,6 @@ class ChangedSince:
 
 
 Key = And | Or | Not | HasFlag | Numbers | Uids | Day | Within | Size | ObjectId | HeaderText | Text | ChangedSince
-
-
-@dataclass(frozen=True, slots=True)
-class Partial:
-    """A window of the results: both from 1, counted from the end when `last`. RFC 9394 3.1"""
-
-    low: int
-    high: int
-    last: bool
-    text: str
-    """As it was asked for."""
-
-    def window(self, count: int) -> range:
-        """The places of the window in `count` results."""
-        if self.last:
-            return range(max(0, count - self.high), max(0, count - self.low + 1))
-        return range(min(count, self.low - 1), min(count, self.high))
 
 
 @dataclass(frozen=True, slots=True)

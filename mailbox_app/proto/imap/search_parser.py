@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import TypeVar
 
 from mailbox_app.errors import ProtocolError
-from mailbox_app.proto.imap.grammar import MAX_MODSEQ, MAX_NUMBER, Cursor
+from mailbox_app.proto.imap.grammar import MAX_MODSEQ, Cursor
+from mailbox_app.proto.imap.partial import read_partial
 from mailbox_app.proto.imap.search import (
     And,
     BadCharset,
@@ -26,7 +27,6 @@ from mailbox_app.proto.imap.search import (
     Numbers,
     ObjectId,
     Or,
-    Partial,
     Returns,
     SearchRequest,
     Size,
@@ -50,7 +50,6 @@ _DAYS = {
     clock.value.encode("ascii") + when.value.encode("ascii"): (when, clock) for clock in Clock for when in When
 }  # fmt: skip
 _RETURNS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "CONTEXT", "UPDATE"})
-_PARTIAL = re.compile(rb"(?:([1-9]\d{0,9}):([1-9]\d{0,9})|-([1-9]\d{0,9}):-([1-9]\d{0,9}))(?![\d:,])")
 _OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 
 
@@ -228,19 +227,6 @@ def read_returns(cursor: Cursor) -> Returns | None:
         raise ProtocolError("imap.syntax", "ALL and PARTIAL exclude each other")  # RFC 9394 3.1
     cursor.space()
     return Returns(frozenset(options), partial)
-
-
-def read_partial(cursor: Cursor) -> Partial:
-    """A partial-range. RFC 9394 4"""
-    match = _PARTIAL.match(cursor.data, cursor.pos)
-    if match is None:
-        raise cursor.fail("a range of results")
-    cursor.pos = match.end()
-    last = match[1] is None
-    low, high = sorted(map(int, match.groups()[2:] if last else match.groups()[:2]))
-    if high > MAX_NUMBER:
-        raise ProtocolError("imap.syntax", "number too large")
-    return Partial(low, high, last, match[0].decode("ascii") if last else f"{low}:{high}")
 
 
 def _charset(cursor: Cursor, returns: Returns | None) -> None:

@@ -15,7 +15,7 @@ from mailbox_app.proto.mime import CONTENT_FIELDS, Content, Part, PartTable, rea
 from mailbox_app.proto.parameters import Parameters
 from mailbox_app.proto.text.charsets import decoder
 from mailbox_app.proto.text.html_text import HtmlText
-from mailbox_app.proto.text.transfer import undo
+from mailbox_app.proto.transfer_decoding import transfer_decoder
 
 Read = Callable[[int, int], bytes]
 """(offset, size) to the bytes there; fewer at the end of the file."""
@@ -86,14 +86,16 @@ def is_readable(part: Part, content: Content) -> bool:
 def part_text(read: Read, part: Part, content: Content) -> Iterator[str]:
     """The decoded body in pieces, lines ended by LF."""
     decode = decoder(_charset(content.parameters)).decode
-    unpack = undo(part.encoding)
+    transfer = transfer_decoder(part.encoding) or transfer_decoder(b"binary")
+    assert transfer is not None
     html = HtmlText() if part.content_type == b"text/html" else None
     position = part.body_start
     while position < part.body_end:
         piece = read(position, min(_PIECE_BYTES, part.body_end - position))
         position += len(piece)
         final = not piece or position >= part.body_end
-        text = decode(unpack(piece, final), final)
+        data = transfer.feed(piece)
+        text = decode(data + transfer.finish() if final else data, final)
         if html is not None:
             yield html.feed(text, final)
         else:

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailbox_app.errors import ProtocolError
-from mailbox_app.proto.imap.fetch import PREVIEW_LAZY, Body, FetchRequest, Kind, PartialRange, parse_fetch
+from mailbox_app.proto.imap.fetch import PREVIEW_LAZY, Body, FetchRequest, Kind, parse_fetch
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.imap.partial import Partial
 
 
 def read(text: bytes) -> FetchRequest:
@@ -49,7 +50,7 @@ def test_binary_takes_section_texts() -> None:
 
 def test_modifiers_come_in_any_order() -> None:
     request = read(b"FLAGS (PARTIAL -1:-3 VANISHED CHANGEDSINCE 12)")
-    assert (request.changed_since, request.vanished, request.partial) == (12, True, PartialRange(-1, -3))
+    assert (request.changed_since, request.vanished, request.partial) == (12, True, Partial(1, 3, True, "-1:-3"))
     assert read(b"PREVIEW (CHANGEDSINCE 5)").changed_since == 5
 
 
@@ -74,7 +75,9 @@ def test_wrong_syntax_is_refused(text: bytes) -> None:
     ],
 )  # fmt: skip
 def test_partial_ranges(first: int, last: int, count: int, wanted: list[int]) -> None:
-    assert list(PartialRange(first, last).of(count)) == wanted
+    partial = read(b"FLAGS (PARTIAL %d:%d)" % (first, last)).partial
+    assert partial is not None
+    assert list(partial.window(count)) == wanted
 
 
 WORDS = [b"BODY", b"BODY.PEEK", b"BINARY", b".SIZE", b"[", b"]", b"1", b".", b"MIME", b"HEADER.FIELDS", b" (", b")", b"<0", b".5>",

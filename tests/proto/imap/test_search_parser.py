@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from mailbox_app.errors import ProtocolError
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.proto.imap.partial import Partial
 from mailbox_app.proto.imap.search import (
     And,
     ChangedSince,
@@ -12,7 +13,6 @@ from mailbox_app.proto.imap.search import (
     Numbers,
     ObjectId,
     Or,
-    Partial,
     Text,
     Uids,
     Within,

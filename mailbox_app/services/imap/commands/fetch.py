@@ -51,7 +51,7 @@ async def fetch(session: Session, request: Request, fetching: Fetching) -> None:
         if since is not None:
             indexes = [index for index, each in zip(indexes, view.modseqs_at(indexes), strict=True) if each > since]
     if asked.partial is not None:
-        places = asked.partial.of(len(indexes))
+        places = asked.partial.window(len(indexes))
         indexes = indexes[places.start : places.stop]
     if not indexes:
         return
