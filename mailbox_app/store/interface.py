@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
-from mailbox_app.proto.message import Rendered, scan
+from mailbox_app.proto.message import Rendered
 from mailbox_app.store.model import (
     Appended,
     BlockRows,
@@ -50,15 +50,9 @@ class Staged:
 
     path: str
     size_bytes: int
-    content: Rendered | bytes
-    """What the index keeps of it, or the whole of a small message that `append` reads while its file goes to disk."""
+    rendered: Rendered
     synced: bool = True
     """False: `append` makes the bytes durable, after it has moved the file into its place."""
-
-    @property
-    def rendered(self) -> Rendered:
-        """What the index keeps of it."""
-        return scan(self.content) if isinstance(self.content, bytes) else self.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +239,10 @@ class Store(Protocol):
         """Which accounts let others in."""
         ...
 
-    def stage(self, ref: AccountRef, content: Content, *, synced: bool = True, rendered: bool = True) -> Staged:
+    def stage(self, ref: AccountRef, content: Content, *, synced: bool = True) -> Staged:
         """Write and fsync into the account's `tmp/`, rendering it meanwhile. One stage serves many recipients.
 
-        Not `synced`: the fsync is left to an `append` that comes soon; one of both orders is cheaper then. Not `rendered`:
-        so is the reading of one that is in memory, which stays there until then.
+        Not `synced`: the fsync is left to an `append` that comes soon; one of both orders is cheaper then.
         """
         ...
 

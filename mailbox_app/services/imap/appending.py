@@ -261,7 +261,7 @@ class Intake:
         last = self.taken[-1]
         if isinstance(last.message, Content):
             store = self._session.service.deps.store
-            staged = await self._session.offload(store.stage, self._target.ref, last.message)
+            staged = await self._session.offload(store.stage, self._target.ref, last.message, synced=False)
             self.taken[-1] = Taken(staged, last.flags, last.keywords, last.seconds)
             rendered = staged.rendered
             self._rendered_bytes += len(rendered.header) + len(rendered.envelope) + 2 * len(rendered.bodystructure)

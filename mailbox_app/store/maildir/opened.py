@@ -1,9 +1,8 @@
 """An account's open index and the shape of every write: lock, transaction, files, commit.
 
 `OpenAccount.writing` yields a `Work`. Inside it, files are made or renamed first and noted, so that a failed commit can
-put everything back; new files are fsynced under their final names beside the statements (on a journaling file system
-that takes their names along), touched directories just before the commit; files whose rows are
-gone are unlinked after it. The directory's time of change after our own work is kept in the mailbox's row, so that only
+put everything back; rows are saved, new files and touched directories fsynced just before the commit; files whose rows
+are gone are unlinked after it. The directory's time of change after our own work is kept in the mailbox's row, so that only
 changes by other programs make somebody read the directory.
 """
 
@@ -156,7 +155,7 @@ class Work:
         """Whether clients see a difference: publish a hint after the commit."""
         self.created: list[str] = []
         """Files to unlink when it fails."""
-        self._syncs: list[Started] = []
+        self._unsynced: list[str] = []
         self.undo: list[Callable[[], object]] = []
         """What else to do when it fails, last one first."""
         self.replaced: list[str] = []
@@ -244,8 +243,8 @@ class Work:
         return mailbox_id, account.last_uidvalidity
 
     def sync_file(self, path: str) -> None:
-        """Make a file's bytes durable before the commit, beside what else is to be done until then."""
-        self._syncs.append(Started(self.opened.syncs, partial(fsync_file, path)))
+        """Make a file's bytes durable before the commit."""
+        self._unsynced.append(path)
 
     def sync_directory(self, path: str) -> None:
         """Say that names in a directory are about to change, which must be durable before the commit."""
@@ -265,10 +264,20 @@ class Work:
         for row in self._mailboxes.values():
             queries.save_mailbox(self.connection, row)
         queries.save_account(self.connection, self.account)
+        self._sync()
+
+    def _sync(self) -> None:
+        """First the files, under their final names: on a journaling file system that takes their names along.
+
+        Several at once, in threads: they share what the file system does for each.
+        """
+        others = [Started(self.opened.syncs, partial(fsync_file, path)) for path in self._unsynced[1:]]
+        for path in self._unsynced[:1]:
+            fsync_file(path)
+        for other in others:
+            other.wait()
         for directory in self._directories:
             fsync_directory(directory)
-        for sync in self._syncs:
-            sync.wait()
 
     def revert(self) -> None:
         """Put the files back; the rows are rolled back already."""

@@ -8,7 +8,7 @@ import time
 
 from mailbox_app.proto.message import MessageScanner, Rendered, scan
 from mailbox_app.store.interface import Content, Staged
-from mailbox_app.store.maildir.files import unlink_quietly, write_all
+from mailbox_app.store.maildir.files import start_writing, unlink_quietly, write_all
 
 _CHUNK_BYTES = 262_144
 STAGING_FOLDER = "tmp"
@@ -35,6 +35,8 @@ class Stage:
             try:
                 if isinstance(content.body, bytes):
                     size_bytes = write_all(descriptor, (content.prefix, content.body))
+                    if not synced:
+                        start_writing(descriptor)
                     rendered = scan(content.prefix + content.body)
                 else:
                     size_bytes, rendered = self._stream(descriptor, content)
