@@ -8,26 +8,28 @@ from collections.abc import Iterable
 DELIMITER = "/"
 _FEW_WILDCARDS = 2
 """A regular expression takes time of this power of the name's length; patterns with more are walked."""
+_WILDCARD_RUN = re.compile(r"[*%]+")
 _MEANING = {"*": "(?s:.*)", "%": "[^/]*"}
 
 
 class Matcher:
-    """One pattern. Time is bounded by name times pattern length, whatever the pattern."""
+    """One pattern. Its time is that of the name's length times a few operations on as many bits as the pattern is long."""
 
     def __init__(self, pattern: str) -> None:
         head, tail = pattern[:5], pattern[5:]
-        # `inbox` names INBOX, and `inboxes` a mailbox of that name
-        self._of_inbox = "INBOX" + tail if head.upper() == "INBOX" else pattern
         self._pattern = pattern
+        self._walk = _Walk(pattern)
+        # `inbox` names INBOX, and `inboxes` a mailbox of that name
+        self._of_inbox = _Walk("INBOX" + tail) if head.upper() == "INBOX" else self._walk
         self._quick = re.compile(_expression(pattern)) if len(_wildcards(pattern)) <= _FEW_WILDCARDS else None
 
     def matches(self, name: str) -> bool:
         """INBOX matches in any case, other names as they are."""
         if name == "INBOX" or name.startswith("INBOX/"):
-            return _matches(name, self._of_inbox)
+            return self._of_inbox.matches(name)
         if self._quick is not None:
             return self._quick.fullmatch(name) is not None
-        return _matches(name, self._pattern)
+        return self._walk.matches(name)
 
     def may_match_below(self, prefix: str) -> bool:
         """Whether names that begin so could match: a guess that is never wrongly no."""
@@ -44,35 +46,31 @@ def _expression(pattern: str) -> str:
     return "".join(_MEANING.get(char) or re.escape(char) for char in pattern)
 
 
-def _matches(name: str, pattern: str) -> bool:
-    """Walks the name once with the set of pattern positions that are still possible."""
-    positions = _passed({0}, pattern)
-    for char in name:
-        following = set()
-        for position in positions:
-            if position == len(pattern):
-                continue
-            wanted = pattern[position]
-            if wanted == "*" or (wanted == "%" and char != DELIMITER):
-                following.add(position)
-            elif wanted == char:
-                following.add(position + 1)
-        positions = _passed(following, pattern)
-        if not positions:
-            return False
-    return len(pattern) in positions
+class _Walk:
+    """Walks a name once with the set of pattern places that are still possible, as the bits of an integer."""
 
+    def __init__(self, pattern: str) -> None:
+        pattern = _WILDCARD_RUN.sub(lambda run: "*" if "*" in run[0] else "%", pattern)
+        self._end = 1 << len(pattern)
+        self._places: dict[str, int] = {}
+        for place, char in enumerate(pattern):
+            self._places[char] = self._places.get(char, 0) | 1 << place
+        self._any = self._places.pop("*", 0)
+        self._within = self._places.pop("%", 0)
+        self._wild = self._any | self._within
 
-def _passed(positions: Iterable[int], pattern: str) -> set[int]:
-    """The positions, and those behind wildcards that stand for nothing."""
-    found = set()
-    for start in positions:
-        position = start
-        found.add(position)
-        while position < len(pattern) and pattern[position] in "*%":
-            position += 1
-            found.add(position)
-    return found
+    def matches(self, name: str) -> bool:
+        """Whether the whole name fits."""
+        wild, literal = self._wild, self._places.get
+        # Behind a wildcard, which may stand for nothing, no other follows.
+        possible = 1 | (1 & wild) << 1
+        for char in name:
+            stays = self._any if char == DELIMITER else wild
+            possible = (possible & literal(char, 0)) << 1 | possible & stays
+            if not possible:
+                return False
+            possible |= (possible & wild) << 1
+        return bool(possible & self._end)
 
 
 def above(name: str) -> list[str]:

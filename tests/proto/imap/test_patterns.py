@@ -1,3 +1,5 @@
+import re
+
 """LIST's patterns against a matcher that is too slow to be wrong."""
 
 from __future__ import annotations
@@ -59,3 +61,19 @@ def test_many_wildcards_take_no_long_time() -> None:
 def test_parents_are_every_name_above() -> None:
     assert above("a/b/c") == ["a/b", "a"]
     assert parents(["a/b/c", "a/d", "e"]) == {"a", "a/b"}
+
+
+WORDS = st.text("ab/*%", max_size=12)
+
+
+@given(WORDS, st.text("ab/", max_size=12))
+def test_any_pattern_means_what_its_letters_mean(pattern: str, name: str) -> None:
+    meaning = {"*": ".*", "%": "[^/]*"}
+    expression = "".join(meaning.get(char, re.escape(char)) for char in pattern)
+    assert Matcher(pattern).matches(name) == bool(re.fullmatch(expression, name))
+
+
+def test_a_pattern_made_to_be_slow_is_not() -> None:
+    name = "a" * 1_000
+    pattern = Matcher("*a%a" * 250 + "b")
+    assert not any(pattern.matches(name) for _ in range(200))  # minutes, place by place
