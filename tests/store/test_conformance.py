@@ -350,6 +350,16 @@ def test_recent_is_claimed_once(place: Place) -> None:
     assert place.account.claim_recent(inbox) == 2
 
 
+def test_recent_messages_beyond_the_view_are_left_to_others(place: Place) -> None:
+    for _ in range(3):
+        place.deliver()
+    inbox = place.id()
+    assert place.account.claim_recent(inbox, Uid(3)) == 1
+    assert place.account.claim_recent(inbox, Uid(3)) == 3
+    assert place.account.claim_recent(inbox, Uid(4)) == 3
+    assert place.account.claim_recent(inbox) == 4
+
+
 # mailboxes
 
 
@@ -555,6 +565,16 @@ def test_rebuild_brings_everything_back(place: Place) -> None:
     assert place.account.mailbox("INBOX").highest_modseq > modseq
     assert list(place.account.changes(place.id(), modseq).expunged)[:1] == [2]
     assert place.deliver().uid > 2
+
+
+def test_rebuild_keeps_flags_that_file_names_do_not_show_yet(place: Place) -> None:
+    for _ in range(300):
+        place.deliver()
+    uids = [Uid(uid) for uid in range(1, 301)]
+    place.account.store_flags(place.id(), uids, FlagMode.ADD, int(SEEN), ("Work",))
+    before = [each.flags for each in place.account.messages(place.id(), uids)]
+    place.store.rebuild(place.ref)
+    assert [each.flags for each in place.account.messages(place.id(), uids)] == before
 
 
 # all or nothing

@@ -225,8 +225,10 @@ class Selected:
 
     # changes
     def set_flags(self, changed: Sequence[tuple[int, int, int]]) -> list[int]:
-        """Take over (uid, flags, modseq), ascending, of loaded messages; the positions that were news."""
+        """Take over (uid, flags, modseq), ascending, of loaded messages; the positions that were news. Flags with a keyword
+        that is not known yet stay news: they are told whole after the FLAGS that names it."""
         news: list[int] = []
+        nameless = KEYWORD_SHIFT + len(self.keywords)
         rows = iter(changed)
         for block, start, group in self._blocks.by_block([row[0] for row in changed]):
             for wanted in group:
@@ -236,7 +238,8 @@ class Selected:
                 place = block.find(uid)
                 if place is not None and modseq > block.modseqs[place]:
                     block.flags[place] = new | block.flags[place] & RECENT
-                    block.modseqs[place] = modseq
+                    if not new >> nameless:
+                        block.modseqs[place] = modseq
                     news.append(start + place)
         return news
 

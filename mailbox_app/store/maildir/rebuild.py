@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
-from mailbox_app.store.maildir import folders, names, queries, restoring, retained, sync
+from mailbox_app.store.maildir import flags, folders, names, queries, restoring, retained, sync
 from mailbox_app.store.maildir.files import fsync_directory, make_maildir, unlink_quietly
 from mailbox_app.store.maildir.metadata import (
     AccountFile,
@@ -92,12 +92,15 @@ def rebuild(make_opened: Callable[[str], OpenAccount], root: str, progress: Call
 
 
 def _settle(make_opened: Callable[[str], OpenAccount], path: str) -> None:
-    """Files of messages that the old index has removed go first: the tree alone would bring them back."""
+    """What the old index knows and the tree does not yet: removed messages, which the tree alone would bring back, and
+    flags that file names still have to follow."""
     with suppress(StoreError):  # what cannot be read any more cannot be carried out
         old = make_opened(path)
         try:
             old.bury_leftovers()
             while retained.move_files(old):
+                pass
+            while flags.write_names(old):
                 pass
         finally:
             old.close()

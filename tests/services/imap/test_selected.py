@@ -268,6 +268,31 @@ def test_uid_sets_mean_the_same_as_a_scan(uids: set[int], pairs: list[tuple[int,
     assert list(view.uids_at(positions)) == [sorted(uids)[place] for place in expected]
 
 
+def test_flags_with_a_keyword_that_was_not_told_are_told_again_with_it() -> None:
+    mailbox = FakeMailbox([1])
+    client = Client(mailbox)
+    client.load_all()
+    mailbox.keywords = ("kw", "new")
+    mailbox.change(1, 1 << 8 | 2 << 8)
+    client.view.set_flags([(1, *mailbox.rows[1])])  # the answer of its own STORE
+    assert client.view.fetch_lines([0], uid=False, modseq=False) == ["* 1 FETCH (FLAGS (kw))\r\n"]
+    lines = client.look()
+    assert lines[0] == "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft kw new)\r\n"
+    assert lines[2:] == ["* 1 FETCH (UID 1 FLAGS (kw new) MODSEQ (2))\r\n"]
+    assert client.look() == []
+
+
+def test_recent_follows_expunges() -> None:
+    mailbox = FakeMailbox([1, 2, 3])
+    client = Client(mailbox, first_recent=2)
+    assert client.view.recent_count == 3  # as the outline tells it
+    client.load_all()
+    mailbox.expunge([1])
+    assert client.look() == ["* 1 EXPUNGE\r\n"]
+    mailbox.expunge([3])
+    assert client.look() == ["* 2 EXPUNGE\r\n", "* 2 RECENT\r\n"]
+
+
 class ViewMachine(RuleBasedStateMachine):
     """Random store changes, loads and looks in any order against a list."""
 
