@@ -1,5 +1,3 @@
-import re
-
 """LIST's patterns against a matcher that is too slow to be wrong."""
 
 from __future__ import annotations
@@ -61,16 +59,6 @@ def test_many_wildcards_take_no_long_time() -> None:
 def test_parents_are_every_name_above() -> None:
     assert above("a/b/c") == ["a/b", "a"]
     assert parents(["a/b/c", "a/d", "e"]) == {"a", "a/b"}
-
-
-WORDS = st.text("ab/*%", max_size=12)
-
-
-@given(WORDS, st.text("ab/", max_size=12))
-def test_any_pattern_means_what_its_letters_mean(pattern: str, name: str) -> None:
-    meaning = {"*": ".*", "%": "[^/]*"}
-    expression = "".join(meaning.get(char, re.escape(char)) for char in pattern)
-    assert Matcher(pattern).matches(name) == bool(re.fullmatch(expression, name))
 
 
 def test_a_pattern_made_to_be_slow_is_not() -> None:
