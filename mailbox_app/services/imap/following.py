@@ -285,6 +285,11 @@ class Following(Connection):
             return None
         return self.selected.ref, self.selected.watch
 
+    def look_at_next_poll(self) -> None:
+        """The store cannot tell now: asking again at once would keep a core and the store busy."""
+        self._dirty = False
+        self._stamp = None
+
     def poll(self, stamp: Hashable) -> None:
         """Compare the mailbox's stamp with the one of the last look, in case a hint was lost; and keep little."""
         if not self.pushes or self.selected is None:

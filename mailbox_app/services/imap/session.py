@@ -212,6 +212,7 @@ class Session(Following):
         except MailboxError as error:
             if not error.temporary:
                 raise Goodbye("Selected mailbox is gone") from error
+            self.look_at_next_poll()
         await self.drain()
 
     async def _handle(self, event: Event) -> None:
