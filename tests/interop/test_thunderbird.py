@@ -75,7 +75,12 @@ NAMES = """
 const server = MailServices.accounts.allServers.find(each => each.type == "imap");
 const inbox = server.rootFolder.getFolderWithFlags(0x1000);
 const named = name => server.rootFolder.descendants.find(each => each.name == name);
-const count = name => { const found = named(name); if (!found) return -1; found.updateFolder(null); return found.getTotalMessages(false); };
+const count = name => {
+  const found = named(name);
+  if (!found) return -1;
+  found.updateFolder(null);
+  return found.getTotalMessages(false);
+};
 const window = Services.wm.getMostRecentWindow("mail:3pane");
 const tabs = window.document.getElementById("tabmail");
 """
