@@ -184,3 +184,21 @@ def test_processes_that_make_and_close_one_database_lose_nothing(path: Path) -> 
         connection.execute("INSERT INTO note VALUES ('ours')")
     ours.close()
     assert len(notes(Database(path, [SCHEMA]))) == 61
+
+
+def test_a_log_that_grows_ahead_of_its_use_loses_nothing_and_stays_bounded(path: Path) -> None:
+    first, second = Database(path, [SCHEMA]), Database(path, [SCHEMA])
+    for number in range(300):
+        with (first, second)[number % 2].transaction() as connection:
+            connection.execute("INSERT INTO note VALUES (?)", (f"{number:03}" * 500,))
+    log = Path(f"{path}-wal")
+    assert b"unused end" in log.read_bytes()[-64:]
+    assert log.stat().st_size < 4 << 20
+    crashed = path.with_name("crashed.db")
+    crashed.write_bytes(path.read_bytes())
+    crashed.with_name("crashed.db-wal").write_bytes(log.read_bytes())
+    for database in (first, second, Database(crashed, [SCHEMA])):
+        assert [text[:3] for text in notes(database)] == [f"{number:03}" for number in range(300)]
+        with database.reading() as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        database.close()
