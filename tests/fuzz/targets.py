@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -53,18 +51,11 @@ from mailbox_app.proto.transfer_decoding import transfer_decoder
 from mailbox_app.services.imap.commands import COMMANDS
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.store.maildir import filenames, names
+from tests.fuzz.access import TARGETS as ACCESS
 from tests.fuzz.corpus import ARGUMENTS, CONFIG, FRAMES, MAIL, NAMES, REPLIES
+from tests.fuzz.target import Target
 from tests.proto.fuzz import check_canonical, check_readers, check_scanner
 from tests.support.rough import SMTP_FRAGMENTS
-
-
-class Target(NamedTuple):
-    """One reader. `group` is what `scripts/fuzz GROUP` names."""
-
-    group: str
-    name: str
-    read: Callable[[bytes], None]
-    corpus: Sequence[bytes]
 
 
 def smtp_command(data: bytes) -> None:
@@ -369,6 +360,7 @@ def readable_text(data: bytes) -> None:
 
 
 TARGETS: tuple[Target, ...] = (
+    *ACCESS,
     Target(
         "mail",
         "readable text",
