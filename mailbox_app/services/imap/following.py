@@ -129,6 +129,14 @@ class Following(Connection):
             self.stop_watching()
         if self._dirty and self.pushes:
             await self.look(expunges=bool(self.idle_tag) or (watch is not None and watch.tells_expunges()))
+            self.tell_settled()
+
+    def tell_settled(self) -> None:
+        """While removals are withheld: how far the client may trust what it knows, whatever MODSEQs it was told, so that
+        it asks for those removals when it comes back after a cut. RFC 7162 3.2.5"""
+        view = self.selected
+        if view is not None and view.withheld and self.qresync:
+            self.line(f"OK [HIGHESTMODSEQ {view.settled_modseq}] Removals wait")
 
     def stop_watching(self) -> None:
         """NOTIFY NONE, or the end."""

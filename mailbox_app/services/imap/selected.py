@@ -75,6 +75,7 @@ class Selected:
         "ref",
         "rights",
         "saved",
+        "settled_modseq",
         "texts",
         "uidnext",
         "uidonly",
@@ -97,6 +98,8 @@ class Selected:
         self.uidvalidity = info.uidvalidity
         self.uidnext: int = info.uidnext
         self.highest_modseq: Modseq = info.highest_modseq
+        self.settled_modseq: Modseq = info.highest_modseq
+        """Up to here the client was told everything; beyond it, removals are withheld."""
         self.keywords = info.keywords
         self.texts = FlagTexts(info.keywords)
         self.watch = outline.watch
@@ -278,6 +281,8 @@ class Selected:
             self._blocks.append(new)
             lines.append(f"* {self.count} EXISTS\r\n")
         self.uidnext = max(self.uidnext, changes.uidnext)
+        if not self.withheld:
+            self.settled_modseq = self.highest_modseq
         return lines, [row[0] for row in new]
 
     def take_keywords(self, keywords: tuple[str, ...]) -> list[str]:
@@ -310,6 +315,7 @@ class Selected:
         """Take the withheld expunges out of the view; their EXPUNGE lines, or VANISHED. RFC 9051 7.5.1, RFC 7162 3.2.10."""
         lines, removed = self._remove_withheld(vanished=vanished)
         self._told.update(removed)
+        self.settled_modseq = self.highest_modseq
         return lines
 
     def _remove_withheld(self, *, vanished: bool) -> tuple[list[str], list[int]]:

@@ -8,18 +8,19 @@ session never overlap, so no handler needs a lock.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError, ProtocolError
+from mailbox_app.net.connection import ConnectionGone
+from mailbox_app.net.service import Goodbyes
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.framing import Announced, Chunk, Complete, Event, Overlong
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.services.imap.capabilities import BASE_VERBS, hidden_capabilities
 from mailbox_app.services.imap.command import AnyCommand, Does, Request, State
-from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, ConnectionGone
+from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS
 from mailbox_app.services.imap.following import Following
 from mailbox_app.services.imap.namespaces import rights_in
 from mailbox_app.services.imap.replies import Goodbye, Refusal, refusal
@@ -43,12 +44,16 @@ class Session(Following):
 
     __slots__ = (
         "_bad_count",
-        "_dismissed",
-        "_login_by",
         "active_at",
         "client_name",
         "hidden",
         "login_failures",
+    )
+
+    goodbyes = Goodbyes(
+        idle="Autologout, idle for too long",
+        login_ended="Your login counts no more",
+        shutdown="[UNAVAILABLE] Server is shutting down",
     )
 
     def __init__(self, service: ImapService) -> None:
@@ -61,8 +66,6 @@ class Session(Following):
         self.active_at = self.clock.monotonic_seconds()
         """When the last command began."""
         self._bad_count = 0
-        self._dismissed = ""
-        self._login_by = math.inf
 
     # life
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,8 +75,7 @@ class Session(Following):
             self.write(b"* BYE [UNAVAILABLE] Try again later\r\n")
             self.close()
             return
-        self._login_by = self.clock.monotonic_seconds() + LOGIN_SECONDS
-        self.expire_in(LOGIN_SECONDS)
+        self.begin_login()
         self.greet()
 
     def greet(self) -> None:
@@ -98,6 +100,7 @@ class Session(Following):
     def logged_in(self, account: Account) -> None:
         """From now on the session acts for this account."""
         self.account = account
+        self.end_login()
         self.login_failures = 0
         self.framer.limits = self.service.limits
         self.hide_capabilities()
@@ -112,8 +115,7 @@ class Session(Following):
         self.account = None
         self.enabled.clear()
         self.framer.limits = self.service.login_limits
-        self._login_by = self.clock.monotonic_seconds() + LOGIN_SECONDS
-        self.expire_in(LOGIN_SECONDS)
+        self.begin_login()
         self.hide_capabilities()
 
     def hide_capabilities(self) -> None:
@@ -130,25 +132,6 @@ class Session(Following):
         self.write(f"* BYE {text}\r\n".encode("ascii"))
         self.close()
 
-    def dismiss(self, text: str = "Your login counts no more") -> None:
-        """The end, at once or after the running command."""
-        self._dismissed = text
-        if not self.running:
-            self._leave_when_told()
-
-    def expire_in(self, seconds: float) -> None:
-        """The sweep ends the session after this long; nothing puts the end of the time to log in off."""
-        super().expire_in(seconds)
-        if self.account is None:
-            self.expires_at = min(self.expires_at, self._login_by)
-
-    def expire(self) -> None:
-        """The time is up: a peer that does not read is cut off, another is told."""
-        if self._writing_paused or self.closed:
-            self.abort()
-        else:
-            self.say_goodbye("Autologout, idle for too long")
-
     # the loop
     async def run(self) -> None:
         """Work through everything received; returns when more bytes or a hint are needed."""
@@ -164,25 +147,16 @@ class Session(Following):
                 continue
             if event is None:
                 self.flush()
-                self._resume_reading()
+                self.resume_reading()
                 if self.has_news:
                     continue
-                self._leave_when_told()
+                self.leave_when_told()
                 return
             await self._guarded(self._handle(event))
             handled += 1
             if handled % _TURN_EVENTS == 0:
                 await asyncio.sleep(0)
-            self._leave_when_told()
-
-    def _leave_when_told(self) -> None:
-        """Between commands: the end that came up meanwhile."""
-        if self.closed:
-            return
-        if self._dismissed:
-            self.say_goodbye(self._dismissed)
-        elif self.service.draining:
-            self.say_goodbye("[UNAVAILABLE] Server is shutting down")
+            self.leave_when_told()
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Run a step so that no fault of ours ends more than the command."""
@@ -375,6 +349,7 @@ class Session(Following):
         expunges = uid or Does.KEEPS_NUMBERS not in row.flags
         if self._dirty or Does.LOOKS in row.flags or (expunges and self.selected.withheld):
             await self.look_or_later(expunges=expunges, uid=uid)
+        self.tell_settled()
 
     # IDLE
     async def _end_idle(self, text: bytes) -> None:
