@@ -48,6 +48,8 @@ class _Answer(msgspec.Struct):
     active: bool
     username: str = ""
     email: str = ""
+    email_verified: object = None
+    """Not of RFC 7662, but told by many: an address that its user only wrote down is nobody's login."""
     sub: str = ""
     scope: str = ""
     exp: float | None = None
@@ -102,7 +104,8 @@ class Introspection:
             return None, answer.nbf - now
         if self.scope and self.scope not in answer.scope.split():
             return None, _REMEMBERED_SECONDS
-        addresses: Sequence[str] = [each for each in (answer.username, answer.email, answer.sub) if "@" in each]
+        email = "" if answer.email_verified in (False, "false") else answer.email
+        addresses: Sequence[str] = [each for each in (answer.username, email, answer.sub) if "@" in each]
         return TokenOwner(
             tuple(dict.fromkeys(addresses))
         ), _REMEMBERED_SECONDS if answer.exp is None else answer.exp - now

@@ -166,3 +166,13 @@ def test_files_that_cannot_be_read_are_mistakes_of_the_configuration(offload: Of
     ):
         with pytest.raises(ConfigError):
             Introspection(settings, offload, FakeClock())
+
+
+@pytest.mark.parametrize(("verified", "wanted"), [(True, 2), (None, 2), (False, 1), ("false", 1)])
+async def test_an_address_that_was_not_verified_is_nobodys(
+    verified: object, wanted: int, giver: Giver, offload: Offload
+) -> None:
+    giver.answers["t"] = answer(email="bob@example.org", email_verified=verified)
+    owner = await Introspection(OAuth(introspection_url=giver.url), offload, FakeClock()).verify("t")
+    assert owner is not None
+    assert len(owner.addresses) == wanted

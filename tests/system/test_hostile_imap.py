@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,8 @@ FRAGMENTS = (
     b"\xff", b'"', b"\\", b"{", b"}", b"[", b"]", b"&AC4-", b"..", b"/",
 )  # fmt: skip
 
+_PACKER = zlib.compressobj(wbits=-15)
+_BOMB = _PACKER.compress(b"x" * 50_000_000) + _PACKER.flush()
 CASES = {
     "nothing": b"",
     "nul": b"\0" * 5_000 + b"\r\n",
@@ -82,6 +85,27 @@ CASES = {
     "pipelined flood": b"a NOOP\r\n" * 30_000,
     "search text": b"a SEARCH TEXT {70000+}\r\n" + b"(a+)+$" * 11_666 + b"aaaa\r\n",
     "a bad charset": b"a SEARCH CHARSET X-NO TEXT x\r\na SEARCH CHARSET UTF-8 TEXT {2+}\r\n\xff\xfe\r\n",
+    "patterns of many stars": b'a LIST "" (' + b" ".join([b"*a%a" * 200] * 70) + b")\r\n",
+    "sources without end": b"a ESEARCH IN (" + b" ".join([b"subtree (" + b"a " * 300 + b"b)"] * 3) + b") ALL\r\n",
+    "header names without end": b"a SEARCH " + b" ".join(b"HEADER X%d y" % n for n in range(4_000)) + b"\r\n",
+    "groups without end": b"a NOTIFY SET " + b"(subtree (a b c) (MessageNew MessageExpunge)) " * 51 + b"\r\n",
+    "names to notify": b"a NOTIFY SET (mailboxes (" + b" ".join(b"m%d" % n for n in range(900)) + b") NONE)\r\n",
+    "replace, a literal that is refused": b"a REPLACE 99 INBOX {9+}\r\nb NOOP\r\n\r\n\r\n",
+    "replace, numbers out of use": b"a ENABLE UIDONLY\r\nb REPLACE 1 INBOX {3+}\r\nabc\r\n",
+    "catenate without end": b"a APPEND INBOX CATENATE (" + b'URL "/INBOX;UID=1" ' * 2_000 + b")\r\n",
+    "catenate with odd urls": b"a APPEND INBOX CATENATE (" + b'URL "/../bob;UID=1" URL "imap://bob@x/INBOX/;UID=1"' + b")\r\n",
+    "messages without end": b"a APPEND INBOX" + b" {1+}\r\nx" * 300 + b" {99999999999+}\r\nx\r\n",
+    "a bad message behind good ones": b"a APPEND INBOX {1+}\r\nx (\\Bad) {1+}\r\ny {1+}\r\nz\r\n",
+    "annotations": b"a SETMETADATA INBOX (" + b" ".join(b"/private/a%d x" % n for n in range(3_000)) + b")\r\n",
+    "a huge annotation": b"a SETMETADATA INBOX (/private/a {100000+}\r\n" + b"x" * 100_000 + b")\r\n",
+    "odd identifiers": b"a SETACL INBOX \"a\\\"b\" lr\r\na SETACL INBOX -- lr\r\na SETACL INBOX {3+}\r\na\nb lr\r\n",
+    "matched numbers": b"a ENABLE QRESYNC\r\nb SELECT INBOX (QRESYNC (1 1 1:4294967295 (1:4294967295 1:4294967295)))\r\n",
+    "compressed nonsense": b"a COMPRESS DEFLATE\r\n" + b"\xff" * 10_000,
+    "compressed ends": b"a COMPRESS DEFLATE\r\n" + b"\3\0" * 60_000,
+    "compressed zeros": b"a COMPRESS DEFLATE\r\n" + _BOMB,
+    "out and in": b"a UNAUTHENTICATE\r\n" + LOGIN + b"b SELECT INBOX\r\nc SEARCH $\r\n" * 30,
+    "contexts": b"".join(b"a%d UID SEARCH RETURN (UPDATE) ALL\r\n" % n for n in range(100)),
+    "sort keys": b"a SORT (" + b"REVERSE SUBJECT " * 3_000 + b"DATE) UTF-8 ALL\r\n",
     "an id without end": b"a ID (" + b'"k" "v" ' * 5_000 + b")\r\n",
 }  # fmt: skip
 
@@ -139,7 +163,10 @@ def test_every_command_with_every_name_stays_in_the_account(daemon: Daemon) -> N
                 b"CREATE " + one, b"SUBSCRIBE " + one, b"STATUS " + one + b" (MESSAGES UIDNEXT)", b"APPEND " + one + b" {1+}\r\nx",
                 b"COPY 1 " + one, b'LIST "" ' + one, b"LIST " + one + b' "*"', b'LSUB "" ' + one, b"RENAME Work " + one,
                 b"RENAME " + one + b" " + other, b"RENAME " + other + b" " + one, b"DELETE " + one, b"DELETE " + other,
-                b"UNSUBSCRIBE " + one, b"SELECT " + one, b"CREATE Work", b"NOOP",
+                b"UNSUBSCRIBE " + one, b"SELECT " + one, b"CREATE Work", b"SETACL " + one + b" bob lr", b"GETACL " + one,
+                b"SETMETADATA " + one + b" (/private/a x)", b"GETMETADATA " + one + b" /private/a", b"GETQUOTAROOT " + one,
+                b"NOTIFY SET (mailboxes (" + one + b" " + other + b") (MessageNew MessageExpunge))",
+                b"ESEARCH IN (subtree (" + one + b" " + other + b")) ALL", b"UID REPLACE 1 " + one + b" {1+}\r\nx", b"NOOP",
             ]  # fmt: skip
             answers = talk(daemon, b"".join(b"t%d %b\r\n" % each for each in enumerate([*commands, b"LOGOUT"])), 10.0)
             if b"* BYE" not in answers:

@@ -57,7 +57,8 @@ def combined(held: str, mode: str, rights: str) -> str:
 
 def effective(entries: Mapping[str, str], address: str) -> str:
     """What an account may do by a list that is another's: granted to it or to anyone, less what is taken away."""
-    granted = set(entries.get(address, "")) | set(entries.get(ANYONE, ""))
+    own = "" if address.startswith("-") else entries.get(address, "")  # such a name would be granted what another lost
+    granted = set(own) | set(entries.get(ANYONE, ""))
     taken = set(entries.get(f"-{address}", "")) | set(entries.get(f"-{ANYONE}", ""))
     return "".join(letter for letter in ALL_RIGHTS if letter in granted - taken)
 

@@ -63,3 +63,9 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
             continue
         assert set(change.rights) <= set(ALL_RIGHTS)
         assert change.identifier == change.identifier.lower()
+
+
+def test_what_is_taken_from_one_is_not_given_to_an_account_whose_name_begins_with_a_minus() -> None:
+    entries = {"-bob@example.org": "lrs", "anyone": "l"}
+    assert effective(entries, "-bob@example.org") == "l"
+    assert effective(entries, "bob@example.org") == ""
