@@ -117,7 +117,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     # Accounts.
     Action("account.deleted", ("d",), "deleted", "What was expunged and can still come back", "account"),
-    Action("account.passwords", ("w",), "passwords", "App passwords, of single programs; D takes one back", "account"),
+    Action("account.passwords", ("w",), "passwords", "App passwords of its programs; D makes one void", "account"),
     Action(
         "account.switch",
         ("x",),

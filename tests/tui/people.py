@@ -44,7 +44,7 @@ class People:
             "used_bytes": used,
             "messages": None if used is None else 1204 * (index + 1),
             "created_at": iso(self.now - timedelta(days=400 - index % 300)),
-            "last_login_at": None if index % 5 == 4 else iso(self.now - timedelta(minutes=5 * (index + 1) ** 3)),
+            "last_login_at": None if index % 5 == 4 else iso(self.now - timedelta(minutes=5 * (index % 100 + 1) ** 3)),
             "quota_messages": 0,
         }
         return {**row, **self.changed.get(self.address(index), {})}
@@ -57,7 +57,7 @@ class People:
             return {"users": rows, "total": self.accounts}
         found = [
             row
-            for row in map(self.user, range(self.accounts))
+            for row in map(self.user, range(min(self.accounts, 1000)))
             if params.get("text", "") in row["address"]
             and params.get("state") in {None, row["state"]}
             and row["address"].endswith(params.get("domain", ""))
@@ -137,8 +137,10 @@ class People:
         }
 
     def deleted_at(self, index: int) -> datetime:
-        """Some minutes between two; the first was deleted nearly 14 days ago."""
-        return self.now - timedelta(days=13, hours=20) + timedelta(minutes=7 * index)
+        """Some hours between two; the first was deleted nearly 14 days ago."""
+        return min(
+            self.now - timedelta(days=13, hours=20) + timedelta(hours=8 * index), self.now - timedelta(minutes=5)
+        )
 
     def meant(self, params: dict[str, Any]) -> list[int]:
         assert set(params) <= {"address", "mailbox", "since", "text", "plan", "before", "limit", "ids"}, params

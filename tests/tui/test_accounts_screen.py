@@ -105,7 +105,8 @@ async def test_the_page_tells_and_follows_the_account(tmp_path: Path) -> None:
     async with console(tmp_path) as screen:
         await to_accounts(screen)
         await screen.press("enter")
-        await screen.shows("37 messages, 3.0 MB, can come back: d")
+        await screen.shows("37 messages, 5.1 MB, can come back: d")
+        await screen.until(lambda: "account" in screen.daemon.topics())
         await screen.shows("Trash")
         screen.daemon.data.people.deleted = 40
         screen.daemon.data.people.passwords.append("tablet")
@@ -135,7 +136,8 @@ async def test_an_app_password_is_void_only_after_y(tmp_path: Path) -> None:
         await screen.shows("'laptop' is void.")
         await screen.shows("2 app passwords")
         assert called(screen, "app_password.revoke") == [{"address": "anna@example.org", "label": "laptop"}]
-        screen.daemon.data.people.passwords.append("tablet")
+        screen.daemon.data.people.passwords += ["tablet", "watch"]
+        await screen.until(lambda: "account" in screen.daemon.topics())
         screen.daemon.push()
         await screen.shows("tablet")
 

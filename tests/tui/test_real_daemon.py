@@ -108,6 +108,111 @@ def test_console_lives_through_mail_changes_and_the_daemons_death(daemon: Daemon
         rig.close()
 
 
+def deleted_by_imap(daemon: Daemon, subjects: list[str]) -> None:
+    """Append to INBOX and to a mailbox that is gone afterwards, then expunge, as a mail program does."""
+    with daemon.imap("alice@example.org") as client:
+        client.create("Project")
+        for mailbox in ("INBOX", "Project"):
+            for subject in subjects:
+                message = mail(f"<{subject}.{mailbox}@example.net>").replace(b"hello", f"{subject} {mailbox}".encode())
+                assert client.append(mailbox, "", "", message)[0] == "OK"  # type: ignore[arg-type]
+            client.select(mailbox)
+            client.uid("STORE", "1:*", "+FLAGS.SILENT", "(\\Deleted)")
+            client.expunge()
+            client.unselect()
+        client.delete("Project")
+
+
+def subjects_by_imap(daemon: Daemon, mailbox: str) -> list[str]:
+    """What a mail program sees."""
+    with daemon.imap("alice@example.org") as client:
+        if client.select(mailbox, readonly=True)[0] != "OK":
+            return []
+        _, rows = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+    return sorted(row[1].decode().strip().removeprefix("Subject: ") for row in rows if isinstance(row, tuple))
+
+
+def test_deleted_mail_comes_back_by_keys_and_is_seen_by_imap(daemon: Daemon, tmp_path: Path) -> None:
+    deleted_by_imap(daemon, ["one", "two", "three"])
+    rig = Rig(str(tmp_path / "run" / "control.sock"))
+    try:
+        rig.until("SERVICES")
+        rig.press("5")
+        rig.until(">  ok   alice@example.org")
+        rig.press("\r")
+        rig.until("6 messages")
+        rig.press("d")
+        rig.until("6 deleted messages")
+        rig.press("/one\r")
+        rig.until("2 of 6 deleted messages match")
+        rig.press("\x1b")
+        rig.until("can come back")
+        rig.press("/three mailbox:INBOX\r")
+        rig.until("1 of 6 deleted messages match")
+        rig.press("u")
+        rig.until("to INBOX?")
+        rig.press("y")
+        rig.until("1 message is back in INBOX.")
+        assert subjects_by_imap(daemon, "INBOX") == ["three INBOX"]
+        rig.press("\x1b")
+        rig.until("can come back")
+        deleted_by_imap_later(daemon)
+        rig.until("+1 new, . to show")
+        rig.press("*")
+        rig.until("All 5 listed are marked")
+        rig.press("u")
+        rig.until("gone, made again")
+        rig.until("y runs")
+        rig.press("y")
+        rig.until("5 messages are back: 3 in Project, 2 in INBOX.")
+        rig.until("1 deleted message")
+        assert subjects_by_imap(daemon, "Project") == ["one Project", "three Project", "two Project"]
+        assert subjects_by_imap(daemon, "INBOX") == ["one INBOX", "three INBOX", "two INBOX"]
+        rig.press("9")
+        rig.until("retained.restore")
+        rig.press("q")
+        assert rig.wait() == 0
+    finally:
+        rig.close()
+
+
+def deleted_by_imap_later(daemon: Daemon) -> None:
+    """One more, while the console looks."""
+    with daemon.imap("alice@example.org") as client:
+        client.select("INBOX")
+        client.append("INBOX", "(\\Deleted)", "", mail("<late@example.net>"))  # type: ignore[arg-type]
+        client.expunge()
+
+
+def test_accounts_are_changed_by_keys(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.call("app_password.add", address="alice@example.org", label="phone")
+    rig = Rig(str(tmp_path / "run" / "control.sock"), columns=120, rows=40)
+    try:
+        rig.until("SERVICES")
+        rig.press("5")
+        rig.until(">  ok   alice@example.org")
+        rig.press("x")
+        rig.until("may not log in any more")
+        rig.until(">  off  alice@example.org")
+        rig.press("x")
+        rig.until("may log in again")
+        rig.press("e")
+        rig.until("quota of alice@example.org (now none):")
+        rig.press("2G\r")
+        rig.until("may use 2.0 GB")
+        rig.press("w")
+        rig.until("1 app password")
+        rig.press("D")
+        rig.until("y runs")
+        rig.press("y")
+        rig.until("'phone' is void.")
+        rig.until("0 app passwords")
+        assert daemon.call("app_password.list", address="alice@example.org") == {"app_passwords": []}
+        assert daemon.call("user.show", address="alice@example.org")["quota_bytes"] == 2 * 1024**3
+    finally:
+        rig.close()
+
+
 def change_by_keys(rig: Rig) -> None:
     """Hold, release, retry, bounce, drop; the audit names each."""
     rig.press("2")

@@ -124,7 +124,7 @@ class RestorePage(PageView):
             heading("WHERE TO"),
         ]
         for name, number, exists in plan.targets:
-            note = "" if exists else "is gone: made again, or INBOX"
+            note = "" if exists else "gone, made again"
             lines.append(
                 ((f"{fit(count(number), 9, 'right')}  ", "strong"), (f"{fit(name, 40)} ", "text"), (note, "warn"))
             )
