@@ -42,7 +42,7 @@ class Context:
         self.tag = request.tag
         self.program = program
         self.criteria = criteria
-        self._uid = request.uid
+        self.tells_uids = request.uid
         self._told: set[int] = set()
         """UIDs of the result."""
         self._order: list[int] = []
@@ -119,10 +119,10 @@ class Context:
             text = " ".join([f"{place} {number}" for place, number in numbered])
         else:
             text = f"0 {compress(sorted(number for _, number in numbered))}"
-        return f"ESEARCH ({tag_correlator(self.tag)}){' UID' if self._uid else ''} {word} ({text})"
+        return f"ESEARCH ({tag_correlator(self.tag)}){' UID' if self.tells_uids else ''} {word} ({text})"
 
     def _number(self, uid: int) -> int:
-        if self._uid:
+        if self.tells_uids:
             return uid
         index = self._view.index_of(uid)
         return 0 if index is None else index + 1
@@ -161,6 +161,13 @@ def _is_numbered(key: Key) -> bool:
     if isinstance(key, Not):
         return _is_numbered(key.key)
     return isinstance(key, Numbers) or (isinstance(key, Uids) and key.wanted.saved)
+
+
+def drop_numbered(session: Following, view: Selected) -> None:
+    """Message numbers are told no more from here on. RFC 9586 3"""
+    for context in [each for each in view.contexts.values() if not each.tells_uids]:
+        del view.contexts[context.tag]
+        _refuse(session, context.tag, "No message numbers with UIDONLY")
 
 
 def leaving_lines(view: Selected, uids: Sequence[int]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.services.imap.command import Command, Does, Request, State
+from mailbox_app.services.imap.search_contexts import drop_numbered
 from mailbox_app.services.imap.session import Session
 
 IMPLIED: Mapping[str, tuple[str, ...]] = {
@@ -44,6 +45,8 @@ async def enable(session: Session, request: Request, names: list[bytes]) -> None
             enabled.append(name)
     if session.selected is not None:
         session.selected.uidonly = session.uidonly
+        if session.uidonly:
+            drop_numbered(session, session.selected)
     session.line(" ".join(["ENABLED", *enabled]))
 
 
