@@ -12,6 +12,7 @@ import os
 import ssl
 import time
 from pathlib import Path
+from typing import Protocol
 
 from mailbox_app.config.schema import Tls
 from mailbox_app.errors import ConfigError
@@ -19,6 +20,14 @@ from mailbox_app.net.channel import ServerContext, end_point_hash
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _SELF_SIGNED_DAYS = 3650
+
+
+class ServerTls(Protocol):
+    """Where a service gets the context for STARTTLS."""
+
+    def server_context(self) -> ssl.SSLContext:
+        """The context of now; it changes with the certificate."""
+        ...
 
 
 class TlsContexts:

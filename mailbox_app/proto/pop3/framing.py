@@ -36,7 +36,7 @@ class LineFramer:
         return len(self._buffer)
 
     @property
-    def within_line(self) -> bool:
+    def within_command(self) -> bool:
         """Whether anything came that was not given out."""
         return bool(self._buffer) or self._skipping
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,16 +15,9 @@ from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
 from mailbox_app.events.hints import Bus
 from mailbox_app.ids import AccountId
+from mailbox_app.net.tls import ServerTls
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.store.interface import Store
-
-
-class ServerTls(Protocol):
-    """Where the certificate for STLS comes from."""
-
-    def server_context(self) -> ssl.SSLContext:
-        """The context of now; it changes with the certificate."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,16 @@ never overlap, so no handler needs a lock; pipelined ones wait in the framer (RF
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError, ProtocolError
+from mailbox_app.net.connection import ConnectionGone
+from mailbox_app.net.service import Goodbyes, ServedSession
 from mailbox_app.proto.pop3.command_line import parse
-from mailbox_app.proto.pop3.framing import Overlong
+from mailbox_app.proto.pop3.framing import LineFramer, Overlong
 from mailbox_app.services.pop3.command import State, Takes
-from mailbox_app.services.pop3.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, Connection, ConnectionGone
 from mailbox_app.services.pop3.maildrop import Maildrop
 from mailbox_app.services.pop3.read_ahead import ReadAhead
 from mailbox_app.services.pop3.replies import BadCommand, Goodbye, Refusal, refusal
@@ -31,6 +30,8 @@ T = TypeVar("T")
 
 LINE_BYTES = 12_288
 """RFC 2449 4 knows no more than 255; an authentication line may be as long as in SMTP (RFC 4954 4)."""
+AUTOLOGOUT_SECONDS = 600.0
+"""RFC 1939 3: at least 10 minutes."""
 MAX_BAD_BEFORE_LOGIN = 10
 MAX_BAD = 20
 """Wrong commands in a row: a client would have stopped, what goes on is no client."""
@@ -38,24 +39,28 @@ _TURN_LINES = 50
 """Thousands of small commands sent at once must not keep the loop from others."""
 
 
-class Session(Connection):
+class Session(ServedSession[LineFramer]):
     """The protocol object of one connection."""
 
     __slots__ = (
         "_bad_count",
-        "_dismissed",
-        "_login_by",
         "account",
         "ahead",
-        "is_counted",
         "login_failures",
         "maildrop",
         "service",
         "user_name",
     )
 
+    autologout_seconds = AUTOLOGOUT_SECONDS
+    goodbyes = Goodbyes(
+        idle="[SYS/TEMP] Autologout, idle for too long",
+        login_ended="[AUTH] Your login counts no more",
+        shutdown="[SYS/TEMP] Server is shutting down",
+    )
+
     def __init__(self, service: Pop3Service) -> None:
-        super().__init__(LINE_BYTES, service.deps.clock)
+        super().__init__(LineFramer(LINE_BYTES), service.deps.clock)
         self.service = service
         self.account: Account | None = None
         self.maildrop: Maildrop | None = None
@@ -63,11 +68,7 @@ class Session(Connection):
         self.user_name = b""
         """What USER said."""
         self.login_failures = 0
-        self.is_counted = False
-        """By the service, against the limit of its address."""
         self._bad_count = 0
-        self._dismissed = False
-        self._login_by = math.inf
 
     # life
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -77,8 +78,7 @@ class Session(Connection):
             self.write(b"-ERR [SYS/TEMP] Try again later\r\n")
             self.close()
             return
-        self._login_by = self.clock.monotonic_seconds() + LOGIN_SECONDS
-        self.expire_in(LOGIN_SECONDS)
+        self.begin_login()
         self.write(b"+OK POP3 ready\r\n")
         self.flush()
 
@@ -107,6 +107,7 @@ class Session(Connection):
     def entered(self, account: Account, drop: Maildrop) -> None:
         """From here on the session acts for this account."""
         self.account = account
+        self.end_login()
         self.maildrop = drop
         self.login_failures = 0
         if self.closed:  # the peer left while its maildrop was being opened
@@ -121,25 +122,6 @@ class Session(Connection):
         """An error and the end."""
         self.write(f"-ERR {text}\r\n".encode("ascii"))
         self.close()
-
-    def dismiss(self) -> None:
-        """The login counts no more: the end, at once or after the running command."""
-        self._dismissed = True
-        if not self.running:
-            self._leave_when_told()
-
-    def expire_in(self, seconds: float) -> None:
-        """The sweep ends the session after this long; nothing puts the end of the time to log in off."""
-        super().expire_in(seconds)
-        if self.account is None:
-            self.expires_at = min(self.expires_at, self._login_by)
-
-    def expire(self) -> None:
-        """The time is up: a peer that does not read is cut off, another is told."""
-        if self.writing_paused or self.closed:
-            self.abort()
-        else:
-            self.say_goodbye("[SYS/TEMP] Autologout, idle for too long")
 
     # for handlers
     async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -156,26 +138,11 @@ class Session(Connection):
         """Local trouble, for the log."""
         self.service.deps.log.warning(event, session=self.session_id, code=error.code, **error.fields)
 
-    async def send_produced(self, pieces: Iterator[tuple[bytes, bool]]) -> None:
-        """Write what a blocking generator makes in a thread, each piece with whether more come.
-
-        The next piece is made while this one is on its way.
-        """
-        step = partial(next, pieces)
-        piece, more = await self.offload(step)
-        while more:
-            coming = asyncio.ensure_future(self.offload(step))
-            try:
-                self.write(piece)
-                await self.drain()
-                self.expire_in(AUTOLOGOUT_SECONDS)
-                piece, more = await coming
-            finally:
-                if not coming.done():  # the generator may only be dropped when no thread is inside it
-                    await asyncio.wait([coming])
-                if not coming.cancelled():
-                    coming.exception()
-        self.write(piece)
+    async def read_line(self) -> bytes | Overlong:
+        """The next line inside a command, waiting for the peer within the read deadline."""
+        while (line := self.framer.next_line()) is None:
+            await self.wait_for_more()
+        return line
 
     # the loop
     async def run(self) -> None:
@@ -186,22 +153,13 @@ class Session(Connection):
             if line is None:
                 self.flush()
                 self.resume_reading()
-                self._leave_when_told()
+                self.leave_when_told()
                 return
             await self._guarded(line)
             handled += 1
             if handled % _TURN_LINES == 0:
                 await asyncio.sleep(0)
-            self._leave_when_told()
-
-    def _leave_when_told(self) -> None:
-        """Between commands: the end that came up meanwhile."""
-        if self.closed:
-            return
-        if self._dismissed:
-            self.say_goodbye("[AUTH] Your login counts no more")
-        elif self.service.draining:
-            self.say_goodbye("[SYS/TEMP] Server is shutting down")
+            self.leave_when_told()
 
     async def _guarded(self, line: bytes | Overlong) -> None:
         """Run a command so that no fault of ours ends more than the session."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
@@ -23,6 +21,7 @@ from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.errors import MailboxError
 from mailbox_app.net.limits import ConnectionCounter
+from mailbox_app.net.tls import ServerTls
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.proto.smtp.replies import Refusal, Reply
@@ -34,14 +33,6 @@ from mailbox_app.services.smtp.verbs import VERBS
 
 _SILENT = frozenset({"syntax", "sequence", "auth_failed", "auth_cancelled"})
 """Refusals that say nothing about mail: not in the mail log. Logins are logged and counted where they are checked."""
-
-
-class ServerTls(Protocol):
-    """Where the TLS context comes from; `net.tls.TlsContexts`."""
-
-    def server_context(self) -> ssl.SSLContext:
-        """The present one; a reload of certificates gives another."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_whether_anything_waits_is_known() -> None:
     framer = LineFramer(LIMIT)
     framer.feed(b"STLS\r\nU")
     assert framer.next_line() == b"STLS"
-    assert framer.within_line
+    assert framer.within_command
 
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"x" * 19, b"y" * 25, b"\0"])), st.data())

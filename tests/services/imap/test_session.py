@@ -11,7 +11,9 @@ import pytest
 
 from mailbox_app.errors import StoreError
 from mailbox_app.events.hints import DIRECTORY_TOPIC
-from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, WRITE_SECONDS
+from mailbox_app.net.connection import WRITE_SECONDS
+from mailbox_app.net.service import LOGIN_SECONDS
+from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS
 from mailbox_app.services.imap.session import Session
 from mailbox_app.store.maildir.account import MaildirAccount
 from tests.support.clock import FakeClock, settle

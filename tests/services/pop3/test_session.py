@@ -11,8 +11,9 @@ import pytest
 
 from mailbox_app.errors import StoreError
 from mailbox_app.events.hints import DIRECTORY_TOPIC
-from mailbox_app.services.pop3.connection import AUTOLOGOUT_SECONDS, LOGIN_SECONDS, READ_SECONDS, WRITE_SECONDS
-from mailbox_app.services.pop3.session import LINE_BYTES
+from mailbox_app.net.connection import READ_SECONDS, WRITE_SECONDS
+from mailbox_app.net.service import LOGIN_SECONDS
+from mailbox_app.services.pop3.session import AUTOLOGOUT_SECONDS, LINE_BYTES
 from mailbox_app.store.maildir import maildrop
 from mailbox_app.store.maildir.account import MaildirAccount
 from mailbox_app.store.maildir.backend import MaildirStore

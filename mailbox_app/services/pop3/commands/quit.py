@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from mailbox_app.errors import MailboxError
 from mailbox_app.ids import MailboxId, Uid
 from mailbox_app.services.pop3.command import Command, State, Takes
-from mailbox_app.services.pop3.connection import AUTOLOGOUT_SECONDS
-from mailbox_app.services.pop3.session import Session
+from mailbox_app.services.pop3.session import AUTOLOGOUT_SECONDS, Session
 from mailbox_app.store.interface import Account
 from mailbox_app.store.model import FlagMode, SystemFlag
 

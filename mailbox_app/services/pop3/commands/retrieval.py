@@ -8,11 +8,11 @@ from functools import partial
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import MailboxId, Uid
+from mailbox_app.net.connection import ConnectionGone
 from mailbox_app.proto.pop3.command_line import numbers
 from mailbox_app.proto.pop3.message_text import MessageText
 from mailbox_app.services.pop3.command import Command, State, Takes
 from mailbox_app.services.pop3.commands.listing import message_index
-from mailbox_app.services.pop3.connection import ConnectionGone
 from mailbox_app.services.pop3.replies import BadCommand, Refusal
 from mailbox_app.services.pop3.session import Session
 from mailbox_app.store.interface import Account
@@ -52,7 +52,7 @@ async def top(session: Session, argument: bytes) -> None:
 
 async def _send(session: Session, pieces: Iterator[tuple[bytes, bool]]) -> None:
     try:
-        await session.send_produced(pieces)
+        await session.send_produced(partial(session.offload, next, pieces))
     except StoreError as error:
         if error.code == "store.no_such_message":
             raise Refusal("Message is gone") from error  # another session removed it

@@ -1,4 +1,4 @@
-"""One connection's bytes: in through the framer, out with back-pressure, and TLS in between.
+"""One connection's bytes: in through a framer, out with back-pressure, and TLS in between.
 
 No task and no timer exists while nothing happens; `expires_at` is read by the service's sweep. A peer that does not
 read is cut off when a write waits longer than `WRITE_SECONDS`; one that sends while a command runs is paused.
@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import cast
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Generic, Protocol, TypeVar, cast
 
 from mailbox_app.clock import Clock
 from mailbox_app.ids import SessionId, new_session_id
 from mailbox_app.net.channel import TlsChannel
-from mailbox_app.proto.pop3.framing import LineFramer, Overlong
-from mailbox_app.services.pop3.dependencies import ServerTls
+from mailbox_app.net.tls import ServerTls
 
-LOGIN_SECONDS = 60.0
-"""From connect to a successful login."""
-AUTOLOGOUT_SECONDS = 600.0
-"""RFC 1939 3: at least 10 minutes."""
 READ_SECONDS = 120.0
-"""Silence inside AUTH."""
+"""Silence inside a command: a literal or an authentication line that does not come."""
 WRITE_SECONDS = 120.0
 """A peer that takes nothing of what it asked for."""
 CLOSE_SECONDS = 10.0
@@ -34,8 +31,29 @@ class ConnectionGone(Exception):
     """The peer is no longer there; the command stops without an answer."""
 
 
-class Connection(asyncio.Protocol):
-    """Bytes in, bytes out. Subclassed by the session, which overrides `run`."""
+class InputFramer(Protocol):
+    """What cuts the bytes that come into what the protocol calls its pieces; the session asks it for them."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet given out."""
+        ...
+
+    @property
+    def within_command(self) -> bool:
+        """Whether anything came that was not given out."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Store what the peer sent."""
+        ...
+
+
+FramerT = TypeVar("FramerT", bound=InputFramer)
+
+
+class Connection(asyncio.Protocol, ABC, Generic[FramerT]):
+    """Bytes in, bytes out. Subclassed by the session, which implements `run`."""
 
     __slots__ = (
         "_arrival",
@@ -56,8 +74,11 @@ class Connection(asyncio.Protocol):
         "writing_paused",
     )
 
-    def __init__(self, line_bytes: int, clock: Clock) -> None:
-        self.framer = LineFramer(line_bytes)
+    autologout_seconds: ClassVar[float]
+    """How long a session may be silent between commands."""
+
+    def __init__(self, framer: FramerT, clock: Clock) -> None:
+        self.framer = framer
         self.clock = clock
         self.session_id: SessionId = new_session_id()
         self.remote_ip = ""
@@ -85,15 +106,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: wake whoever waits for them."""
-        self.framer.feed(data)
-        if self.framer.buffered > _PAUSE_BYTES and not self._paused_reading and self._transport is not None:
+        kept = self.take(data)
+        # Also when somebody waits: before that one runs the loop may bring 8 MiB more of what is there already.
+        if kept > _PAUSE_BYTES and not self._paused_reading and self._transport is not None:
             self._paused_reading = True
             self._transport.pause_reading()
         if self._arrival is not None:
             if not self._arrival.done():
                 self._arrival.set_result(None)
-        elif self._task is None and not self._closed:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        elif self._task is None:
+            self.wake()
 
     def eof_received(self) -> bool:
         """The peer sends no more: what it asked for is still answered, as far as the transport allows that."""
@@ -121,25 +143,40 @@ class Connection(asyncio.Protocol):
         if self._resumed is not None and not self._resumed.done():
             self._resumed.set_result(None)
 
+    # what lies between the framer and the transport; overridden where that is not nothing
+    def take(self, data: bytes) -> int:
+        """Keep what came; how many bytes are kept now."""
+        self.framer.feed(data)
+        return self.framer.buffered
+
+    def pack(self, data: bytes) -> bytes:
+        """What goes to the transport for these bytes."""
+        return data
+
     # for sessions
+    @property
+    def channel(self) -> TlsChannel:
+        """What the connection tells a login about itself."""
+        return TlsChannel.of(self._transport)
+
     @property
     def closed(self) -> bool:
         """Whether the connection is over or ending."""
         return self._closed
 
     @property
-    def channel(self) -> TlsChannel:
-        """What the connection tells about itself to an authentication."""
-        return TlsChannel.of(self._transport)
-
-    @property
     def running(self) -> bool:
         """Whether a command is being worked on."""
         return self._task is not None
 
+    @abstractmethod
     async def run(self) -> None:
-        """Work through what was received; overridden."""
-        raise NotImplementedError
+        """Work through everything received; returns when more bytes or another wake-up are needed."""
+
+    def wake(self) -> None:
+        """Start working when nothing runs."""
+        if self._task is None and not self._closed:
+            self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         try:
@@ -167,7 +204,7 @@ class Connection(asyncio.Protocol):
         """Hand everything queued to the transport."""
         if self._out:
             if self._transport is not None:
-                self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+                self._transport.write(self.pack(self._out[0] if len(self._out) == 1 else b"".join(self._out)))
             self._out.clear()
 
     async def drain(self) -> None:
@@ -182,22 +219,43 @@ class Connection(asyncio.Protocol):
                 await self._resumed
             finally:
                 self._resumed = None
-                self.expire_in(AUTOLOGOUT_SECONDS)
+                self.expire_in(self.autologout_seconds)
 
-    async def read_line(self) -> bytes | Overlong:
-        """The next line inside a command, waiting for the peer within the read deadline."""
-        while (line := self.framer.next_line()) is None:
-            self.flush()
-            if self._closed or self._ended:
-                raise ConnectionGone
-            self.resume_reading()
-            self._arrival = asyncio.get_running_loop().create_future()
-            self.expire_in(READ_SECONDS)
-            try:
-                await self._arrival
-            finally:
-                self._arrival = None
-        return line
+    async def send_produced(self, produce: Callable[[], Awaitable[tuple[bytes, bool]]]) -> None:
+        """Write what is made in a thread: each call of `produce` gives a piece and whether more come.
+
+        The next piece is made while this one is on its way; the last one is only queued.
+        """
+        coming = asyncio.ensure_future(produce())
+        try:
+            while True:
+                piece, more = await coming
+                if not more:
+                    break
+                coming = asyncio.ensure_future(produce())
+                self.write(piece)
+                await self.drain()
+                self.expire_in(self.autologout_seconds)
+        finally:
+            if not coming.done():  # what makes them may only be dropped when no thread is inside it
+                await asyncio.wait([coming])
+            if not coming.cancelled():
+                coming.exception()
+        if piece:
+            self.write(piece)
+
+    async def wait_for_more(self) -> None:
+        """Inside a command: send what is queued, then wait for bytes within the read deadline."""
+        self.flush()
+        if self._closed or self._ended:
+            raise ConnectionGone
+        self.resume_reading()
+        self._arrival = asyncio.get_running_loop().create_future()
+        self.expire_in(READ_SECONDS)
+        try:
+            await self._arrival
+        finally:
+            self._arrival = None
 
     def resume_reading(self) -> None:
         """Take more from a peer that had sent too much at once."""
@@ -206,13 +264,13 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     async def start_tls(self, tls: ServerTls) -> None:
-        """The handshake, as the server. RFC 2595 4."""
+        """The handshake, as the server. RFC 9051 6.2.1, RFC 2595 4."""
         transport = self._transport
         if transport is None:
             raise ConnectionGone
         transport.pause_reading()
         self.flush()
-        if self.framer.within_line:  # what came in clear behind STLS could be anybody's
+        if self.framer.within_command:  # what came in clear behind STARTTLS could be anybody's
             self.close()
             raise ConnectionGone
         loop = asyncio.get_running_loop()
