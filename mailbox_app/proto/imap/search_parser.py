@@ -40,6 +40,8 @@ Named = TypeVar("Named", bound=StrEnum)
 
 MAX_DEPTH = 100
 MAX_KEYS = 5_000
+MAX_TEXTS = 500
+"""TEXT and BODY: each is looked for in all of a message."""
 MAX_MAILBOXES = 1_000
 
 _FLAG_KEYS = {
@@ -250,7 +252,7 @@ class _Reader:
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._count = 0
+        self._count = self._texts = 0
         self.wants_modseq = False
 
     def key(self, depth: int) -> Key:
@@ -304,6 +306,9 @@ class _Reader:
         if word in _HEADER_KEYS:
             return HeaderText(_HEADER_KEYS[word], self._text())
         if word in (b"BODY", b"TEXT"):
+            self._texts += 1
+            if self._texts > MAX_TEXTS:
+                raise ProtocolError("imap.limit", "search too complex")
             return Text(self._text(), body_only=word == b"BODY")
         if word == b"HEADER":
             name = cursor.astring().lower()

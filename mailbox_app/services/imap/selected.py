@@ -42,6 +42,10 @@ _NAMES = (
 )
 
 
+_MAX_TEXTS = 10_000
+"""Rendered flag lists that a session keeps: a megabyte. Thirty-one flags have more combinations than memory has room."""
+
+
 class FlagTexts(dict[int, str]):
     """A flags integer as its list in parentheses, rendered once each."""
 
@@ -54,6 +58,8 @@ class FlagTexts(dict[int, str]):
     def __missing__(self, flags: int) -> str:
         names = [name for bit, name in _NAMES if flags & bit]
         names += [word for number, word in enumerate(self._keywords) if flags >> KEYWORD_SHIFT + number & 1]
+        if len(self) >= _MAX_TEXTS:
+            self.clear()
         text = self[flags] = f"({' '.join(names)})"
         return text
 

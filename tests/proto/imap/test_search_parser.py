@@ -84,6 +84,12 @@ def test_a_window_is_what_counting_gives(low: int, high: int, count: int, last: 
     assert list(Partial(low, high, last, "").window(count)) == places
 
 
+def test_texts_without_end_are_refused() -> None:
+    parse_search(Cursor(b"TEXT a " * 499 + b"BODY b"))
+    with pytest.raises(ProtocolError):
+        parse_search(Cursor(b"TEXT a " * 500 + b"BODY b"))
+
+
 def test_sources() -> None:
     request = parse_multi_search(Cursor(b'IN (selected subtree ("a" b) mailboxes inbox) RETURN (COUNT) UNSEEN'))
     assert [(each.source, each.names) for each in request.sources] == [

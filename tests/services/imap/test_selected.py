@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mailbox_app.ids import AccountId, AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.proto.imap.grammar import Cursor
+from mailbox_app.services.imap import selected
 from mailbox_app.services.imap.message_set import has_star, positions_of_uids, uid_bounds
 from mailbox_app.services.imap.replies import Goodbye
-from mailbox_app.services.imap.selected import RECENT, Selected
+from mailbox_app.services.imap.selected import RECENT, FlagTexts, Selected
 from mailbox_app.store.model import BlockCount, BlockRows, Changes, MailboxInfo, Outline
 
 BITS = 3
@@ -369,3 +370,10 @@ class ViewMachine(RuleBasedStateMachine):
 
 TestView = ViewMachine.TestCase
 TestView.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_rendered_flags_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selected, "_MAX_TEXTS", 4)
+    texts = FlagTexts(("k",))
+    assert [texts[flags] for flags in range(8)] == [FlagTexts(("k",))[flags] for flags in range(8)]
+    assert len(texts) <= 4
