@@ -12,7 +12,7 @@ from tui.account_models import NEARLY_FULL, Account
 from tui.desk import Desk
 from tui.export import Exporter
 from tui.feeds import Want
-from tui.format import age, bar, clock, count, plural, size, size_words, stamp
+from tui.format import age, clock, count, plural, size, size_words, stamp
 from tui.keys import Action
 from tui.models import int_of, rows_of
 from tui.screens.account import AccountPage
@@ -35,7 +35,6 @@ EXPORT_FIELDS = (
 STATES = {"active": "active", "ok": "active", "disabled": "disabled", "off": "disabled", "removed": "removed"}
 LIVE_HZ = 0.2
 """Each look opens the index of every account on the screen."""
-BAR = 8
 
 
 def state_word(account: Account) -> tuple[str, str]:
@@ -52,23 +51,22 @@ def last_login(account: Account, now: datetime) -> str:
     return "never" if account.last_login_at is None else age(account.last_login_at, now)
 
 
-def columns_for(width: int, *, ascii_only: bool) -> Sequence[Column[Account]]:
+def full(account: Account, _now: datetime) -> tuple[str, str]:
+    """How much of the quota is used; a number costs a slow line less than a bar."""
+    if account.removed or not (account.quota_bytes or account.quota_messages):
+        return "-", "dim"
+    return f"{min(account.share, 9.99):.0%}", "warn" if account.share >= NEARLY_FULL else "dim"
+
+
+def columns_for(width: int) -> Sequence[Column[Account]]:
     """Columns of the list; a wide terminal adds the messages and since when."""
     wide = width >= 110
-
-    def full(account: Account, _now: datetime) -> tuple[str, str]:
-        if not (account.quota_bytes or account.quota_messages) or account.removed:
-            return "", "dim"
-        return "".join(bar(min(1.0, account.share), BAR, ascii_only=ascii_only)), (
-            "warn" if account.share >= NEARLY_FULL else "graph"
-        )
-
     columns: list[Column[Account]] = [
         Column("ST", 4, lambda row, _: state_word(row)),
         Column("ADDRESS", 0, lambda row, _: (row.address, "faint" if row.removed else "text")),
-        Column("FULL", BAR, full),
         Column("USED", 5, lambda row, _: (size(row.used_bytes), "text"), "right"),
         Column("OF", 5, lambda row, _: (size(row.quota_bytes) if row.quota_bytes else "-", "dim"), "right"),
+        Column("FULL", 4, full, "right"),
         Column("LAST LOGIN", 10, lambda row, now: (last_login(row, now), "dim"), "right"),
     ]
     if wide:
@@ -122,7 +120,7 @@ class AccountsScreen(AccountView, ListView[Account]):
         self._summary = LineView(desk.palette, height=2)
         self.rows = WindowList(
             desk.palette,
-            columns=lambda width: columns_for(width, ascii_only=desk.ascii_only),
+            columns=columns_for,
             fetch=self._fetch,
             now=desk.now,
             empty=self._empty,

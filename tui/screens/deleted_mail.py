@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.timer import Timer
 
 from tui.account_models import DeletedMail
 from tui.desk import Desk
@@ -30,6 +31,7 @@ EXPORT_FIELDS = ("id", "mailbox", "flags", "size_bytes", "received_at", "expunge
 FIELDS = ("mailbox", "since")
 DETAIL_FROM_ROWS = 32
 DETAIL_ROWS = 8
+DETAIL_SECONDS = 0.15
 MOST_IDS = 10_000
 MOST_SECONDS = 366 * 86_400
 
@@ -173,9 +175,10 @@ class DeletedMailPage(MarkedListView[DeletedMail]):
         self._address = address
         self._summary = LineView(desk.palette, height=2)
         self.rows = WindowList(
-            desk.palette, columns=columns_for, fetch=self._fetch, now=desk.now, empty=self._empty, on_move=self.draw
+            desk.palette, columns=columns_for, fetch=self._fetch, now=desk.now, empty=self._empty, on_move=self._moved
         )
         self._detail = LineView(desk.palette, height=DETAIL_ROWS)
+        self._pane: Timer | None = None
         self._keyset = KeysetRows(self._ask, "messages")
         self._where: dict[str, Any] = {}
         self._plan = ""
@@ -287,6 +290,18 @@ class DeletedMailPage(MarkedListView[DeletedMail]):
         if not self.is_mounted:
             return
         self._summary.set_lines([self._sentence(), self._news()])
+        self._draw_detail()
+
+    def _moved(self) -> None:
+        """A walk through the list draws the pane once, where it ends."""
+        if self.is_mounted:
+            self._summary.set_lines([self._sentence(), self._news()])
+            if self._roomy:
+                if self._pane is not None:
+                    self._pane.stop()
+                self._pane = self.set_timer(DETAIL_SECONDS, self._draw_detail)
+
+    def _draw_detail(self) -> None:
         row = self.rows.row
         if self._roomy:
             lines = [] if row is None else detail_lines(row, self.desk.now(), self._kept_days, self.size.width)
@@ -304,7 +319,7 @@ class DeletedMailPage(MarkedListView[DeletedMail]):
         if not kept:
             return ((" Nothing is kept of what was deleted.", "strong"),)
         text = f" {plural(kept, 'deleted message')}, {size_words(kept_bytes)}, can come back."
-        return ((text, "strong"), (f" Each is kept for {plural(self._kept_days, 'day')} at most.", "dim"))
+        return ((text, "strong"), (f" Each stays {plural(self._kept_days, 'day')} at most.", "dim"))
 
     def _news(self) -> Line:
         spans = self.marks_told()
