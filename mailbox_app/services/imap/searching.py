@@ -52,6 +52,8 @@ _BLOCKS_KEPT = 64
 """A search leaves no more blocks loaded in a session: a quarter of a million messages."""
 _LOOP_TESTS = 50_000
 """What may be tested on the loop: about 3 ms."""
+_LOOP_LEAVES = 200
+"""Keys, each of which costs something however few messages there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ class Search:
 
     def runs_on_loop(self, *, needs_arrays: bool) -> bool:
         """Whether the arrays in memory are enough, and few: then `run` does not block."""
-        if self._levels or self._view.count * (len(self._leaves) + 1) > _LOOP_TESTS:
+        leaves = len(self._leaves)
+        if self._levels or leaves > _LOOP_LEAVES or self._view.count * (leaves + 1) > _LOOP_TESTS:
             return False
         if not needs_arrays and all(isinstance(leaf, RangeLeaf) for leaf in self._leaves) and not self._reads_uids:
             return True

@@ -219,6 +219,13 @@ def _gone(box: SearchedMailbox):  # type: ignore[no-untyped-def]
     return open_message
 
 
+def test_thousands_of_keys_are_no_work_for_the_loop() -> None:
+    box = SearchedMailbox([])
+    few, many = (_search(box, parse_search(Cursor(b" ".join([b"SEEN"] * count))).program) for count in (100, 4_000))
+    assert few.runs_on_loop(needs_arrays=False)
+    assert not many.runs_on_loop(needs_arrays=False)
+
+
 def test_a_hundred_thousand_ranges(box: SearchedMailbox) -> None:
     wanted = SequenceSet(tuple((number, number) for number in range(1, 200_001, 2)))
     for key, first in ((Numbers(wanted), 1), (Uids(wanted), 2)):
