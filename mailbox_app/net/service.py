@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from structlog.typing import FilteringBoundLogger
 
 from mailbox_app.clock import Clock
-from mailbox_app.net.connection import Connection, FramerT
+from mailbox_app.net.connection import Connection, ConnectionGone, FramerT
 from mailbox_app.net.limits import ConnectionCounter
 from mailbox_app.observe.metrics import Metrics
 
@@ -29,32 +29,76 @@ _CHECKS_AT_ONCE = 200
 """Of logins after a change of the directory: some milliseconds of the loop's time."""
 
 
+class Goodbye(Exception):
+    """Ends the session with this text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Goodbyes:
     """Why a session ends, in the protocol's words."""
 
+    too_many: str
     idle: str
     login_ended: str
     shutdown: str
+    fault: str
 
 
 class ServedSession(Connection[FramerT]):
     """A connection that is to log in soon, may be idle then, and is told why it ends."""
 
-    __slots__ = ("_goodbye", "_login_by", "is_counted")
+    __slots__ = ("_goodbye", "_login_by", "is_counted", "service")
 
     goodbyes: ClassVar[Goodbyes]
 
-    def __init__(self, framer: FramerT, clock: Clock) -> None:
-        super().__init__(framer, clock)
+    def __init__(self, framer: FramerT, service: SessionService[Any]) -> None:
+        super().__init__(framer, service.clock)
+        self.service = service
         self.is_counted = False
         """By the service, against the limit of its address."""
         self._login_by = math.inf
         self._goodbye = ""
 
+    # the protocol's part
+    @abstractmethod
+    def greet(self) -> None:
+        """The first words to a session that may stay."""
+
     @abstractmethod
     def say_goodbye(self, text: str) -> None:
         """The protocol's last line, and the end."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """The peer is gone: let everything go that the session holds."""
+
+    # its life
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet, when there is room for one more."""
+        super().connection_made(transport)
+        if self.service.opened(self):
+            self.begin_login()
+            self.greet()
+        else:
+            self.say_goodbye(self.goodbyes.too_many)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything."""
+        super().connection_lost(exc)
+        self.leave()
+        self.service.gone(self)
+
+    async def guarded(self, work: Awaitable[None]) -> None:
+        """Run a step so that no fault of ours ends more than the session."""
+        try:
+            await work
+        except ConnectionGone:
+            raise
+        except Goodbye as goodbye:
+            self.say_goodbye(str(goodbye))
+        except Exception as error:  # noqa: BLE001 - the session's edge
+            self.service.unexpected(self, error)
+            self.say_goodbye(self.goodbyes.fault)
 
     def begin_login(self) -> None:
         """From here on there are `LOGIN_SECONDS` to log in."""
@@ -126,7 +170,7 @@ class SessionService(ABC, Generic[SessionT]):
         subscribe: Callable[[Callable[[], None]], Closable],
     ) -> None:
         """`subscribe`: to changes of the directory of accounts."""
-        self._clock = clock
+        self.clock = clock
         self._metrics = metrics
         self._log = log
         self._places = places
@@ -207,8 +251,8 @@ class SessionService(ABC, Generic[SessionT]):
 
     async def _sweep(self) -> None:
         while True:
-            await self._clock.sleep(SWEEP_SECONDS)
-            now = self._clock.monotonic_seconds()
+            await self.clock.sleep(SWEEP_SECONDS)
+            now = self.clock.monotonic_seconds()
             for session in [each for each in self._sessions if each.expires_at <= now]:
                 session.expire()
             await self.look_after(self._sessions, now)

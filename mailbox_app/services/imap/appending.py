@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from mailbox_app.errors import MailboxError, ProtocolError, StoreError
+from mailbox_app.net.service import Goodbye
 from mailbox_app.proto.imap.append import AppendReader, Begin, Data, Step, Url
 from mailbox_app.proto.imap.framing import Announced, Complete, Overlong
 from mailbox_app.proto.imap.grammar import Cursor
@@ -22,7 +23,7 @@ from mailbox_app.services.imap.catenating import UrlSource
 from mailbox_app.services.imap.commands.store import system_bits
 from mailbox_app.services.imap.namespaces import Located
 from mailbox_app.services.imap.permissions import permitted
-from mailbox_app.services.imap.replies import Goodbye, Refusal
+from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
 from mailbox_app.store.interface import Content, NewMessage, Staged
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from mailbox_app.clock import Clock
 from mailbox_app.net.connection import ConnectionGone
-from mailbox_app.net.service import ServedSession
+from mailbox_app.net.service import ServedSession, SessionService
 from mailbox_app.proto.imap.framing import Event, Framer, FramingLimits
 from mailbox_app.services.imap.compression import CorruptStream, Deflate
 
@@ -21,8 +21,8 @@ class Connection(ServedSession[Framer]):
 
     autologout_seconds = AUTOLOGOUT_SECONDS
 
-    def __init__(self, limits: FramingLimits, clock: Clock) -> None:
-        super().__init__(Framer(limits), clock)
+    def __init__(self, limits: FramingLimits, service: SessionService[Any]) -> None:
+        super().__init__(Framer(limits), service)
         self._deflate: Deflate | None = None
 
     def take(self, data: bytes) -> int:

@@ -10,11 +10,12 @@ from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError
 from mailbox_app.events.hints import Subscription, account_topic
 from mailbox_app.ids import AccountId, AccountRef, MailboxId, Modseq, Uid
+from mailbox_app.net.connection import ConnectionGone
+from mailbox_app.net.service import Goodbye
 from mailbox_app.proto.imap.sequence import SequenceSet
 from mailbox_app.services.imap.command import Request
 from mailbox_app.services.imap.connection import Connection
 from mailbox_app.services.imap.message_set import has_star, positions_of_numbers, positions_of_uids, uid_bounds
-from mailbox_app.services.imap.replies import Goodbye
 from mailbox_app.services.imap.search_contexts import leaving_lines, tell_changed
 from mailbox_app.services.imap.selected import Selected
 from mailbox_app.store import interface
@@ -38,11 +39,12 @@ _KEPT_WHEN_IDLE = 500
 class Following(Connection):
     """What a session knows and does about mailboxes; the session itself speaks the protocol."""
 
-    __slots__ = ("_dirty", "_stamp", "_subscription", "account", "enabled", "idle_tag", "selected", "service", "watch")
+    __slots__ = ("_dirty", "_stamp", "_subscription", "account", "enabled", "idle_tag", "selected", "watch")
+
+    service: ImapService
 
     def __init__(self, service: ImapService) -> None:
-        super().__init__(service.login_limits, service.deps.clock)
-        self.service = service
+        super().__init__(service.login_limits, service)
         self.account: Account | None = None
         self.selected: Selected | None = None
         self.enabled: set[str] = set()
@@ -147,6 +149,8 @@ class Following(Connection):
     @property
     def view(self) -> Selected:
         """The selected mailbox of a command that runs in the selected state only."""
+        if self.selected is None and self.closed:
+            raise ConnectionGone  # the client left while its command ran
         assert self.selected is not None
         return self.selected
 

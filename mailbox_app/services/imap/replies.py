@@ -15,10 +15,6 @@ class Refusal(Exception):
         self.line = f"{status} [{code}] {text}" if code else f"{status} {text}"
 
 
-class Goodbye(Exception):
-    """Ends the session with BYE."""
-
-
 _CODES = {
     "store.over_quota": "OVERQUOTA",
     "store.no_such_mailbox": "NONEXISTENT",

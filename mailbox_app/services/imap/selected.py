@@ -15,9 +15,9 @@ from itertools import compress as picked
 from typing import TYPE_CHECKING
 
 from mailbox_app.ids import AccountRef, MailboxId, Modseq, Uid
+from mailbox_app.net.service import Goodbye
 from mailbox_app.proto.imap.sequence import compress
 from mailbox_app.services.imap.blocks import Blocks
-from mailbox_app.services.imap.replies import Goodbye
 from mailbox_app.store.model import KEYWORD_SHIFT, BlockRows, Changes, Outline, SystemFlag
 
 if TYPE_CHECKING:

@@ -8,13 +8,12 @@ session never overlap, so no handler needs a lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError, ProtocolError
 from mailbox_app.net.connection import ConnectionGone
-from mailbox_app.net.service import Goodbyes
+from mailbox_app.net.service import Goodbye, Goodbyes
 from mailbox_app.proto.imap import response
 from mailbox_app.proto.imap.framing import Announced, Chunk, Complete, Event, Overlong
 from mailbox_app.proto.imap.grammar import Cursor
@@ -23,7 +22,7 @@ from mailbox_app.services.imap.command import AnyCommand, Does, Request, State
 from mailbox_app.services.imap.connection import AUTOLOGOUT_SECONDS
 from mailbox_app.services.imap.following import Following
 from mailbox_app.services.imap.namespaces import rights_in
-from mailbox_app.services.imap.replies import Goodbye, Refusal, refusal
+from mailbox_app.services.imap.replies import Refusal, refusal
 
 if TYPE_CHECKING:
     from mailbox_app.services.imap.server import ImapService
@@ -51,9 +50,11 @@ class Session(Following):
     )
 
     goodbyes = Goodbyes(
+        too_many="[UNAVAILABLE] Try again later",
         idle="Autologout, idle for too long",
         login_ended="Your login counts no more",
         shutdown="[UNAVAILABLE] Server is shutting down",
+        fault="[SERVERBUG] Internal error",
     )
 
     def __init__(self, service: ImapService) -> None:
@@ -68,27 +69,15 @@ class Session(Following):
         self._bad_count = 0
 
     # life
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet."""
-        super().connection_made(transport)
-        if not self.service.opened(self):
-            self.write(b"* BYE [UNAVAILABLE] Try again later\r\n")
-            self.close()
-            return
-        self.begin_login()
-        self.greet()
-
     def greet(self) -> None:
         """The first words. RFC 9051 7.1.1."""
         self.write(f"* OK [CAPABILITY {self.service.capabilities(self)}] IMAP ready\r\n".encode("ascii"))
         self.flush()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget everything."""
-        super().connection_lost(exc)
+    def leave(self) -> None:
+        """Let everything go."""
         self.unselect()
         self.stop_watching()
-        self.service.gone(self)
 
     @property
     def state(self) -> State:
@@ -138,7 +127,7 @@ class Session(Following):
         handled = 0
         while not self.closed:
             if self.has_news:
-                await self._guarded(self._push_news())
+                await self.guarded(self._push_news())
             event = self.framer.next_event()
             if event is None and self.unpack_more():
                 handled += 1
@@ -152,23 +141,11 @@ class Session(Following):
                     continue
                 self.leave_when_told()
                 return
-            await self._guarded(self._handle(event))
+            await self.guarded(self._handle(event))
             handled += 1
             if handled % _TURN_EVENTS == 0:
                 await asyncio.sleep(0)
             self.leave_when_told()
-
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        """Run a step so that no fault of ours ends more than the command."""
-        try:
-            await work
-        except ConnectionGone:
-            raise
-        except Goodbye as goodbye:
-            self.say_goodbye(str(goodbye))
-        except Exception as error:  # noqa: BLE001 - the session's edge
-            self.service.unexpected(self, error)
-            self.say_goodbye("[SERVERBUG] Internal error")
 
     async def _refresh_rights(self) -> None:
         """Something changed in another user's account whose mailbox is selected: perhaps what may be done there."""

@@ -17,10 +17,6 @@ class BadCommand(Refusal):
     """A refusal that counts towards the end of the session: no client says such things for long."""
 
 
-class Goodbye(Exception):
-    """Ends the session with -ERR."""
-
-
 def refusal(error: MailboxError) -> Refusal:
     """The answer to an error of the store or the directory: trouble of ours is for now, never for good."""
     text = "".join(char if " " <= char <= "~" else "?" for char in error.public_text[:200])

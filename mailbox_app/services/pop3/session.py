@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError, ProtocolError
-from mailbox_app.net.connection import ConnectionGone
-from mailbox_app.net.service import Goodbyes, ServedSession
+from mailbox_app.net.service import Goodbye, Goodbyes, ServedSession
 from mailbox_app.proto.pop3.command_line import parse
 from mailbox_app.proto.pop3.framing import LineFramer, Overlong
 from mailbox_app.services.pop3.command import State, Takes
 from mailbox_app.services.pop3.maildrop import Maildrop
 from mailbox_app.services.pop3.read_ahead import ReadAhead
-from mailbox_app.services.pop3.replies import BadCommand, Goodbye, Refusal, refusal
+from mailbox_app.services.pop3.replies import BadCommand, Refusal, refusal
 from mailbox_app.store import interface
 
 if TYPE_CHECKING:
@@ -48,20 +47,21 @@ class Session(ServedSession[LineFramer]):
         "ahead",
         "login_failures",
         "maildrop",
-        "service",
         "user_name",
     )
 
+    service: Pop3Service
     autologout_seconds = AUTOLOGOUT_SECONDS
     goodbyes = Goodbyes(
+        too_many="[SYS/TEMP] Try again later",
         idle="[SYS/TEMP] Autologout, idle for too long",
         login_ended="[AUTH] Your login counts no more",
         shutdown="[SYS/TEMP] Server is shutting down",
+        fault="[SYS/TEMP] Internal error",
     )
 
     def __init__(self, service: Pop3Service) -> None:
-        super().__init__(LineFramer(LINE_BYTES), service.deps.clock)
-        self.service = service
+        super().__init__(LineFramer(LINE_BYTES), service)
         self.account: Account | None = None
         self.maildrop: Maildrop | None = None
         self.ahead = ReadAhead()
@@ -71,22 +71,14 @@ class Session(ServedSession[LineFramer]):
         self._bad_count = 0
 
     # life
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet. No timestamp: APOP would need passwords that we do not keep."""
-        super().connection_made(transport)
-        if not self.service.opened(self):
-            self.write(b"-ERR [SYS/TEMP] Try again later\r\n")
-            self.close()
-            return
-        self.begin_login()
+    def greet(self) -> None:
+        """No timestamp: APOP would need passwords that we do not keep."""
         self.write(b"+OK POP3 ready\r\n")
         self.flush()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget everything. RFC 1939 3: without QUIT nothing is removed."""
-        super().connection_lost(exc)
+    def leave(self) -> None:
+        """RFC 1939 3: without QUIT nothing is removed."""
         self.leave_maildrop()
-        self.service.gone(self)
 
     @property
     def state(self) -> State:
@@ -155,26 +147,17 @@ class Session(ServedSession[LineFramer]):
                 self.resume_reading()
                 self.leave_when_told()
                 return
-            await self._guarded(line)
+            self.expire_in(AUTOLOGOUT_SECONDS)
+            await self.guarded(self._answered(line))
             handled += 1
             if handled % _TURN_LINES == 0:
                 await asyncio.sleep(0)
             self.leave_when_told()
 
-    async def _guarded(self, line: bytes | Overlong) -> None:
-        """Run a command so that no fault of ours ends more than the session."""
-        self.expire_in(AUTOLOGOUT_SECONDS)
-        try:
-            await self._command(line)
-            if not self.closed:
-                await self.drain()
-        except ConnectionGone:
-            raise
-        except Goodbye as goodbye:
-            self.say_goodbye(str(goodbye))
-        except Exception as error:  # noqa: BLE001 - the session's edge
-            self.service.unexpected(self, error)
-            self.say_goodbye("[SYS/TEMP] Internal error")
+    async def _answered(self, line: bytes | Overlong) -> None:
+        await self._command(line)
+        if not self.closed:
+            await self.drain()
 
     async def _command(self, line: bytes | Overlong) -> None:
         try:

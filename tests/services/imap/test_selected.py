@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mailbox_app.ids import AccountId, AccountRef, MailboxId, Modseq, Uid
+from mailbox_app.net.service import Goodbye
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.services.imap import selected
 from mailbox_app.services.imap.message_set import has_star, positions_of_uids, uid_bounds
-from mailbox_app.services.imap.replies import Goodbye
 from mailbox_app.services.imap.selected import RECENT, FlagTexts, Selected
 from mailbox_app.store.model import BlockCount, BlockRows, Changes, MailboxInfo, Outline
 

@@ -6,10 +6,11 @@ import random
 from typing import NoReturn
 
 from mailbox_app.accounts.model import Account
+from mailbox_app.net.service import Goodbye
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.proto.sasl.mechanism import text_of
 from mailbox_app.services.imap.command import Command, Does, Request, State
-from mailbox_app.services.imap.replies import Goodbye, Refusal
+from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
 
 MAX_FAILURES = 4

@@ -8,9 +8,10 @@ from typing import NoReturn
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError
 from mailbox_app.ids import AccountRef
+from mailbox_app.net.service import Goodbye
 from mailbox_app.services.pop3.command import Command, State, Takes
 from mailbox_app.services.pop3.maildrop import Maildrop
-from mailbox_app.services.pop3.replies import BadCommand, Goodbye, Refusal
+from mailbox_app.services.pop3.replies import BadCommand, Refusal
 from mailbox_app.services.pop3.session import Session
 from mailbox_app.store.interface import Store
 
