@@ -48,20 +48,16 @@ class Forest:
 
 def message_ids(value: bytes) -> list[bytes]:
     """The message ids of a field, without brackets, quotes taken off. RFC 5256 3, REFERENCES."""
-    return [_normal(match) for match in _MESSAGE_ID.finditer(value)]
+    return [
+        b"%b@%b" % (_ESCAPED.sub(rb"\1", local[1:-1]) if local.startswith(b'"') else local, domain)
+        for local, domain in _MESSAGE_ID.findall(value)
+    ]
 
 
 def first_message_id(value: bytes) -> bytes | None:
     """The first one, or None."""
     match = _MESSAGE_ID.search(value)
-    return _normal(match) if match else None
-
-
-def _normal(match: re.Match[bytes]) -> bytes:
-    local, domain = match.groups()
-    if local.startswith(b'"'):
-        local = _ESCAPED.sub(rb"\1", local[1:-1])
-    return b"%b@%b" % (local, domain)
+    return message_ids(match[0])[0] if match else None
 
 
 def gently_sorted(items: Iterable[T], key: Callable[[T], Any], *, reverse: bool = False) -> list[T]:

@@ -142,27 +142,32 @@ class Threading:
         where = {uid: place for place, uid in enumerate(uids)}
         places: list[int] = []
         messages: list[Threadable] = []
+        subjects = _Subjects()
         columns = ("internal_seconds", "header" if by_header else "envelope")
         for rows in _batches(self._mail, self._view, uids, columns):
             for uid, seconds, data in rows:
                 places.append(where[uid])
                 if by_header:
-                    messages.append(_threadable(data or reader.read_header(uid), seconds))
+                    messages.append(_threadable(data or reader.read_header(uid), seconds, subjects))
                 else:
                     date, subject = read_date_and_subject(data)
-                    messages.append(_of_subject(subject or b"", sent_seconds(date, seconds)))
+                    messages.append(Threadable(sent_seconds(date, seconds), *subjects[subject or b""]))
             self.done_count += len(rows)
             yield True
         self.forest = by_references(messages) if by_header else ordered_subject(messages)
         self.places = places
 
 
-def _of_subject(subject: bytes, sent: int) -> Threadable:
-    base, is_reply = base_subject(subject)
-    return Threadable(sent, collation_key(base), is_reply)
+class _Subjects(dict[bytes, tuple[str, bool]]):
+    """(collation key of the base subject, is a reply) by subject; the messages of a thread have few different ones."""
+
+    def __missing__(self, subject: bytes) -> tuple[str, bool]:
+        base, is_reply = base_subject(subject)
+        known = self[subject] = (collation_key(base), is_reply)
+        return known
 
 
-def _threadable(header: bytes, internal_seconds: int) -> Threadable:
+def _threadable(header: bytes, internal_seconds: int, subjects: _Subjects) -> Threadable:
     fields: dict[bytes, bytes] = {}
     for name, value in _FIELDS.findall(b"\n" + header):
         fields.setdefault(name.lower(), value)
@@ -173,11 +178,11 @@ def _threadable(header: bytes, internal_seconds: int) -> Threadable:
     if not references:
         parent = first_message_id(get(b"in-reply-to", b""))
         references = () if parent is None else (parent,)
-    base, is_reply = base_subject(get(b"subject", b""))
+    key, is_reply = subjects[get(b"subject", b"")]
     date = get(b"date")
     return Threadable(
         sent_seconds(unfold(date) if date else None, internal_seconds),
-        collation_key(base),
+        key,
         is_reply,
         first_message_id(get(b"message-id", b"")),
         references,
