@@ -362,6 +362,18 @@ def test_expunged_messages_are_listed_and_brought_back(filled: Run, appliance: A
     assert filled("user", "restore", "alice@example.org", "--id", "1-1", "--all")[0] == 2
 
 
+def test_mailboxes_are_listed_with_counts(filled: Run) -> None:
+    code, out, _ = filled("user", "mailboxes", "alice@example.org")
+    assert code == 0
+    assert out.splitlines()[0].split() == ["MAILBOX", "MESSAGES", "UNSEEN", "SIZE", "USE"]
+    assert out.splitlines()[1].split()[:3] == ["INBOX", "0", "0"]
+    names = [
+        each["name"] for each in json.loads(filled("user", "mailboxes", "alice@example.org", "--json")[1])["mailboxes"]
+    ]
+    assert names[0] == "INBOX"
+    assert "Sent" in names
+
+
 def test_restoring_a_removed_account_can_be_tried_first(filled: Run) -> None:
     assert filled("user", "restore", "alice@example.org", "--dry-run")[1] == (
         "Would find nothing to restore of alice@example.org.\n"

@@ -428,6 +428,10 @@ class FixtureDaemon:
             self.send(writer, {"id": frame["id"], "result": {"sub": self._number}})
             self.send(writer, {"sub": self._number, "seq": 1, "snap": state})
             return
+        if method == "retained.restore":
+            for done in (1, 2):
+                steps = {"done": done, "total": 2, "text": params["address"]}
+                self.send(writer, {"id": frame["id"], "progress": steps})
         try:
             self.send(writer, {"id": frame["id"], "result": self._call(method, params)})
         except Refusal as refusal:

@@ -48,6 +48,15 @@ async def test_answers_are_matched_to_requests_by_id(tmp_path: Path) -> None:
         assert [answer["offset"] for answer in answers] == list(range(14))
 
 
+async def test_progress_is_told_before_the_answer_and_only_to_who_asked_for_it(tmp_path: Path) -> None:
+    async with Connected(tmp_path) as it:
+        told: list[tuple[int, int]] = []
+        params = {"address": "anna@example.org", "ids": ["1-36"]}
+        answer = await it.client.call("retained.restore", params, progress=lambda *steps: told.append(steps))
+        assert (told, answer["restored"]) == ([(1, 2), (2, 2)], 1)
+        assert (await it.client.call("retained.restore", params))["left_out"] == 1
+
+
 async def test_a_refusal_is_one_sentence_with_its_remedy(tmp_path: Path) -> None:
     data = Data()
     data.gone.add(3)

@@ -85,6 +85,26 @@ def show(config_file: str | None, address: str, as_json: bool) -> None:
     ])  # fmt: skip
 
 
+@command.command("mailboxes")
+@click.argument("address")
+@json_option
+@click.pass_obj
+def mailboxes(config_file: str | None, address: str, as_json: bool) -> None:
+    """An account's mailboxes, with counts."""
+    found = connection.call(config_file, "user.mailboxes", address=address)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["MAILBOX", "MESSAGES", "UNSEEN", "SIZE", "USE"],
+        [
+            (each["name"], each["messages"], each["unseen"], size(each["size_bytes"]), each["special_use"])
+            for each in found["mailboxes"]
+        ],
+        "This account has no mailbox.",
+    )
+
+
 @command.command("password")
 @click.argument("address")
 @_password_file
