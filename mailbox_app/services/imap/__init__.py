@@ -1,7 +1,7 @@
 """IMAP4rev1 (RFC 3501, read with RFC 9051) with the extensions of `capabilities.py`.
 
-A newcomer's map: `server.py` is the service (builds sessions, sweeps deadlines, drains); `connection.py` moves bytes
-with back-pressure; `session.py` runs one command after the other by its row in `commands/`; `selected.py` is what a
+A newcomer's map: `server.py` is the service (on `net/service.py`, which sweeps deadlines and drains); `connection.py`
+adds compression to `net/connection.py`, which moves bytes with back-pressure; `session.py` runs one command after the other by its row in `commands/`; `selected.py` is what a
 session knows of its mailbox and how changes become untagged answers; `fetching.py` and `bodies.py` answer FETCH;
 `searching.py` and `message_text.py` answer SEARCH; `appending.py` takes a message in.
 
