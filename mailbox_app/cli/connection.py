@@ -12,8 +12,8 @@ from mailbox_app.control.client import ControlClient
 from mailbox_app.errors import ConfigError, ControlError
 from mailbox_app.runtime import data_lock
 
-_LOCK_SECONDS = 1.0
-"""By then a server that is starting has taken its data folder."""
+_LOCK_SECONDS = 3.0
+"""By then a server that is starting has taken its data folder. A first start (no data yet) may unpack itself on a slow disk before."""
 _START_SECONDS = 10.0
 
 
@@ -45,9 +45,16 @@ def connect(config_file: str | None, *, patient: bool = True) -> ControlClient:
             waited = time.monotonic() - began
             if error.code != "control.unreachable" or not patient or waited > _START_SECONDS:
                 raise
-            if waited > _LOCK_SECONDS and not data_lock.is_held(places.data_dir):
+            if waited > _LOCK_SECONDS and _is_initialised(places.data_dir) and not data_lock.is_held(places.data_dir):
                 raise
         time.sleep(0.05)
+
+
+def _is_initialised(data_dir: Path) -> bool:
+    try:
+        return any(data_dir.iterdir())
+    except OSError:
+        return False
 
 
 def call(config_file: str | None, method: str, *, patient: bool = True, **params: object) -> dict[str, Any]:

@@ -25,4 +25,5 @@ def test_a_command_in_the_line_after_serve_waits_until_the_server_listens(tmp_pa
         assert done.returncode == 0, done.stderr
     finally:
         server.terminate()
-        assert server.wait(20) == 0
+        status = server.wait(20)
+    assert status == 0
