@@ -13,7 +13,7 @@ from mailbox_app.errors import ConfigError, ControlError
 from mailbox_app.runtime import data_lock
 
 _LOCK_SECONDS = 3.0
-"""By then a server that is starting has taken its data folder. A first start (no data yet) may unpack itself on a slow disk before."""
+"""By then a starting server has taken its data folder, unless it is a first start, which may have to unpack itself before."""
 _START_SECONDS = 10.0
 
 
