@@ -26,6 +26,12 @@ def called(screen: Console, method: str) -> list[dict[str, Any]]:
     return [call["params"] for call in screen.daemon.calls if call["method"] == method]
 
 
+def written(folder: Path) -> list[str]:
+    """The lines of the one file that was exported."""
+    (file,) = folder.glob("mailbox-deleted-mail-*.csv")
+    return file.read_text(encoding="utf-8").splitlines()
+
+
 async def test_one_message_comes_back_after_y(tmp_path: Path) -> None:
     async with console(tmp_path) as screen:
         await to_deleted(screen)
@@ -163,6 +169,26 @@ async def test_the_command_line_names_the_same(tmp_path: Path) -> None:
         await screen.shows("match")
         await screen.press("*", "!")
         await screen.shows("restore anna@example.org --all --mailbox Work/2026 --since 1728000s --search roof")
+
+
+async def test_the_filtered_list_is_exported_and_a_refusal_is_told(tmp_path: Path) -> None:
+    async with console(tmp_path, Data(deleted=1_200)) as screen:
+        view = await to_deleted(screen)
+        view._exporter._folder = tmp_path
+        await screen.press("/")
+        await screen.type("photos")
+        await screen.press("enter")
+        await screen.shows("240 of 1,200 deleted messages match")
+        await screen.press("o")
+        await screen.shows("Export this view as")
+        await screen.press("c")
+        await screen.shows("Wrote 240 rows")
+        lines = written(tmp_path)
+        assert len(lines) == 241
+        assert all("Photos" in line for line in lines[1:])
+        screen.daemon.data.people.accounts = 0
+        await screen.press("o", "j")
+        await screen.shows("There is no account anna@example.org. Look at the list.")
 
 
 async def test_a_lost_daemon_leaves_the_list_and_refuses(tmp_path: Path) -> None:

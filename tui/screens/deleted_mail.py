@@ -398,7 +398,12 @@ class DeletedMailPage(MarkedListView[DeletedMail]):
 
     def do_export(self) -> None:
         """Write the filtered view to a file."""
-        listing = KeysetRows(self._ask, "messages")
+        query = self._query
+
+        async def ask(before: str, limit: int) -> dict[str, Any]:
+            return await self.desk.client.call("retained.list", {**query, "before": before, "limit": limit})
+
+        listing = KeysetRows(ask, "messages")
 
         async def fetch(offset: int, limit: int) -> dict[str, Any]:
             return {"messages": await listing.rows(offset, limit) or [], "total": self.rows.total}

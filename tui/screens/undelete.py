@@ -126,7 +126,11 @@ class RestorePage(PageView):
         for name, number, exists in plan.targets:
             note = "" if exists else "gone, made again"
             lines.append(
-                ((f"{fit(count(number), 9, 'right')}  ", "strong"), (f"{fit(name, 40)} ", "text"), (note, "warn"))
+                (
+                    (f"{fit(count(number), 9, 'right')}  ", "strong"),
+                    (f"{fit(name, min(40, width - 30))} ", "text"),
+                    (note, "warn"),
+                )
             )
         if (rest := plan.messages - sum(number for _, number, _ in plan.targets)) > 0:
             lines.append(((f"{fit(count(rest), 9, 'right')}  in further mailboxes", "faint"),))
