@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import sqlite3
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import Modseq, Uid
-from mailbox_app.store.interface import NewMessage
+from mailbox_app.store.interface import Content, NewMessage
 from mailbox_app.store.maildir import files, opened, sync
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Appended, FlagMode, SystemFlag
@@ -276,3 +277,25 @@ def test_scan_is_rate_limited(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
         place.uids()
     assert len(scans) == 1
     assert opened.LOCK_FILE == "index.lock"
+
+
+def test_a_file_that_cannot_be_made_durable_is_no_message(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.deliver()
+    before = tree(place)
+    fsync, calls = files.fsync_file, itertools.count()
+
+    def second_fails(path: str) -> None:
+        if next(calls) == 1:
+            raise OSError(errno.EIO, "made for a test")
+        fsync(path)
+
+    content = Content(b"", MESSAGE, len(MESSAGE))
+    staged = [place.store.stage(place.ref, content, synced=False) for _ in range(4)]
+    monkeypatch.setattr("mailbox_app.store.maildir.opened.fsync_file", second_fails)
+    with pytest.raises(StoreError) as caught:
+        place.account.append([NewMessage(one, "INBOX") for one in staged], atomic=True)
+    monkeypatch.undo()
+    assert (caught.value.code, caught.value.temporary) == ("store.full", True)
+    assert tree(place) == before
+    assert place.deliver().uid == 2
+    assert list(place.store.check(place.ref)) == []
