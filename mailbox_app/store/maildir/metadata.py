@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
 from mailbox_app.store.maildir.files import write_durably
+
+T = TypeVar("T")
 
 MAILBOX_FILE = "mailbox.json"
 ACCOUNT_FILE = "account.json"
@@ -45,13 +48,18 @@ class AccountFile(msgspec.Struct, frozen=True):
     last_uidvalidity: int
 
 
-def read_mailbox(folder: str) -> MailboxFile | None:
-    """The folder's `mailbox.json`; None when absent or unreadable."""
+def read_facts(folder: str, name: str, kind: type[T]) -> T | None:
+    """One of these files; None when absent or unreadable."""
     try:
-        with open(os.path.join(folder, MAILBOX_FILE), "rb") as file:
-            return msgspec.json.decode(file.read(), type=MailboxFile)
+        with open(os.path.join(folder, name), "rb") as file:
+            return msgspec.json.decode(file.read(), type=kind)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def read_mailbox(folder: str) -> MailboxFile | None:
+    """The folder's `mailbox.json`; None when absent or unreadable."""
+    return read_facts(folder, MAILBOX_FILE, MailboxFile)
 
 
 def write_mailbox(folder: str, facts: MailboxFile) -> None:
@@ -61,11 +69,7 @@ def write_mailbox(folder: str, facts: MailboxFile) -> None:
 
 def read_account(maildir: str) -> AccountFile | None:
     """The root's `account.json`; None when absent or unreadable."""
-    try:
-        with open(os.path.join(maildir, ACCOUNT_FILE), "rb") as file:
-            return msgspec.json.decode(file.read(), type=AccountFile)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+    return read_facts(maildir, ACCOUNT_FILE, AccountFile)
 
 
 def write_account(maildir: str, facts: AccountFile) -> None:
@@ -89,11 +93,7 @@ def write_subscriptions(maildir: str, names: list[str]) -> None:
 
 def read_acl(folder: str) -> dict[str, str]:
     """Who else may do what in this mailbox; a file that cannot be read lets nobody in."""
-    try:
-        with open(os.path.join(folder, ACL_FILE), "rb") as file:
-            return msgspec.json.decode(file.read(), type=dict[str, str])
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return {}
+    return read_facts(folder, ACL_FILE, dict[str, str]) or {}
 
 
 def write_acl(folder: str, entries: Mapping[str, str]) -> None:
@@ -103,11 +103,7 @@ def write_acl(folder: str, entries: Mapping[str, str]) -> None:
 
 def read_annotations(folder: str, name: str = ANNOTATIONS_FILE) -> dict[str, bytes]:
     """Values are in Base64; none when the file is absent or unreadable."""
-    try:
-        with open(os.path.join(folder, name), "rb") as file:
-            return msgspec.json.decode(file.read(), type=dict[str, bytes])
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return {}
+    return read_facts(folder, name, dict[str, bytes]) or {}
 
 
 def write_annotations(folder: str, entries: Mapping[str, bytes], name: str = ANNOTATIONS_FILE) -> None:

@@ -22,6 +22,7 @@ import msgspec
 
 from mailbox_app.store.maildir import expunge_queries, filenames, queries, retained_queries
 from mailbox_app.store.maildir.files import fsync_directory, unlink_quietly, write_durably
+from mailbox_app.store.maildir.metadata import read_facts
 from mailbox_app.store.maildir.opened import OpenAccount, Work
 from mailbox_app.store.maildir.queries import MailboxRow
 from mailbox_app.store.maildir.retained_queries import MOVED, WITH_MAILBOX, RetainedRow
@@ -179,11 +180,7 @@ def tidy(work: Work, mailbox_ids: set[int]) -> None:
 
 def read_origin(folder: str) -> Origin | None:
     """The folder's `origin.json`; None when absent or unreadable."""
-    try:
-        with open(os.path.join(folder, ORIGIN_FILE), "rb") as file:
-            return msgspec.json.decode(file.read(), type=Origin)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+    return read_facts(folder, ORIGIN_FILE, Origin)
 
 
 def folders_by_mailbox(root: str) -> dict[int, str]:
