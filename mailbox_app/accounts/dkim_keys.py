@@ -25,6 +25,11 @@ def generate(domain: str, selector: str, algorithm: str, now: datetime) -> DkimK
     selector = selector or f"{algorithm[0]}{now:%Y%m}"
     if not _SELECTOR.fullmatch(selector):
         raise AccountError("account.bad_selector", "a selector is 1 to 63 lower-case letters, digits and hyphens")
+    return DkimKey(check_domain(domain), selector, algorithm, *key_pair(algorithm), now, active=True)
+
+
+def key_pair(algorithm: str) -> tuple[bytes, str]:
+    """A fresh key: PKCS#8 PEM, and the TXT value such as `v=DKIM1; k=rsa; p=...` (longer than 255 bytes for RSA)."""
     private: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
     if algorithm == "rsa":
         private = rsa.generate_private_key(65537, _RSA_BITS)
@@ -39,5 +44,4 @@ def generate(domain: str, selector: str, algorithm: str, now: datetime) -> DkimK
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    text = f"v=DKIM1; k={algorithm}; p={base64.b64encode(public).decode()}"
-    return DkimKey(check_domain(domain), selector, algorithm, pem, text, now, active=True)
+    return pem, f"v=DKIM1; k={algorithm}; p={base64.b64encode(public).decode()}"

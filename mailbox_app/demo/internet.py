@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 import dkim
 
+from mailbox_app.accounts.dkim_keys import key_pair
 from mailbox_app.clock import SystemClock
 from mailbox_app.demo.dns_server import DnsServer
 from mailbox_app.demo.remote_server import RemoteServer, Script
-from mailbox_app.mailauth.dkim_keys import generate_key
 from mailbox_app.mailauth.dkim_sign import DkimSigner, SigningKey
 from mailbox_app.proto.dates import format_date
 
@@ -38,7 +38,7 @@ class Internet:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="internet", daemon=True)
-        private_pem, public_txt = generate_key("ed25519")
+        private_pem, public_txt = key_pair("ed25519")
         self._key = SigningKey("friend.example", "demo", "ed25519", private_pem)
         self._dns = DnsServer(_zone(public_txt))
         self._servers: list[RemoteServer] = []

@@ -7,16 +7,16 @@ import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from mailbox_app.accounts.dkim_keys import key_pair
 from mailbox_app.db.offload import Offload
 from mailbox_app.mailauth.checks import SenderChecks, is_private
-from mailbox_app.mailauth.dkim_keys import generate_key
 from mailbox_app.mailauth.dkim_sign import DkimSigner, SigningKey
 from mailbox_app.mailauth.results import AuthResults, Result
 from mailbox_app.proto.header import Header, header_end
 from tests.mailauth.zone import ZoneResolver
 
-RSA_PEM, RSA_TXT = generate_key("rsa")
-ED_PEM, ED_TXT = generate_key("ed25519")
+RSA_PEM, RSA_TXT = key_pair("rsa")
+ED_PEM, ED_TXT = key_pair("ed25519")
 KEYS = [SigningKey("example.net", "r1", "rsa", RSA_PEM), SigningKey("example.net", "e1", "ed25519", ED_PEM)]
 NOW = 1_700_000_000
 HEADER = b"From: Alice <alice@example.net>\r\nTo: bob@example.org\r\nSubject: Hello\r\n\r\n"
@@ -162,7 +162,7 @@ async def test_a_changed_message_fails(offload, old, new, reason):
         ([RSA_TXT.replace("k=rsa", "k=rsa; t=y:s")], Result.PASS),
         (["v=DKIM1; p=!!!"], Result.PERMERROR),
         ([ED_TXT], Result.PERMERROR),
-        ([generate_key("rsa")[1]], Result.FAIL),
+        ([key_pair("rsa")[1]], Result.FAIL),
     ],
 )
 async def test_the_key_record_decides(offload, record, result):

@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailbox_app.accounts.dkim_keys import key_pair
 from mailbox_app.errors import MailboxError
-from mailbox_app.mailauth.dkim_keys import generate_key
 from mailbox_app.mailauth.dkim_sign import DkimSigner, SigningKey
 
-RSA_PEM, RSA_TXT = generate_key("rsa")
-ED_PEM, ED_TXT = generate_key("ed25519")
+RSA_PEM, RSA_TXT = key_pair("rsa")
+ED_PEM, ED_TXT = key_pair("ed25519")
 RSA = SigningKey("example.org", "r1", "rsa", RSA_PEM)
 ED = SigningKey("example.org", "e1", "ed25519", ED_PEM)
 NOW = 1_700_000_000
@@ -123,7 +123,7 @@ def test_several_fields_of_one_name_are_signed_from_the_bottom():
     assert dkimpy_accepts(SIGNER.sign([RSA], header, b"", NOW) + header)
 
 
-@pytest.mark.parametrize("pem", [b"", b"not a key", generate_key("rsa")[0][:200]])
+@pytest.mark.parametrize("pem", [b"", b"not a key", key_pair("rsa")[0][:200]])
 def test_a_key_that_cannot_be_used_is_local_trouble(pem):
     with pytest.raises(MailboxError) as caught:
         SIGNER.sign([SigningKey("example.org", "s", "rsa", pem)], HEADER, b"", NOW)
