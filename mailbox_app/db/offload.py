@@ -7,12 +7,12 @@ one as a batch, so concurrent deliveries share fsyncs and a lone one waits for n
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar
-
-from mailbox_app.db.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,16 +31,18 @@ class _Turns:
 class _Job:
     """One call on its way through a thread."""
 
-    __slots__ = ("args", "done", "function", "kwargs", "loop")
+    __slots__ = ("args", "done", "function", "kwargs", "loop", "offload")
 
     def __init__(
         self,
+        offload: Offload,
         loop: asyncio.AbstractEventLoop,
         done: asyncio.Future[Any],
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
+        self.offload = offload
         self.loop = loop
         self.done = done
         self.function = function
@@ -62,6 +64,7 @@ class _Job:
             self.loop.call_soon_threadsafe(self._settle, result, error)
 
     def _settle(self, result: object, error: BaseException | None) -> None:
+        self.offload.settled()
         if self.done.done():  # the caller was cancelled
             return
         if error is None:
@@ -78,7 +81,11 @@ class Offload:
     """
 
     def __init__(self, threads: int = 16) -> None:
-        self._threads = Threads(threads, "offload")
+        self._limit = threads
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._under_way = 0
+        self._closed = False
         self._share = max(1, threads * 3 // 8)
         self._turns: dict[Hashable, _Turns] = {}
 
@@ -87,10 +94,29 @@ class Offload:
 
         A cancelled caller leaves the call running to its end: a started commit is never cut in half.
         """
+        if self._closed:
+            raise RuntimeError("the threads have been ended")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        self._threads.submit(_Job(loop, done, function, args, kwargs).carry_out)
+        self._under_way += 1
+        if self._under_way > len(self._threads) < self._limit:
+            self._start_thread()
+        self._jobs.put(_Job(self, loop, done, function, args, kwargs))
         return await done
+
+    def settled(self) -> None:
+        """One call less is under way; on the loop's thread, like `run`."""
+        self._under_way -= 1
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"offload-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job.carry_out()
+            del job  # what it holds must not wait for the next one
 
     async def run_for(self, key: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `run`, but calls of one key take a part of the threads at most, whatever lock they all wait for."""
@@ -108,7 +134,11 @@ class Offload:
 
     def close(self) -> None:
         """Wait for calls under way and waiting, then end the threads."""
-        self._threads.close()
+        self._closed = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
 
 
 class GroupCommit(Generic[Key, Item, T]):
