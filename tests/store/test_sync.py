@@ -10,8 +10,8 @@ import pytest
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import Uid
-from mailbox_app.store.interface import NewMessage
-from mailbox_app.store.maildir import sync
+from mailbox_app.store.interface import Content, NewMessage
+from mailbox_app.store.maildir import opened, sync
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Appended, FlagMode, SystemFlag
 from tests.support.store_place import MESSAGE, TRACE, Place, RecordingBus, snapshot
@@ -495,3 +495,21 @@ def test_folder_of_a_deleted_mailbox_put_back_by_hand_stays(place: Place) -> Non
     assert len(place.uids("Work")) == 1
     assert place.account.retained_usage() == (0, 0)
     assert list(place.store.check(place.ref)) == []
+
+
+def test_a_message_that_another_program_marks_before_it_is_durable_is_taken(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = opened.fsync_file
+    cur = str(place.maildir / "cur")
+
+    def marked_meanwhile(path: str) -> None:
+        if os.path.dirname(path) == cur and path.endswith(":2,"):
+            os.rename(path, path + "S")
+        real(path)
+
+    monkeypatch.setattr(opened, "fsync_file", marked_meanwhile)
+    staged = place.store.stage(place.ref, Content(b"", MESSAGE, len(MESSAGE)), synced=False)
+    (result,) = place.account.append([NewMessage(staged, "INBOX")])
+    assert isinstance(result, Appended), result
+    assert only_file(place).name.endswith(":2,S")

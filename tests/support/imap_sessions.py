@@ -290,6 +290,8 @@ class Run:
 
     async def finish(self) -> None:
         """The store says the same, and so does an index made anew."""
+        if self.meddling:
+            await asyncio.sleep(1.5)  # a process reads a directory once a second at most
         before = await self._all()
         problems = await asyncio.to_thread(self.daemon.call, "store.check", address=ALICE)
         if problems["problems"]:

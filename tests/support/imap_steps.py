@@ -155,7 +155,7 @@ class Actor(Client):
         prefix, chosen, messages = self.some(15)
         sign = dice.choice(("+", "-", "")) if self.run.replacing else dice.choice("+-")
         names = dice.sample((*LABELS, *SYSTEM), dice.randrange(1, 4))
-        own = bool(self.own) and not self.run.replacing and dice.random() < 0.6
+        own = bool(self.own) and not self.run.replacing and all(each.uid for each in messages) and dice.random() < 0.6
         if own:
             names.append(self.own)
         silent = ".SILENT" if dice.random() < 0.4 else ""

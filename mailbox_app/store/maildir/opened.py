@@ -271,9 +271,9 @@ class Work:
 
         Several at once, in threads: they share what the file system does for each.
         """
-        others = [Started(self.opened.syncs, partial(fsync_file, path)) for path in self._unsynced[1:]]
+        others = [Started(self.opened.syncs, partial(_fsync_message, path)) for path in self._unsynced[1:]]
         for path in self._unsynced[:1]:
-            fsync_file(path)
+            _fsync_message(path)
         for other in others:
             other.wait()
         for directory in self._directories:
@@ -286,6 +286,17 @@ class Work:
         for step in reversed(self.undo):
             with suppress(OSError):
                 step()
+
+
+def _fsync_message(path: str) -> None:
+    """Make a new message durable, also when another program has marked it already; one it took away needs nothing."""
+    try:
+        fsync_file(path)
+    except FileNotFoundError:
+        cur, name = os.path.split(path)
+        found = find_message(cur, name.partition(":")[0], 0)
+        if found is not None:
+            fsync_file(found)
 
 
 def find_message(cur: str, stem: str, name_flags: int) -> str | None:
