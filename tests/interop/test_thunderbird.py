@@ -139,6 +139,7 @@ def free_port() -> int:
 @pytest.fixture
 def thunderbird(appliance: Appliance, tmp_path: Path) -> Iterator[tuple[Marionette, Screen]]:
     """Thunderbird with one account that trusts the server's certificate and knows the password."""
+    appliance.command("user", "add", "thunder@example.org", "--password-file", "-", stdin=PASSWORD + "\n")
     ports = {service: appliance.ports[service] for service in ("imaps", "submissions")}
     marionette = free_port()
     profile = tmp_path / "profile"

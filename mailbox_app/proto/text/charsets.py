@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from encodings.aliases import aliases
 from functools import cache
 from typing import Protocol
@@ -28,6 +28,10 @@ _MEANT: Mapping[str, str] = {
     "windows_31j": "cp932", "ks_c_5601_1987": "cp949", "ks_c_5601": "cp949", "euc_kr": "cp949", "euckr": "cp949",
     "iso_2022_jp": "iso2022_jp_ext", "x_mac_roman": "mac_roman", "unicode_1_1_utf_7": "utf_7", "utf_8_mac": "utf_8",
 }  # fmt: skip
+_MARKED: Mapping[str, Sequence[tuple[bytes, str]]] = {
+    "utf_16": ((codecs.BOM_UTF16_LE, "utf_16_le"), (codecs.BOM_UTF16_BE, "utf_16_be")),
+    "utf_32": ((codecs.BOM_UTF32_LE, "utf_32_le"), (codecs.BOM_UTF32_BE, "utf_32_be")),
+}
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 _NAME_LENGTH = 40
 _MAX_WAITING = 65_536
@@ -63,6 +67,8 @@ def decoder(charset: str) -> Decoder:
     name = codec_of(charset)
     if not name:
         return _Guessing()
+    if name in _MARKED:
+        return _Marked(_MARKED[name])
     try:
         found = codecs.getincrementaldecoder(name)("replace")
     except (LookupError, ImportError, OSError):  # left out of this Python, or its file cannot be read any more
@@ -89,6 +95,27 @@ class _Guessing:
                 self._waiting = data[used:]
                 return text
         return data.decode("cp1252", "replace")
+
+
+class _Marked:
+    """UTF-16 or UTF-32 whose first character may tell the order of its bytes; without one it is the network's. RFC 2781 4.3"""
+
+    def __init__(self, marks: Sequence[tuple[bytes, str]]) -> None:
+        self._marks = marks
+        self._waiting = b""
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    def decode(self, data: bytes, final: bool = False) -> str:
+        """The text of the next bytes."""
+        if self._decoder is None:
+            data = self._waiting + data
+            if len(data) < len(self._marks[0][0]) and not final:
+                self._waiting = data
+                return ""
+            mark, name = next((each for each in self._marks if data.startswith(each[0])), (b"", self._marks[-1][1]))
+            self._decoder = codecs.getincrementaldecoder(name)("replace")
+            data = data[len(mark) :]
+        return self._decoder.decode(data, final)
 
 
 class _Bounded:

@@ -61,6 +61,13 @@ def test_a_shift_sequence_without_end_is_not_kept_for_ever() -> None:
     assert len(text) > 400_000
 
 
+@pytest.mark.parametrize("piece_length", [1, 3, 100])
+def test_utf_16_without_a_byte_order_mark_has_the_networks_order(piece_length: int) -> None:
+    assert decode("utf-16", "Grüße".encode("utf-16-be"), piece_length) == "Grüße"
+    assert decode("utf-32", "Grüße".encode("utf-32"), piece_length) == "Grüße"
+    assert decode("utf-16", b"\0", 1) == "\ufffd"
+
+
 @given(st.sampled_from(NAMES), st.binary(max_size=200), st.integers(1, 50))
 def test_no_bytes_in_any_charset_fail(charset: str, data: bytes, piece_length: int) -> None:
     decode(charset, data, piece_length)
