@@ -317,10 +317,10 @@ class Client:
     # knowing all
 
     async def learn(self) -> None:
-        """Ask for UIDs and flags that are not known."""
+        """Ask for UIDs and flags that are not known; more mail may come with every answer."""
         view = self.view
         assert view is not None
-        for _ in range(20):
+        for _ in range(200):
             if all(each.uid and each.flags is not None for each in view.messages):
                 return
             first = next(i for i, each in enumerate(view.messages) if not each.uid or each.flags is None)
