@@ -43,6 +43,9 @@ def outline(opened: OpenAccount, mailbox_id: int) -> Outline:
 
 def blocks(opened: OpenAccount, mailbox_id: int, numbers: Sequence[int], as_of: int, below: int) -> list[BlockRows]:
     """Carry out `Account.blocks`."""
+    known = opened.blocks.find(mailbox_id, numbers, as_of, below)
+    if known is not None:
+        return known
     found: list[BlockRows] = []
     with opened.db.reading() as connection:
         connection.execute("BEGIN")
@@ -60,6 +63,8 @@ def blocks(opened: OpenAccount, mailbox_id: int, numbers: Sequence[int], as_of: 
                 part = slice(start, end)
                 found.append(BlockRows(number, uids[part], flags[part], modseqs[part], removed[begin:stop]))
                 start, begin = end, stop
+    if as_of == row.highest_modseq:
+        opened.blocks.keep(mailbox_id, found, as_of, below)
     return found
 
 

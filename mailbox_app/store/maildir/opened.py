@@ -21,6 +21,7 @@ from mailbox_app.db.sqlite import Database
 from mailbox_app.db.threads import Started, Threads
 from mailbox_app.errors import StoreError
 from mailbox_app.store.maildir import queries
+from mailbox_app.store.maildir.block_cache import BlockCache
 from mailbox_app.store.maildir.filenames import file_name
 from mailbox_app.store.maildir.files import DiskErrors, fsync_directory, fsync_file, mtime_of, unlink_quietly
 from mailbox_app.store.maildir.locking import AccountLock
@@ -66,6 +67,7 @@ class OpenAccount:
         self.note_repair = note_repair
         """Tells the audit in one sentence what was found wrong and put right."""
         """What happens to expunged messages; changes with the configuration."""
+        self.blocks = BlockCache()
         self.scanned_at: dict[int, float] = {}
         """Monotonic seconds of the last directory scan of each mailbox."""
         self.db = Database(
