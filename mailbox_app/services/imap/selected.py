@@ -151,11 +151,11 @@ class Selected:
             extra = set(withheld[low:high])
             extra.update(uid for uid in rows.expunged if uid not in self._told)
             uids, flags, modseqs = rows.uids[:], rows.flags[:], rows.modseqs[:]  # the rows may be others' too
-            if extra:
-                merged = list(zip(uids, flags, modseqs, strict=True))
+            if extra or not self._told.isdisjoint(uids):  # one read before a removal of our own still has it
+                merged = [row for row in zip(uids, flags, modseqs, strict=True) if row[0] not in self._told]
                 merged += [(uid, int(SystemFlag.DELETED), self.highest_modseq) for uid in extra.difference(uids)]
                 merged.sort()
-                columns = zip(*merged, strict=True)
+                columns = zip(*merged, strict=True) if merged else ((), (), ())
                 uids, flags, modseqs = (array(code, values) for code, values in zip("IQQ", columns, strict=True))
             if len(uids) != block.count:
                 raise Goodbye("[UNAVAILABLE] Too much was removed meanwhile, select the mailbox again")

@@ -185,6 +185,14 @@ def test_own_removals_are_not_taken_out_twice() -> None:
     assert list(client.view.uids_at(range(16))) == sorted(client.mailbox.rows)
 
 
+def test_a_block_read_before_an_own_removal_serves_after_it() -> None:
+    client = Client(FakeMailbox([1, 2, 3, 9]))
+    before = client.mailbox.blocks([0, 1], client.view.highest_modseq, client.view.uidnext)
+    assert client.remove_here([2, 9], vanished=True) == ["* VANISHED 2,9\r\n"]
+    client.view.fill(before)
+    assert list(client.view.uids_at(range(2))) == [1, 3]
+
+
 def test_own_changes_are_not_told_twice() -> None:
     client = Client(FakeMailbox([3]))
     client.load_all()
