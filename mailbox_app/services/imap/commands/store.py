@@ -128,7 +128,9 @@ def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change:
     result = _change(account, view, uids, bits, change, since)
     lines: Sequence[str] = ()
     if set(change.flags.keywords) - set(view.keywords):  # to be known before a flag list names it
-        lines = view.take_keywords(account.changes(view.mailbox_id, view.highest_modseq).keywords)
+        now = account.changes(view.mailbox_id, view.highest_modseq)
+        if now.exists:  # deleted since: the goodbye that follows says so
+            lines = view.take_keywords(now.keywords)
     surprising: Sequence[int] = ()
     if change.silent and not session.condstore:
         expected = _expected(view, change, bits)
