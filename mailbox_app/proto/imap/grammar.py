@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -101,6 +102,17 @@ class Cursor:
             raise self.fail(what)
         self.pos = match.end()
         return match
+
+    def each_in_list(self) -> Iterator[None]:
+        """Once before each item of a list in parentheses, which may be empty; the caller reads the item."""
+        self.expect(b"(")
+        if self.accept(b")"):
+            return
+        while True:
+            yield
+            if self.accept(b")"):
+                return
+            self.space()
 
     # words and strings
     def tag(self) -> bytes:
@@ -196,15 +208,7 @@ class Cursor:
 
     def flag_list(self) -> Flags:
         """Flags in parentheses."""
-        self.expect(b"(")
-        flags: list[bytes] = []
-        if not self.accept(b")"):
-            while True:
-                flags.append(self.flag())
-                if self.accept(b")"):
-                    break
-                self.space()
-        return _sorted_flags(flags)
+        return _sorted_flags([self.flag() for _ in self.each_in_list()])
 
     def store_flags(self) -> Flags:
         """Flags in parentheses or bare, as STORE takes them."""

@@ -101,23 +101,18 @@ def _returned(cursor: Cursor, listing: Listing) -> Listing:
     words: set[str] = set()
     status: tuple[str, ...] = ()
     entries: list[str] = []
-    cursor.expect(b"(")
-    if not cursor.accept(b")"):
-        while True:
-            word = cursor.word().decode("ascii")
-            if word == "STATUS":
-                cursor.space()
-                status = parse_items(cursor)
-            elif word == "METADATA":
-                cursor.space()
-                entries = _entries(cursor)
-            elif word in _RETURN:
-                words.add(word)
-            else:
-                raise cursor.fail("a known return option")
-            if cursor.accept(b")"):
-                break
+    for _ in cursor.each_in_list():
+        word = cursor.word().decode("ascii")
+        if word == "STATUS":
             cursor.space()
+            status = parse_items(cursor)
+        elif word == "METADATA":
+            cursor.space()
+            entries = _entries(cursor)
+        elif word in _RETURN:
+            words.add(word)
+        else:
+            raise cursor.fail("a known return option")
     return Listing(
         listing.reference,
         listing.patterns,

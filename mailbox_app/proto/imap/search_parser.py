@@ -207,13 +207,9 @@ def read_returns(cursor: Cursor) -> Returns | None:
     """RETURN and its list with the space behind it, when it comes next."""
     if not cursor.accept(b"RETURN "):
         return None
-    cursor.expect(b"(")
     options: set[str] = set()
     partial = None
-    if cursor.accept(b")"):
-        cursor.space()
-        return Returns(frozenset({"ALL"}))
-    while True:
+    for _ in cursor.each_in_list():
         option = cursor.word().decode("ascii")
         if option == "PARTIAL" and partial is None:
             cursor.space()
@@ -222,9 +218,8 @@ def read_returns(cursor: Cursor) -> Returns | None:
             options.add(option)
         else:
             raise cursor.fail("a known return option")
-        if cursor.accept(b")"):
-            break
-        cursor.space()
+    if not options and partial is None:
+        options.add("ALL")
     if partial is not None and "ALL" in options:
         raise ProtocolError("imap.syntax", "ALL and PARTIAL exclude each other")  # RFC 9394 3.1
     cursor.space()
