@@ -11,27 +11,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Sequence
 
 import structlog
 
 from mailbox_app.accounts.login_guard import MAX_FAILURES, WINDOW_SECONDS, network_of
 from mailbox_app.clock import Clock
+from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 
-_MIGRATIONS: Sequence[str] = (
-    """
-    CREATE TABLE login_failures (
-        network TEXT NOT NULL,
-        name TEXT NOT NULL,
-        guess BLOB NOT NULL,
-        at_seconds REAL NOT NULL
-    );
-    CREATE INDEX login_failures_network ON login_failures (network, at_seconds);
-    CREATE INDEX login_failures_at ON login_failures (at_seconds);
-    """,
-)
 _GUESS_BYTES = 2
 _NAME_CHARACTERS = 320
 _MAX_ROWS = 100_000
@@ -43,7 +31,9 @@ class LoginFailures:
     """Safe from any thread; opened after the fork. `key` is the same in all processes of one daemon."""
 
     def __init__(self, path: str | os.PathLike[str], clock: Clock, key: bytes) -> None:
-        self._database = Database(path, _MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=1)
+        self._database = Database(
+            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=1
+        )
         self._clock = clock
         self._key = key
         self._log = structlog.get_logger("auth")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import Envelope
+from mailbox_app.policy.verdict import Judgement
 
 Body = bytes | BinaryIO
 """Content in memory, or an open file that is read from its start."""
@@ -37,6 +38,23 @@ class Mail:
     body: Body
     size_bytes: int
     """Of prefix and body together."""
+    judgement: Judgement = field(default_factory=Judgement)
+    """What the policy found; decides between INBOX and Junk where no script does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """What happened to one recipient's copy."""
+
+    address: str
+    action: str
+    """stored, discarded, redirected, rejected, queued, replied or notified."""
+    target: str = ""
+    """The mailbox's name, the address it went to, or the reply."""
+    reason: str = ""
+    """Why there: "junk: score 7.2 of 5", "script main: line 4"."""
+    steps: Sequence[str] = ()
+    """The filter scripts' steps, one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +67,5 @@ class Delivered:
     """Queue ids with their addresses."""
     message_id: str = ""
     """The Message-ID, when delivery added one."""
+    filings: Sequence[Filing] = ()
+    """Per account and outside address, in words for the decision record."""

@@ -1,0 +1,26 @@
+"""The seam of a check: one file in `checks/`, one class, one line in its `CHECKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Protocol
+
+from mailbox_app.policy.facts import Facts, Stage
+from mailbox_app.policy.verdict import Finding
+
+Mode = Literal["off", "advisory", "enforce"]
+
+
+class Check(Protocol):
+    """Looks at facts and says what it found. Built once per process with `Tools`; runs for many sessions at once."""
+
+    name: ClassVar[str]
+    """As in the configuration and in records: lower case, underscores."""
+    stage: ClassVar[Stage]
+    default_mode: ClassVar[Mode]
+
+    async def run(self, facts: Facts) -> Sequence[Finding]:
+        """What it found, nothing being the common case. May raise: then the pipeline records "could not be made" and goes on,
+        for a check that fails must never cost a message. Never blocks the loop; waits no longer than its stage's deadline,
+        after which it is cancelled."""
+        ...
