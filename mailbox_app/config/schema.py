@@ -169,6 +169,25 @@ class Queue(_Section, frozen=True):
     """A file holding the password, so that it is not in the address. Not used by this version."""
 
 
+CheckMode = Literal["off", "advisory", "enforce"]
+
+
+class Policy(_Section, frozen=True):
+    """Which mail from strangers is wanted. Every message gets a score; what the score says decides where it goes."""
+
+    junk_score: Annotated[float, Meta(gt=0)] = 5.0
+    """From this score on a message goes into the Junk mailbox."""
+    reject_score: Annotated[float, Meta(ge=0)] = 0.0
+    """From this score on a message is refused. 0: a score alone never refuses."""
+    trusted_networks: list[str] = field(default_factory=list)
+    """Networks such as "192.0.2.0/24" whose clients are ours: never greylisted, delayed or banned. This machine always is."""
+    allow: list[str] = field(default_factory=list)
+    """Senders that no check holds up: networks ("192.0.2.0/24"), domains ("example.org", with all below it) and
+    addresses ("someone@example.org")."""
+    checks: dict[str, CheckMode] = field(default_factory=dict)
+    """How each check is taken: off, advisory (recorded, but without a say) or enforce; those not named keep their default."""
+
+
 class Greylist(_Section, frozen=True):
     """Asking strangers to come back. This version does not do it yet, whatever these keys say."""
 
@@ -225,6 +244,8 @@ class Config(_Section, frozen=True):
     """Mail to other servers."""
     queue: Queue = field(default_factory=Queue)
     """Waiting mail."""
+    policy: Policy = field(default_factory=Policy)
+    """Which mail is wanted."""
     greylist: Greylist = field(default_factory=Greylist)
     """Asking strangers to come back."""
     log: Log = field(default_factory=Log)

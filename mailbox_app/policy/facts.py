@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.mailauth.results import AuthResults, SpfResult
+from mailbox_app.policy.verdict import Finding
 from mailbox_app.proto.header import Header
 
 
@@ -76,3 +77,5 @@ class Facts:
     """The client's confirmed PTR name, "" without one (iprev); looked up once, at the first wish."""
     recipients: list[RecipientFacts] = field(default_factory=list)
     message: MessageFacts | None = None
+    findings: list[Finding] = field(default_factory=list)
+    """What the earlier stages of this session and transaction found; those of refused recipients are not among them."""
