@@ -57,6 +57,8 @@ class MessageFacts:
     message_id: str
     auth: AuthResults | None
     """SPF, DKIM, DMARC, ARC and iprev; None when they are switched off."""
+    derived: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """What checks worked out together, such as the parsed parts (`content.content_of`): each thing is made once."""
 
 
 @dataclass(slots=True)
