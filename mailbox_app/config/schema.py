@@ -199,6 +199,30 @@ class Greylist(_Section, frozen=True):
     """How long a known sender is remembered. Not used by this version."""
 
 
+class Sieve(_Section, frozen=True):
+    """The filter scripts: the accounts' own and the administrator's."""
+
+    before: list[str] = field(default_factory=list)
+    """Files with scripts that run on every account's mail before its own one. When a script of the row neither keeps the
+    message nor leaves it to the implicit keep, the later ones do not run."""
+    after: list[str] = field(default_factory=list)
+    """Files with scripts that run after the account's own one, if that kept the message."""
+    global_dir: str = ""
+    """The folder with the scripts (`name.sieve`) that `include :global` finds; empty: there are none."""
+    max_script_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 65_536
+    """The largest script an account may keep."""
+    max_scripts: Annotated[int, Meta(ge=1, le=1000)] = 32
+    """Scripts of one account."""
+    max_redirects: Annotated[int, Meta(ge=0, le=100)] = 4
+    """Addresses that one account's scripts may pass one message on to."""
+    redirects_per_day: Annotated[int, Meta(ge=0)] = 1000
+    """Messages that one account's scripts may pass on in a day; further ones are only kept. 0: none."""
+    redirect_junk: bool = False
+    """Pass on junk, too: other servers then take this one for where the junk comes from. False: it is kept in Junk."""
+    answers_per_day: Annotated[int, Meta(ge=0)] = 300
+    """Out-of-office answers and notifications together that one account's scripts may send in a day. 0: none."""
+
+
 class Retention(_Section, frozen=True):
     """How long what people throw away can still come back. It is outside their quotas."""
 
@@ -236,6 +260,8 @@ class Config(_Section, frozen=True):
     """Whom to ask."""
     limits: Limits = field(default_factory=Limits)
     """Bounds."""
+    sieve: Sieve = field(default_factory=Sieve)
+    """Filter scripts."""
     retention: Retention = field(default_factory=Retention)
     """What was thrown away."""
     imap: Imap = field(default_factory=Imap)

@@ -19,4 +19,76 @@ MIGRATIONS: Sequence[str] = (
     CREATE INDEX login_failures_network ON login_failures (network, at_seconds);
     CREATE INDEX login_failures_at ON login_failures (at_seconds);
     """,
+    """
+    CREATE TABLE filter_memory (
+        account_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        until_seconds REAL NOT NULL,
+        PRIMARY KEY (account_id, kind, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX filter_memory_until ON filter_memory (until_seconds);
+    CREATE TABLE filter_counts (
+        account_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        day INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (account_id, kind)
+    ) WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE greylist (
+        greylist_id INTEGER PRIMARY KEY,
+        origin TEXT NOT NULL,
+        sender_key TEXT NOT NULL,
+        recipient TEXT NOT NULL,
+        sender TEXT NOT NULL,
+        remote_ip TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        first_at_seconds REAL NOT NULL,
+        last_at_seconds REAL NOT NULL,
+        attempts INTEGER NOT NULL,
+        passed_at_seconds REAL,
+        UNIQUE (origin, sender_key, recipient)
+    );
+    CREATE INDEX greylist_waiting ON greylist (passed_at_seconds, first_at_seconds);
+    CREATE INDEX greylist_last ON greylist (last_at_seconds);
+    CREATE TABLE greylist_letters (
+        sender TEXT NOT NULL,
+        recipient TEXT NOT NULL,
+        first_at_seconds REAL NOT NULL,
+        counted_at_seconds REAL NOT NULL,
+        last_at_seconds REAL NOT NULL,
+        attempts INTEGER NOT NULL,
+        PRIMARY KEY (sender, recipient)
+    ) WITHOUT ROWID;
+    CREATE INDEX greylist_letters_last ON greylist_letters (last_at_seconds);
+    CREATE TABLE greylist_origins (
+        origin TEXT PRIMARY KEY,
+        passes INTEGER NOT NULL,
+        last_at_seconds REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX greylist_origins_last ON greylist_origins (last_at_seconds);
+    CREATE TABLE greylist_domains (
+        domain TEXT PRIMARY KEY,
+        spf_at_seconds REAL NOT NULL,
+        dkim_at_seconds REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE greylist_allowed (
+        kind TEXT NOT NULL,
+        value TEXT NOT NULL,
+        low BLOB,
+        high BLOB,
+        note TEXT NOT NULL,
+        created_at_seconds REAL NOT NULL,
+        PRIMARY KEY (kind, value)
+    ) WITHOUT ROWID;
+    CREATE TABLE correspondents (
+        account_id INTEGER NOT NULL,
+        address TEXT NOT NULL,
+        last_at_seconds REAL NOT NULL,
+        PRIMARY KEY (account_id, address)
+    ) WITHOUT ROWID;
+    CREATE INDEX correspondents_last ON correspondents (last_at_seconds);
+    """,
 )
