@@ -1,8 +1,8 @@
-"""The decision journal: the mail log's events as rows, written behind the traffic.
+"""The decision journal: the mail log's events and the explanations as rows, written behind the traffic.
 
-`record` only appends to a bounded buffer (a microsecond, any thread); a thread writes it every half second or 500 events. A
-buffer that runs over drops its oldest events and counts them: mail is never slowed down by its own history. A crash loses
-the last half second.
+`record` and `explain` only append to a bounded buffer (a microsecond, any thread); a thread writes it every half second or
+500 events. A buffer that runs over drops its oldest events and counts them: mail is never slowed down by its own history. A
+crash loses the last half second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import structlog
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
-from mailbox_app.journal import tables
+from mailbox_app.journal import explanations, tables
+from mailbox_app.journal.explanations import Explanation, ExplanationFilter
 from mailbox_app.observe.mail_log import MailEvent
 
 _FLUSH_SECONDS = 0.5
@@ -57,7 +58,7 @@ class Decisions:
     def __init__(self, path: str | os.PathLike[str], clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._database = Database(path, tables.MIGRATIONS, synchronous="NORMAL")
-        self._buffer: deque[tuple[int, MailEvent]] = deque()
+        self._buffer: deque[tuple[int, MailEvent | Explanation]] = deque()
         self._write_lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,10 +74,17 @@ class Decisions:
 
     def record(self, event: MailEvent) -> None:
         """A sink of the mail log: quick, from any thread, never raises."""
+        self._keep(event)
+
+    def explain(self, explanation: Explanation) -> None:
+        """Why a message went where it went: as quick."""
+        self._keep(explanation)
+
+    def _keep(self, item: MailEvent | Explanation) -> None:
         while len(self._buffer) >= _MAX_BUFFERED:
             self._dropped += 1
             self._buffer.popleft()
-        self._buffer.append((int(self._clock.epoch_seconds() * 1000), event))
+        self._buffer.append((int(self._clock.epoch_seconds() * 1000), item))
         if self._thread is None:
             self._start()
         elif len(self._buffer) >= _FLUSH_ROWS:
@@ -85,14 +93,16 @@ class Decisions:
     def flush(self) -> None:
         """Write what is buffered; waits for a running write."""
         with self._write_lock:
-            rows: list[tuple[int, MailEvent]] = []
+            rows: list[tuple[int, MailEvent | Explanation]] = []
             with suppress(IndexError):  # a full buffer drops its oldest events at the same time
                 rows.extend(self._buffer.popleft() for _ in range(len(self._buffer)))
             if not rows:
                 return
             try:
                 with self._database.transaction() as connection:
-                    connection.executemany(tables.DECISION_INSERT, [_row(at, event) for at, event in rows])
+                    events = [_row(at, item) for at, item in rows if isinstance(item, MailEvent)]
+                    connection.executemany(tables.DECISION_INSERT, events)
+                    explanations.write(connection, [item for _, item in rows if isinstance(item, Explanation)])
             except StoreError:
                 self._buffer.extendleft(reversed(rows))  # the next flush tries again; the buffer's bound still holds
                 raise
@@ -118,6 +128,10 @@ class Decisions:
         """All events of a queue id, a session id or a Message-ID, oldest first."""
         return self._read(tables.DECISION_SEARCH, {"id": identifier, "limit": _MAX_FOUND})
 
+    def explanations(self, where: ExplanationFilter, limit: int) -> Sequence[tuple[int, Explanation]]:
+        """(number, record), newest first, what was written."""
+        return explanations.find(self._database, where, limit)
+
     def last_no(self) -> int:
         """The number of the newest row."""
         with self._database.reading() as connection:
@@ -130,8 +144,8 @@ class Decisions:
             return [MinuteCount(*row) for row in rows]
 
     def prune(self, before_at: datetime) -> int:
-        """Forget older rows; how many."""
-        removed = 0
+        """Forget older rows of both kinds; how many."""
+        removed = explanations.prune(self._database, before_at, _PRUNE_BATCH)
         while True:
             with self._database.transaction() as connection:
                 limit = int(before_at.timestamp() * 1000)

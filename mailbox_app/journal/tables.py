@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mailbox_app.journal import explanation_tables
+
 MIGRATIONS: Sequence[str] = (
     """
     CREATE TABLE audit (
@@ -45,6 +47,7 @@ MIGRATIONS: Sequence[str] = (
     CREATE INDEX decisions_session ON decisions (session_id) WHERE session_id <> '';
     CREATE INDEX decisions_message ON decisions (message_id) WHERE message_id <> '';
     """,
+    explanation_tables.SCHEMA,
 )
 
 _AUDIT = "no, at_seconds, who, uid, via, what, object, detail, before, after, result"

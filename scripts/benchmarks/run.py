@@ -48,6 +48,14 @@ ABSOLUTE = {
 }
 
 
+PROGRAM_SECONDS = 900
+"""No program takes so long on a machine that works."""
+
+
+class MeasureError(Exception):
+    """A program ended without a result."""
+
+
 class Side:
     """One of the two servers under test, as the programs want it."""
 
@@ -59,9 +67,12 @@ class Side:
         """Run one program; its JSON."""
         command = [sys.executable, str(HERE / script), *map(str, words)]
         environment = {**os.environ, "BENCH_TLS": "1"}
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{script} failed against {self.name}")
+        try:
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, env=environment, check=True, timeout=PROGRAM_SECONDS
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise MeasureError(f"{script} against {self.name}: {error}") from error
         report: dict[str, Any] = json.loads(done.stdout)
         return report
 
@@ -176,6 +187,7 @@ def main() -> None:
     parser.add_argument("--executable", help="measure this frozen file instead of the source tree")
     options = parser.parse_args()
     parts, runs = options.only.split(","), 1 if options.quick else 3
+    failed = False
     with ExitStack() as stack:
         sides = [Side("product", stack.enter_context(Product(20, options.executable)), PASSWORD)]
         if not options.no_peer and shutil.which("postfix") and shutil.which("dovecot"):
@@ -191,12 +203,17 @@ def main() -> None:
         ):
             for side in sides if part in parts else ():
                 print(f"== {part}: {side.name}", file=sys.stderr, flush=True)
-                measure(side)
+                try:
+                    measure(side)
+                except MeasureError as error:  # the rows of the others are worth having; its own are missing
+                    print(error, file=sys.stderr, flush=True)
+                    failed = True
         if "start" in parts:
             sides[0].rows["start to first greeting s"] = cold_start(options.executable)
         print(table(sides))
         if options.json:
             Path(options.json).write_text(json.dumps({side.name: side.rows for side in sides}, indent=1))
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("queue", "queued_mail", "Waiting mail."),
     ("config", "config", "The configuration."),
     ("audit", "audit", "Who changed what."),
+    ("trace", "trace", "Why a message went where it went."),
     ("imap", "imap", "An account's mail over standard input and output, for tunnels through SSH."),
     ("rebuild-index", "rebuild_index", "Make an account's index anew from its files."),
     ("check-store", "check_store", "Compare indexes and files."),

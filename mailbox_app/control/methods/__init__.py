@@ -13,6 +13,7 @@ from mailbox_app.control.methods import (
     retained,
     status,
     store,
+    trace,
     user,
     user_mail,
 )
@@ -31,4 +32,5 @@ METHODS: tuple[Method, ...] = (
     *config.METHODS,
     *audit.METHODS,
     *store.METHODS,
+    *trace.METHODS,
 )

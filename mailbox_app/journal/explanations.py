@@ -1,0 +1,212 @@
+"""Why: one record per message that came to our door, refused ones too, kept as long as the decisions and without any body.
+
+A record is found by everything somebody may know of the message: its ids, Message-ID, addresses, their domains, the client's
+address, the time. Those words are indexed as 64-bit digests by day: a day's keys lie together, so writing touches few pages however
+long the history is, and a search asks each day once. Digests may collide, so what is found is compared with the record.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from mailbox_app.db.sqlite import Database
+from mailbox_app.journal import explanation_tables as tables
+
+Outcome = Literal["accepted", "junk", "deferred", "refused"]
+DAY_MILLIS = 86_400_000
+_MAX_FOUND = 1000
+_MAX_DAYS = 400
+_MAX_KEYS = 500
+"""A message has at most so many search words: one with more recipients is found by the first of them."""
+
+
+class Said(Struct, frozen=True, omit_defaults=True):
+    """What one check said."""
+
+    check: str
+    reason: str
+    score: float = 0.0
+    verdict: str = "accept"
+    account: str = ""
+    """The only recipient it holds for; empty: all."""
+    advisory: bool = False
+    inputs: dict[str, str | int | float] = {}
+
+
+class Copy(Struct, frozen=True, omit_defaults=True):
+    """What became of one recipient's copy."""
+
+    address: str
+    action: str
+    target: str = ""
+    reason: str = ""
+    steps: Sequence[str] = ()
+
+
+class Explanation(Struct, frozen=True, omit_defaults=True):
+    """One decision with all it was made from."""
+
+    at_millis: int
+    outcome: Outcome
+    trace_id: str = ""
+    session_id: str = ""
+    service: str = ""
+    """smtp, lmtp, submission, submissions."""
+    remote: str = ""
+    """The client's address..."""
+    remote_name: str = ""
+    """... and its confirmed name."""
+    account: str = ""
+    """Who submitted it."""
+    helo: str = ""
+    tls: str = ""
+    sender: str = ""
+    recipients: Sequence[str] = ()
+    message_id: str = ""
+    subject: str = ""
+    size_bytes: int = 0
+    code: int = 0
+    text: str = ""
+    """The reply."""
+    stage: str = ""
+    """Where it was decided: connect, sender, recipient, message, delivery."""
+    authentication: str = ""
+    """The results in one line, spf=pass dkim=pass dmarc=pass."""
+    score: float = 0.0
+    junk_score: float = 0.0
+    reject_score: float = 0.0
+    findings: Sequence[Said] = ()
+    copies: Sequence[Copy] = ()
+    queue_ids: Sequence[str] = ()
+    duration_seconds: float = 0.0
+
+    @property
+    def at(self) -> datetime:
+        """When."""
+        return datetime.fromtimestamp(self.at_millis / 1000, UTC)
+
+    def words(self) -> set[str]:
+        """What it can be found by, folded."""
+        ids = (self.trace_id, self.session_id, self.message_id, self.remote, *self.queue_ids)
+        words = {word.lower() for word in ids if word}
+        copies = (copy.address for copy in self.copies[:_MAX_KEYS])
+        for address in (self.account, self.sender, *self.recipients[:_MAX_KEYS], *copies):
+            if address:
+                folded = address.lower()
+                words.add(folded)
+                words.add(folded[folded.rfind("@") :] if "@" in folded else folded)
+        return words
+
+
+class ExplanationFilter(Struct, frozen=True):
+    """Which records; all given conditions hold."""
+
+    words: Sequence[str] = ()
+    """Each an id, a Message-ID, an address, an `@domain` or a client's address."""
+    since_at: datetime | None = None
+    until_at: datetime | None = None
+    outcome: Outcome | None = None
+    before_no: int | None = None
+    """Only older records than this number: the next page."""
+
+
+def write(connection: object, explanations: Iterable[Explanation]) -> None:
+    """Insert records with their keys; `connection` is inside a transaction of the journal's database."""
+    execute = connection.execute  # type: ignore[attr-defined]
+    keys: list[tuple[int, int, int]] = []
+    for each in explanations:
+        detail = zlib.compress(msgspec.json.encode(each), 1)
+        no = execute(tables.INSERT, (each.at_millis, each.outcome, detail)).lastrowid
+        day = each.at_millis // DAY_MILLIS
+        keys.extend((day, _digest(word), no) for word in sorted(each.words())[:_MAX_KEYS])
+    connection.executemany(tables.INSERT_KEY, keys)  # type: ignore[attr-defined]
+
+
+def find(database: Database, where: ExplanationFilter, limit: int) -> Sequence[tuple[int, Explanation]]:
+    """(number, record), newest first. Reads no more than it returns, collisions aside."""
+    limit = min(limit, _MAX_FOUND)
+    if not where.words:
+        return _by_time(database, where, limit)
+    wanted = [word.strip().lower() for word in where.words]
+    found: list[tuple[int, Explanation]] = []
+    with database.reading() as connection:
+        first, last = _days(connection.execute(tables.FIRST_AND_LAST).fetchone(), where)
+        for day in range(last, max(first, last - _MAX_DAYS) - 1, -1):
+            values = (day, _digest(wanted[0]), _before(where))
+            for no, at_millis, outcome, detail in connection.execute(tables.BY_KEY, values):
+                if not _fits(where, at_millis, outcome):
+                    continue
+                record = _decoded(detail)
+                if all(word in record.words() for word in wanted):
+                    found.append((no, record))
+                    if len(found) >= limit:
+                        return found
+    return found
+
+
+def prune(database: Database, before_at: datetime, batch: int) -> int:
+    """Forget older records, some at a time so that writers wait milliseconds; how many."""
+    limit = int(before_at.timestamp() * 1000)
+    removed = 0
+    while True:
+        with database.transaction() as connection:
+            count = connection.execute(tables.PRUNE, (limit, batch)).rowcount
+            keys = connection.execute(tables.PRUNE_KEYS, (limit // DAY_MILLIS, batch * 8)).rowcount
+        removed += count
+        if count < batch and keys < batch * 8:
+            return removed
+
+
+def _by_time(database: Database, where: ExplanationFilter, limit: int) -> Sequence[tuple[int, Explanation]]:
+    since = _millis(where.since_at) if where.since_at else 0
+    until = _millis(where.until_at) if where.until_at else 1 << 60
+    with database.reading() as connection:
+        rows = connection.execute(
+            tables.BY_TIME,
+            {"since": since, "until": until, "before": _before(where), "outcome": where.outcome or "", "limit": limit},
+        )
+        return [(no, _decoded(detail)) for no, _, _, detail in rows]
+
+
+def _days(stored: tuple[int | None, int | None], where: ExplanationFilter) -> tuple[int, int]:
+    """The first and the last day a search looks at; none (1, 0) when nothing is stored."""
+    first, last = stored
+    if first is None or last is None:
+        return 1, 0
+    first_day, last_day = first // DAY_MILLIS, last // DAY_MILLIS
+    if where.since_at is not None:
+        first_day = max(first_day, _millis(where.since_at) // DAY_MILLIS)
+    if where.until_at is not None:
+        last_day = min(last_day, _millis(where.until_at) // DAY_MILLIS)
+    return first_day, last_day
+
+
+def _fits(where: ExplanationFilter, at_millis: int, outcome: str) -> bool:
+    if where.outcome is not None and outcome != where.outcome:
+        return False
+    if where.since_at is not None and at_millis < _millis(where.since_at):
+        return False
+    return where.until_at is None or at_millis < _millis(where.until_at)
+
+
+def _before(where: ExplanationFilter) -> int:
+    return (1 << 62) if where.before_no is None else where.before_no
+
+
+def _millis(at: datetime) -> int:
+    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
+
+
+def _digest(word: str) -> int:
+    return int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)
+
+
+def _decoded(detail: bytes) -> Explanation:
+    return msgspec.json.decode(zlib.decompress(detail), type=Explanation)
