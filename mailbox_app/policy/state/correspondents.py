@@ -1,0 +1,109 @@
+"""To whom our accounts wrote: (account, outside address), so that answers need not wait. In `state.db`, bounded.
+
+Written once a day per pair at most; what this process wrote lately it remembers, so mailing the same people costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from mailbox_app.clock import Clock
+from mailbox_app.db import state_schema
+from mailbox_app.db.sqlite import Database
+from mailbox_app.errors import StoreError
+from mailbox_app.ids import AccountId
+
+KEPT_SECONDS = 180 * 86_400.0
+"""An answer may take half a year."""
+MAX_ROWS = 500_000
+_AGAIN_SECONDS = 86_400.0
+_MAX_REMEMBERED = 10_000
+_CLEAN_EVERY = 1_000
+_BUSY_SECONDS = 0.5
+
+
+class Correspondents(Protocol):
+    """Whom our accounts know. Both block; safe from any thread."""
+
+    def wrote(self, account_id: AccountId, addresses: Sequence[str]) -> None:
+        """An account sent mail to these addresses."""
+        ...
+
+    def knows(self, account_ids: Sequence[AccountId], address: str) -> bool:
+        """Whether one of the accounts wrote to this address."""
+        ...
+
+
+class SqliteCorrespondents:
+    """In `state.db`; opened after the fork."""
+
+    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
+        self._database = Database(
+            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=2
+        )
+        self._clock = clock
+        self._log = structlog.get_logger("greylist")
+        self._lately: OrderedDict[tuple[AccountId, str], float] = OrderedDict()
+        self._writes = 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def news(self, account_id: AccountId, addresses: Sequence[str]) -> Sequence[str]:
+        """Those of the addresses that are worth a call of `wrote`; a look into memory."""
+        since = self._clock.epoch_seconds() - _AGAIN_SECONDS
+        return [each for each in addresses if self._lately.get((account_id, each.lower()), 0.0) <= since]
+
+    def wrote(self, account_id: AccountId, addresses: Sequence[str]) -> None:
+        """An account sent mail to these addresses."""
+        now = self._clock.epoch_seconds()
+        pairs = [(account_id, address.lower()) for address in addresses if address]
+        try:
+            with self._database.transaction(durable=False) as connection:
+                connection.executemany(
+                    "INSERT INTO correspondents (account_id, address, last_at_seconds) VALUES (?, ?, ?)"
+                    " ON CONFLICT (account_id, address) DO UPDATE SET last_at_seconds = excluded.last_at_seconds",
+                    [(*pair, now) for pair in pairs],
+                )
+                self._writes += len(pairs)
+                if self._writes >= _CLEAN_EVERY:
+                    self._writes = 0
+                    connection.execute("DELETE FROM correspondents WHERE last_at_seconds < ?", (now - KEPT_SECONDS,))
+                    connection.execute(
+                        "DELETE FROM correspondents WHERE last_at_seconds <= (SELECT last_at_seconds FROM correspondents"
+                        " ORDER BY last_at_seconds DESC LIMIT 1 OFFSET ?)",
+                        (MAX_ROWS,),
+                    )
+        except StoreError as error:
+            self._log.warning("correspondents_unwritable", code=error.code)
+            return
+        for pair in pairs:
+            self._lately[pair] = now
+            self._lately.move_to_end(pair)
+        while len(self._lately) > _MAX_REMEMBERED:
+            self._lately.popitem(last=False)
+
+    def knows(self, account_ids: Sequence[AccountId], address: str) -> bool:
+        """Whether one of the accounts wrote to this address."""
+        since = self._clock.epoch_seconds() - KEPT_SECONDS
+        ids = list(account_ids)[:100]
+        if not ids or not address:
+            return False
+        marks = ", ".join("?" * len(ids))
+        try:
+            with self._database.reading() as connection:
+                row = connection.execute(
+                    "SELECT 1 FROM correspondents WHERE"
+                    f" account_id IN ({marks}) AND address = ? AND last_at_seconds > ?",  # noqa: S608 - question marks
+                    (*ids, address.lower(), since),
+                ).fetchone()
+        except StoreError as error:
+            self._log.warning("correspondents_unreadable", code=error.code)
+            return False
+        return row is not None
