@@ -97,14 +97,26 @@ async def check_spf(resolver: Resolver, *, remote_ip: str, helo: str, sender: st
         try:
             word, _, text = query.check()
         except _Missing as missing:
-            name, rdtype = missing.question
-            try:
-                answer = await resolver.query(name, rdtype)
-                answers[missing.question] = _values(list(answer.records), rdtype)
-            except ResolveError:
-                answers[missing.question] = None
+            await _fetch(resolver, missing.question, answers)
             continue
         result = Result(word) if word in Result.__members__.values() else Result.PERMERROR
         reason = text if result in (Result.TEMPERROR, Result.PERMERROR) else ""
-        return SpfResult(result, domain, identity, sender or helo, reason)
+        return SpfResult(result, domain, identity, sender or helo, reason, query.lookups, query.void_lookups)
     return SpfResult(Result.PERMERROR, domain, identity, sender or helo, "too many DNS look-ups")
+
+
+async def _fetch(resolver: Resolver, question: Question, answers: dict[Question, list[Value] | None]) -> None:
+    try:
+        answer = await resolver.query(*question)
+    except ResolveError:
+        answers[question] = None
+    else:
+        answers[question] = _values(list(answer.records), question[1])
+
+
+async def check_helo(resolver: Resolver, *, remote_ip: str, helo: str, receiver: str) -> SpfResult:
+    """Evaluate the HELO name by itself; an address literal or a bare word has no policy. RFC 7208 2.3."""
+    name = helo.rstrip(".")
+    if "." not in name or name.startswith("[") or name.replace(".", "").isdigit():
+        return SpfResult(Result.NONE, helo, "helo", helo, "not a domain name")
+    return await check_spf(resolver, remote_ip=remote_ip, helo=name, sender="", receiver=receiver)
