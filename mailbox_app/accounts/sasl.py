@@ -213,6 +213,11 @@ class Exchange:
         reached = self._mechanism.step(response)
         return reached if isinstance(reached, Challenge) else await self._conclude(reached)
 
+    @property
+    def won(self) -> Account | None:
+        """The account, once the challenge last given is what the mechanism says with its success: it needs no answer."""
+        return self._last_word.account if isinstance(self._last_word, LoggedIn) else None
+
     async def _conclude(self, claim: Outcome) -> Step:
         match claim:
             case PasswordClaim():
@@ -240,7 +245,7 @@ class Exchange:
         if account is None:
             return Refused(Why.CREDENTIALS)
         self._last_word = LoggedIn(account)
-        return Challenge(claim.final)  # none of our protocols but ManageSieve sends it with the success; all take this
+        return Challenge(claim.final)  # ManageSieve sends it with the success, see `won`
 
     async def _by_token(self, claim: TokenClaim) -> Step:
         assert self._tokens is not None

@@ -70,6 +70,9 @@ class Metrics:
         )
         self.imap_commands = Counter("mailserver_imap_commands", "IMAP commands.", ["command"], registry=registry)
         self.pop3_commands = Counter("mailserver_pop3_commands", "POP3 commands.", ["command"], registry=registry)
+        self.managesieve_commands = Counter(
+            "mailserver_managesieve_commands", "ManageSieve commands.", ["command"], registry=registry
+        )
         self.dav_requests = Counter("mailserver_dav_requests", "CalDAV and CardDAV requests.", registry=registry)
         self.greylist_checks = Counter(
             "mailserver_greylist_checks", "Greylist decisions.", ["result"], registry=registry

@@ -1,0 +1,42 @@
+"""What the ManageSieve service is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+from mailbox_app.accounts.model import Account
+from mailbox_app.accounts.sasl import Sasl
+from mailbox_app.clock import Clock
+from mailbox_app.config.schema import Config
+from mailbox_app.db.offload import Offload
+from mailbox_app.events.hints import Bus
+from mailbox_app.ids import AccountId
+from mailbox_app.net.tls import ServerTls
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.store.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class ManageSieveDependencies:
+    """Everything injected; made by `runtime/wiring.py`."""
+
+    scripts: Scripts
+    check: Callable[[bytes], Sequence[str]]
+    """Reads a script as it would be read for mail: warnings, or `SieveError` with every problem. Run in a thread."""
+    language: Callable[[], Sequence[str]]
+    """The extensions scripts may require."""
+    max_redirects: Callable[[], int]
+    """Of one script."""
+    sasl: Sasl
+    account_by_id: Callable[[AccountId], Account | None]
+    """Whether a session's account still is what it was; quick."""
+    tls: ServerTls
+    offload: Offload
+    bus: Bus
+    clock: Clock
+    config: Config
+    metrics: Metrics
+    log: FilteringBoundLogger

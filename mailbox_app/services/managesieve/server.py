@@ -1,0 +1,81 @@
+"""The ManageSieve service: makes sessions and tells `net/service` what is particular to this protocol.
+
+When the directory changes, sessions whose account was disabled, removed or given a new password are ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from typing import Literal
+
+from mailbox_app.config.schema import Config
+from mailbox_app.events.hints import DIRECTORY_TOPIC
+from mailbox_app.net.service import Places, SessionService
+from mailbox_app.proto.managesieve.answers import string
+from mailbox_app.services.managesieve.commands import COMMANDS
+from mailbox_app.services.managesieve.dependencies import ManageSieveDependencies
+from mailbox_app.services.managesieve.session import Session
+
+MAX_CONNECTIONS = 1_000
+"""Sessions are rare and short."""
+MAX_PER_ADDRESS = 50
+
+
+class ManageSieveService(SessionService[Session]):
+    """All ManageSieve sessions of one process."""
+
+    protocol = "managesieve"
+
+    def __init__(self, dependencies: ManageSieveDependencies) -> None:
+        super().__init__(
+            clock=dependencies.clock,
+            metrics=dependencies.metrics,
+            log=dependencies.log,
+            places=Places(MAX_CONNECTIONS, MAX_PER_ADDRESS),
+            commands=dependencies.metrics.managesieve_commands,
+            verbs=[row.verb for row in COMMANDS],
+            subscribe=partial(dependencies.bus.subscribe, DIRECTORY_TOPIC),
+        )
+        self.deps = dependencies
+        self.config: Config = dependencies.config
+        self.commands = {row.verb: row for row in COMMANDS}
+        self.implementation = f"Mailbox {version('mailbox')}"
+
+    def factory(self, kind: Literal["managesieve"]) -> Callable[[], asyncio.BaseProtocol]:
+        """What a listener calls for each connection."""
+        del kind
+        return lambda: Session(self)
+
+    def capabilities(self, session: Session) -> bytes:
+        """The lines that tell what a session can do where it stands. RFC 5804 1.7."""
+        deps = self.deps
+        rows = [
+            ("IMPLEMENTATION", self.implementation),
+            ("SIEVE", " ".join(deps.language())),
+            ("SASL", " ".join(deps.sasl.mechanisms(session.channel, self.protocol))),
+            ("NOTIFY", "mailto"),
+            ("MAXREDIRECTS", str(deps.max_redirects())),
+            ("LANGUAGE", "en"),
+            ("UNAUTHENTICATE", None),
+            ("VERSION", "1.0"),
+        ]
+        if session.account is not None:
+            rows.append(("OWNER", session.account.address))
+        elif not session.is_tls:
+            rows.append(("STARTTLS", None))
+        lines = [string(name) if value is None else string(name) + b" " + string(value) for name, value in rows]
+        return b"\r\n".join(lines) + b"\r\n"
+
+    def reload(self, config: Config) -> None:
+        """New rules count from the next command on."""
+        self.config = config
+
+    def why_not(self, session: Session) -> str:
+        """Sessions end whose login counts no more."""
+        account = session.account
+        if account is None or account.still_lets_in(self.deps.account_by_id(account.account_id)):
+            return ""
+        return session.goodbyes.login_ended
