@@ -27,6 +27,8 @@ _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 _LISTENER_TEXT = 'want "address:port", "*:port" or "[v6]:port"'
 _DURATION_TEXT = "want a whole number and one of s, m, h, d, w, like 5m"
 _WANTED = {
+    "dnsbl": 'want a zone like "bl.example.org" and answers like "127.0.0.2", "127.0.0.4-7", "127.0.*.3"',
+    "dnswl": 'want a zone like "wl.example.org" and answers like "127.0.0.2", "127.0.0.4-7", "127.0.*.3"',
     "imap": 'want "who: NAME NAME", like "Outlook: MOVE"',
     "listen": _LISTENER_TEXT,
     "login": f"want some of {', '.join(NAMES)}",
@@ -149,8 +151,12 @@ def _semantic_errors(config: Config) -> Iterator[tuple[str, str]]:
         if ":" in server and server.count(":") == 1 and not _is_host_port(server):
             yield f"dns.servers[{number}]", f'want "address" or "address:port", not {server!r}'
     yield from _queue_errors(config)
-    if _seconds(config.greylist.min_delay) >= _seconds(config.greylist.max_age):
+    if seconds(config.greylist.min_delay) >= seconds(config.greylist.max_age):
         yield "greylist.min_delay", "must be shorter than greylist.max_age"
+    for sign, section, lists in ((1, "dnsbl", config.dnsbl.lists), (-1, "dnswl", config.dnswl.lists)):
+        for zone, each in lists.items():
+            if any(answer.score * sign < 0 for answer in each.answers.values()):
+                yield f"{section}.lists", f"{zone}: scores must be {'zero or above' if sign > 0 else 'zero or below'}"
 
 
 def _is_safe_url(url: str) -> bool:
@@ -196,7 +202,8 @@ def _is_host_port(text: str) -> bool:
     return match is not None and 0 < int(match[2]) <= 65535
 
 
-def _seconds(duration: str) -> int:
+def seconds(duration: str) -> int:
+    """What the configuration's "5m" or "35d" comes to."""
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}[duration[-1]]
 
 

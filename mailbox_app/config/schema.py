@@ -184,19 +184,68 @@ class Policy(_Section, frozen=True):
     allow: list[str] = field(default_factory=list)
     """Senders that no check holds up: networks ("192.0.2.0/24"), domains ("example.org", with all below it) and
     addresses ("someone@example.org")."""
+    dmarc: Literal["enforce", "junk", "report"] = "enforce"
+    """Mail that fails the DMARC policy of its author's domain. enforce: do what that domain asks, reject or junk; junk: never
+    reject, junk instead; report: only write it down."""
+    trusted_sealers: list[str] = field(default_factory=list)
+    """Domains of forwarders and lists whose ARC seal is believed: what passed DMARC on its way to them is not refused."""
     checks: dict[str, CheckMode] = field(default_factory=dict)
     """How each check is taken: off, advisory (recorded, but without a say) or enforce; those not named keep their default."""
 
 
 class Greylist(_Section, frozen=True):
-    """Asking strangers to come back. This version does not do it yet, whatever these keys say."""
+    """Asking strangers that look risky to come back a little later: mail servers do, most spam programs do not."""
 
     enabled: bool = True
-    """Ask unknown senders to try again later. Not carried out by this version."""
+    """Ask unknown senders to try again later."""
+    who: Literal["suspicious", "unknown"] = "suspicious"
+    """suspicious: only unknown senders without SPF pass, without a host name of their own, or on a DNS block list wait;
+    unknown: everybody does the first time."""
     min_delay: Duration = "5m"
-    """The shortest wait before the second try counts. Not used by this version."""
+    """The shortest wait before the second try counts."""
     max_age: Duration = "35d"
-    """How long a known sender is remembered. Not used by this version."""
+    """How long a known sender is remembered after its last mail."""
+    ceiling: Duration = "1h"
+    """Nothing waits longer than this, whoever brings it and however often it tries."""
+    attempts: Annotated[int, Meta(ge=2, le=20)] = 3
+    """The same letter passes at this attempt even from a new place each time, as large providers send; tries within
+    min_delay count as one."""
+    network_passes: Annotated[int, Meta(ge=0)] = 5
+    """A network or domain that came back so often passes for everybody. 0: never."""
+
+
+ListZone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$")]
+ListCode = Annotated[str, Meta(pattern=r"^127(\.(\*|\d{1,3}(-\d{1,3})?)){3}$")]
+
+
+class ListAnswer(_Section, frozen=True):
+    """What one documented answer of a list means."""
+
+    meaning: str
+    score: float
+
+
+class DnsList(_Section, frozen=True):
+    """One list."""
+
+    answers: dict[ListCode, ListAnswer]
+    ipv6: bool = True
+
+
+class Dnsbl(_Section, frozen=True):
+    """DNS block lists: who is known for spam. None is asked unless you name it: read its terms, many want a registration."""
+
+    lists: dict[ListZone, DnsList] = field(default_factory=dict)
+    """By zone: the answers its documentation names, each with a meaning and a score to add, such as "127.0.0.2", a range
+    "127.0.0.4-7" or any number "127.0.*.3"; ipv6 = false when it has no IPv6 part. Any other answer switches the list off for
+    an hour and is reported."""
+
+
+class Dnswl(_Section, frozen=True):
+    """DNS allow lists: who is known for good mail; such senders are never greylisted. None is asked unless you name it."""
+
+    lists: dict[ListZone, DnsList] = field(default_factory=dict)
+    """As in dnsbl; scores are zero or below."""
 
 
 class Sieve(_Section, frozen=True):
@@ -274,5 +323,9 @@ class Config(_Section, frozen=True):
     """Which mail is wanted."""
     greylist: Greylist = field(default_factory=Greylist)
     """Asking strangers to come back."""
+    dnsbl: Dnsbl = field(default_factory=Dnsbl)
+    """Block lists."""
+    dnswl: Dnswl = field(default_factory=Dnswl)
+    """Allow lists."""
     log: Log = field(default_factory=Log)
     """What is written about it all."""

@@ -78,9 +78,9 @@ class SqliteAllowances:
         try:
             with self._database.reading() as connection:
                 row = connection.execute(
-                    "SELECT kind, value FROM greylist_allowed WHERE (kind = 'sender' AND value = ?)"
+                    "SELECT kind, value FROM greylist_allowed WHERE (kind = 'sender' AND value = ?)"  # noqa: S608 - marks
                     " OR (kind = 'recipient' AND value IN (?, ?)) OR (kind = 'network' AND ? BETWEEN low AND high)"
-                    f" OR (kind = 'domain' AND value IN ({marks})) LIMIT 1",  # noqa: S608 - question marks
+                    f" OR (kind = 'domain' AND value IN ({marks})) LIMIT 1",
                     (sender, recipient, own_domain, address, *names),
                 ).fetchone()
         except StoreError as error:

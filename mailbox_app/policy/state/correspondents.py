@@ -99,8 +99,8 @@ class SqliteCorrespondents:
         try:
             with self._database.reading() as connection:
                 row = connection.execute(
-                    "SELECT 1 FROM correspondents WHERE"
-                    f" account_id IN ({marks}) AND address = ? AND last_at_seconds > ?",  # noqa: S608 - question marks
+                    "SELECT 1 FROM correspondents WHERE"  # noqa: S608 - question marks
+                    f" account_id IN ({marks}) AND address = ? AND last_at_seconds > ?",
                     (*ids, address.lower(), since),
                 ).fetchone()
         except StoreError as error:
