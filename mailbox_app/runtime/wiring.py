@@ -56,19 +56,15 @@ from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
+from mailbox_app.runtime.mail_access import imap_service, pop3_service
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.repairs import RepairWatch
-from mailbox_app.services.imap.dependencies import ImapDependencies
-from mailbox_app.services.imap.server import ImapService
-from mailbox_app.services.pop3.dependencies import Pop3Dependencies
-from mailbox_app.services.pop3.server import Pop3Service
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Retention
 from mailbox_app.store.search.builder import IndexBuilder
-from mailbox_app.store.search.index import SearchIndex
 
 _IDLE_INDEX_SECONDS = 2.0
 """An account's index that nobody used for so long is closed; opening it again takes half a millisecond."""
@@ -87,7 +83,7 @@ def initialise(paths: Paths) -> None:
 
 def build_front(daemon: Daemon, index: int, loop: asyncio.AbstractEventLoop) -> Sequence[Part]:
     """The process that serves the sockets with this index."""
-    parts = _Parts.build(daemon, loop)
+    parts = Parts.build(daemon, loop)
     hub = HubClient(parts.bus, lambda: unix_socket.connect_nonblocking(daemon.paths.hub_socket), parts.clock)
     front = _front(daemon, index, parts, hub, parts.close)
     daemon.close_sockets_except([daemon.imap_listener, *(sock for _, sock in daemon.sockets(FRONT_SERVICES, index))])
@@ -97,7 +93,7 @@ def build_front(daemon: Daemon, index: int, loop: asyncio.AbstractEventLoop) -> 
 def build_core(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Part]:
     """The process behind the fronts."""
     assert daemon.hub_listener is not None
-    parts = _Parts.build(daemon, loop)
+    parts = Parts.build(daemon, loop)
     core = _core(daemon, parts, HubServer(parts.bus, daemon.hub_listener), parts.close)
     daemon.close_sockets_except([daemon.hub_listener, *(sock for _, sock in daemon.sockets(CORE_SERVICES, 0))])
     return [core]
@@ -105,7 +101,7 @@ def build_core(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Part
 
 def build_single(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Part]:
     """Everything in one process."""
-    parts = _Parts.build(daemon, loop)
+    parts = Parts.build(daemon, loop)
     return [_core(daemon, parts, None, parts.close), _front(daemon, 0, parts, None, lambda: None)]
 
 
@@ -116,7 +112,7 @@ def retention(config: Config) -> Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """What every process has."""
 
     config: Config
@@ -137,7 +133,7 @@ class _Parts:
     inbound: Inbound
 
     @classmethod
-    def build(cls, daemon: Daemon, loop: asyncio.AbstractEventLoop) -> _Parts:
+    def build(cls, daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Parts:
         config, data_dir = daemon.config, daemon.paths.data_dir
         hostname = config.server.hostname
         clock = SystemClock()
@@ -179,7 +175,7 @@ class _Parts:
         self.directory.close()
 
 
-def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
+def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
     config, hostname = parts.config, parts.config.server.hostname
     failures = LoginFailures(parts.data_dir / "state.db", parts.clock, daemon.login_key)
     authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics, failures=failures)
@@ -230,8 +226,8 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
 
     return Front(
         smtp,
-        _imap(parts, authenticator, sasl),
-        _pop3(parts, authenticator, sasl),
+        imap_service(parts, authenticator, sasl),
+        pop3_service(parts, authenticator, sasl),
         parts.tls,
         configure,
         hub,
@@ -242,46 +238,7 @@ def _front(daemon: Daemon, index: int, parts: _Parts, hub: HubClient | None, clo
     )
 
 
-def _imap(parts: _Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> ImapService:
-    return ImapService(
-        ImapDependencies(
-            store=parts.store,
-            authenticator=authenticator,
-            sasl=sasl,
-            account_by_id=parts.directory.account_by_id,
-            account_by_address=parts.directory.account,
-            tls=parts.tls,
-            offload=parts.offload,
-            bus=parts.bus,
-            clock=parts.clock,
-            config=parts.config,
-            metrics=parts.metrics,
-            log=structlog.get_logger("imap"),
-            search_index=SearchIndex(parts.data_dir),
-            temporary_dir=str(parts.data_dir / "tmp"),
-        )
-    )
-
-
-def _pop3(parts: _Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> Pop3Service:
-    return Pop3Service(
-        Pop3Dependencies(
-            store=parts.store,
-            authenticator=authenticator,
-            sasl=sasl,
-            account_by_id=parts.directory.account_by_id,
-            tls=parts.tls,
-            offload=parts.offload,
-            bus=parts.bus,
-            clock=parts.clock,
-            config=parts.config,
-            metrics=parts.metrics,
-            log=structlog.get_logger("pop3"),
-        )
-    )
-
-
-def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:
+def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:
     config, hostname = parts.config, parts.config.server.hostname
     reports = ReportSigner(parts.directory, DkimSigner(), hostname, parts.clock)
     bounces = Bounces(parts.queue, parts.spool, parts.directory.is_local_domain, hostname, parts.clock, reports.signed)
@@ -340,7 +297,7 @@ def _core(daemon: Daemon, parts: _Parts, hub: HubServer | None, close: Callable[
     )
 
 
-def _indexing(parts: _Parts, refs: Callable[[], Sequence[AccountRef]]) -> SearchIndexing:
+def _indexing(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> SearchIndexing:
     return SearchIndexing(
         IndexBuilder(parts.store, parts.data_dir),
         refs,
@@ -354,7 +311,7 @@ def _indexing(parts: _Parts, refs: Callable[[], Sequence[AccountRef]]) -> Search
 
 
 def _control_context(
-    daemon: Daemon, parts: _Parts, bounces: Bounces, audit: Audit, indexing: SearchIndexing, reloader: Reloader
+    daemon: Daemon, parts: Parts, bounces: Bounces, audit: Audit, indexing: SearchIndexing, reloader: Reloader
 ) -> ControlContext:
     return ControlContext(
         config=parts.config,
@@ -385,7 +342,7 @@ def _control_context(
     )
 
 
-def _web(daemon: Daemon, parts: _Parts, upkeep: Upkeep) -> WebService:
+def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep) -> WebService:
     def metrics_text() -> bytes:
         upkeep.note_uptime()
         return exposition(parts.metrics, daemon.metrics_dir)

@@ -1,0 +1,59 @@
+"""Builds the services by which people reach their mail; part of `wiring.py`, which has the parts they are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from mailbox_app.accounts.login import PasswordAuthenticator
+from mailbox_app.accounts.sasl import Sasl
+from mailbox_app.services.imap.dependencies import ImapDependencies
+from mailbox_app.services.imap.server import ImapService
+from mailbox_app.services.pop3.dependencies import Pop3Dependencies
+from mailbox_app.services.pop3.server import Pop3Service
+from mailbox_app.store.search.index import SearchIndex
+
+if TYPE_CHECKING:
+    from mailbox_app.runtime.wiring import Parts
+
+
+def imap_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> ImapService:
+    """IMAP's sessions."""
+    return ImapService(
+        ImapDependencies(
+            store=parts.store,
+            authenticator=authenticator,
+            sasl=sasl,
+            account_by_id=parts.directory.account_by_id,
+            account_by_address=parts.directory.account,
+            tls=parts.tls,
+            offload=parts.offload,
+            bus=parts.bus,
+            clock=parts.clock,
+            config=parts.config,
+            metrics=parts.metrics,
+            log=structlog.get_logger("imap"),
+            search_index=SearchIndex(parts.data_dir),
+            temporary_dir=str(parts.data_dir / "tmp"),
+        )
+    )
+
+
+def pop3_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> Pop3Service:
+    """POP3's sessions."""
+    return Pop3Service(
+        Pop3Dependencies(
+            store=parts.store,
+            authenticator=authenticator,
+            sasl=sasl,
+            account_by_id=parts.directory.account_by_id,
+            tls=parts.tls,
+            offload=parts.offload,
+            bus=parts.bus,
+            clock=parts.clock,
+            config=parts.config,
+            metrics=parts.metrics,
+            log=structlog.get_logger("pop3"),
+        )
+    )
