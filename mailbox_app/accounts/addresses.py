@@ -18,6 +18,14 @@ _OWN_LOCALPART = re.compile(r"[a-z0-9._+\-=~'&%]+")
 _OUTSIDE_LOCALPART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 _MAX_LOCALPART_BYTES = 64  # RFC 5321 4.5.3.1.1
 _MAX_DOMAIN_BYTES = 253
+_MAX_LABEL_BYTES = 63
+_DOTS = re.compile("[\u3002\uff0e\uff61]")
+"""What keyboards of East Asia write for a full stop."""
+_LETTERS = frozenset({"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"})
+_JOINERS = "-\u00b7\u0375\u05f3\u05f4\u200c\u200d\u30fb"
+"""RFC 5892 A: allowed in context; without the context nobody can have registered the name."""
+SEPARATORS = "+-=_."
+"""What a server may let stand between a name and its detail."""
 
 
 def canonical(address: str) -> tuple[str, str]:
@@ -28,17 +36,18 @@ def canonical(address: str) -> tuple[str, str]:
     localpart, at, domain = address.rpartition("@")
     if not at:
         localpart, domain = address, ""
-    if not plain:
-        localpart = unicodedata.normalize("NFC", localpart)
-        domain = _a_labels(domain) or domain
-    return localpart.lower(), domain.lower().rstrip(".")
+    if plain:
+        return localpart.lower(), domain.lower().rstrip(".")
+    # RFC 6532 3.1: compared in NFC; lower case may take a letter apart, so it comes first
+    localpart = unicodedata.normalize("NFC", unicodedata.normalize("NFC", localpart).lower())
+    return localpart, (a_labels(domain) or domain).lower().rstrip(".")
 
 
 def canonical_domain(domain: str) -> str:
     """A domain name in the form it is stored in. Never raises."""
     if not domain.isascii():
         domain = domain.encode("utf-8", "replace").decode()
-        domain = _a_labels(domain) or domain
+        domain = a_labels(domain) or domain
     return domain.lower().rstrip(".")
 
 
@@ -85,10 +94,21 @@ def check_target(text: str) -> str:
     return f"{localpart}@{check_domain(domain)}"
 
 
-def without_detail(localpart: str) -> str:
+def without_detail(localpart: str, separators: str = "+") -> str:
     """`name` of `name+detail`; the same when there is no detail or no name."""
-    name, plus, _ = localpart.partition("+")
-    return name if plus and name else localpart
+    return next((localpart[:at] for at in detail_starts(localpart, separators)), localpart)
+
+
+def detail_starts(localpart: str, separators: str) -> list[int]:
+    """Where a separator ends a name, the shortest name first."""
+    return [at for at, character in enumerate(localpart) if at and character in separators]
+
+
+def check_separators(text: str) -> str:
+    """Characters that may stand between a name and its detail, each once; "" for none."""
+    if any(character not in SEPARATORS for character in text):
+        raise AccountError("account.bad_separators", f"separators are some of {SEPARATORS}")
+    return "".join(dict.fromkeys(text))
 
 
 def _check_own_localpart(localpart: str, text: str) -> str:
@@ -108,12 +128,48 @@ def _is_word(localpart: str) -> bool:
     )
 
 
-def _a_labels(domain: str) -> str | None:
-    """A-labels of a U-label domain; None when it has none. RFC 5891 5"""
-    try:
-        return domain.encode("idna").decode("ascii")
-    except UnicodeError:
+def a_labels(domain: str) -> str | None:
+    """A-labels of a domain in any form; None when a label cannot have one.
+
+    RFC 5891 5: letters keep what they are, so a sharp s is not `ss` and a final sigma no sigma, unlike in the `idna` codec of
+    the standard library, which follows the rules of 2003 and would send mail to somebody else's domain.
+    """
+    mapped = unicodedata.normalize("NFKC", "".join(map(_folded, domain)))
+    labels = _DOTS.sub(".", mapped).split(".")
+    if len(mapped) > _MAX_DOMAIN_BYTES:
         return None
+    written = [label if label.isascii() else _a_label(label) for label in labels]
+    return None if None in written else ".".join(label for label in written if label is not None)
+
+
+def u_labels(domain: str) -> str:
+    """The domain as people read it, when its A-labels are what its U-labels come to; else as it is. RFC 5890 2.3.2.1"""
+    if "xn--" not in domain:
+        return domain
+    shown = []
+    for label in domain.split("."):
+        try:
+            text = label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label
+        except (UnicodeError, ValueError):
+            return domain
+        shown.append(text)
+    readable = ".".join(shown)
+    return readable if readable.isprintable() and a_labels(readable) == domain else domain
+
+
+def _folded(character: str) -> str:
+    """Lower case, one letter at a time: no letter's form depends on its neighbours, and none becomes two."""
+    lower = character.lower()
+    return lower if len(lower) == 1 else character.casefold()
+
+
+def _a_label(label: str) -> str | None:
+    if label[0] == "-" or label[-1] == "-" or label[2:4] == "--" or unicodedata.category(label[0])[0] == "M":
+        return None
+    if not all(unicodedata.category(character) in _LETTERS or character in _JOINERS for character in label):
+        return None
+    written = "xn--" + label.encode("punycode").decode("ascii")
+    return written if len(written) <= _MAX_LABEL_BYTES else None
 
 
 def _bad(text: str, why: str) -> AccountError:

@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
-from mailbox_app.accounts import credential_tables, routing, tables
+from mailbox_app.accounts import alias_tables, credential_tables, routing, tables
 from mailbox_app.accounts.addresses import (
     canonical,
     canonical_domain,
     check_account_address,
     check_alias_address,
     check_domain,
-    check_target,
+    check_separators,
 )
+from mailbox_app.accounts.alias_rules import AliasSettings, checked_alias
+from mailbox_app.accounts.free_names import check_free, check_own_addresses, no_such_domain
 from mailbox_app.accounts.memory import RememberedReads
 from mailbox_app.accounts.model import Account, AccountState, Alias, AppPassword, DkimKey, Domain, Resolved
 from mailbox_app.accounts.tables import Credential, Removed
@@ -32,7 +34,6 @@ from mailbox_app.errors import AccountError
 from mailbox_app.ids import AccountId
 from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
-_MAX_TARGETS = 500
 _MAX_APP_PASSWORDS = 100
 _TRASH_DAYS = 30
 
@@ -71,9 +72,17 @@ class SqliteDirectory:
         """Aliases followed (loops and depth bounded), duplicates removed; bare `postmaster` means ours."""
         key = ("resolve", address)
         recent = self._reads.recent(key)
-        if isinstance(recent, Resolved) and (recent.accounts or recent.outside):  # nobody is refused unasked
+        if isinstance(recent, Resolved) and recent.is_known:  # nobody is refused unasked
             return recent
         return self._reads.get(key, lambda _: routing.resolve(self._reads, address))
+
+    def members(self, alias: Alias) -> Resolved:
+        """Everybody a list's mail goes to."""
+        return self._reads.get(("members", alias.address), lambda _: routing.members(self._reads, alias))
+
+    def configure(self, separators: str, hostname: str) -> None:
+        """What routing takes from the configuration; at the start and at each reload."""
+        self._reads.configure(separators, canonical_domain(hostname))
 
     def look_again(self) -> None:
         """Another process changed the directory, perhaps; called at hints."""
@@ -89,7 +98,9 @@ class SqliteDirectory:
 
     def owns(self, account: Account, address: str) -> bool:
         """Whether the account may send as this address: its own (with any +detail) or an alias that leads to it."""
-        return any(found.account_id == account.account_id for found in self.resolve(address).accounts)
+        key = ("sending", address)
+        ways = self._reads.get(key, lambda _: routing.resolve(self._reads, address, sending=True))
+        return any(found.account_id == account.account_id for found in ways.accounts)
 
     def dkim_keys(self, domain: str) -> Sequence[DkimKey]:
         """Active signing keys of a domain."""
@@ -121,7 +132,7 @@ class SqliteDirectory:
         with self._database.reading() as connection:
             found = tables.domains(connection, canonical_domain(name))
         if not found:
-            raise _no_such_domain(canonical_domain(name))
+            raise no_such_domain(canonical_domain(name))
         return found[0]
 
     def accounts(self, domain: str | None = None) -> Sequence[Account]:
@@ -132,7 +143,7 @@ class SqliteDirectory:
     def aliases(self, domain: str | None = None) -> Sequence[Alias]:
         """All, by address."""
         with self._database.reading() as connection:
-            return tables.aliases(connection, None if domain is None else canonical_domain(domain))
+            return alias_tables.aliases(connection, None if domain is None else canonical_domain(domain))
 
     def all_dkim_keys(self, domain: str) -> Sequence[DkimKey]:
         """Also retired ones."""
@@ -146,12 +157,24 @@ class SqliteDirectory:
 
     # domains
 
-    def add_domain(self, name: str) -> Domain:
-        """`account.domain_exists`, `account.bad_address`."""
+    def add_domain(self, name: str, alias_of: str = "") -> Domain:
+        """`alias_of`: the domain that it stands for; `account.domain_exists`, `account.bad_address`."""
         name = check_domain(name)
+        target = check_domain(alias_of) if alias_of else ""
         with self._changing() as connection:
-            if not tables.insert_domain(connection, name, self._now()):
+            if target:
+                check_own_addresses(connection, target)
+            if not tables.insert_domain(connection, name, self._now(), target):
                 raise AccountError("account.domain_exists", f"{name} is one of our domains already")
+            tables.bump(connection)
+        return self.domain(name)
+
+    def set_separators(self, name: str, separators: str | None) -> Domain:
+        """What stands between a name and its detail in this domain; None: as the configuration says."""
+        domain = self.domain(name)
+        checked = None if separators is None else check_separators(separators)
+        with self._changing() as connection:
+            tables.update_separators(connection, domain.name, checked)
             tables.bump(connection)
         return self.domain(name)
 
@@ -159,7 +182,15 @@ class SqliteDirectory:
         """With its signing keys; `account.domain_in_use` while it has accounts or aliases."""
         domain = self.domain(name)
         with self._changing() as connection:
-            users, aliases = len(tables.accounts(connection, domain.name)), len(tables.aliases(connection, domain.name))
+            users = len(tables.accounts(connection, domain.name))
+            aliases = len(alias_tables.aliases(connection, domain.name))
+            followers = tables.domains_for(connection, domain.name)
+            if followers:
+                raise AccountError(
+                    "account.domain_in_use",
+                    f"{', '.join(followers)} stands for {domain.name}",
+                    fields={"remedy": "Remove the domains that stand for it first."},
+                )
             if users or aliases:
                 raise AccountError(
                     "account.domain_in_use",
@@ -179,7 +210,7 @@ class SqliteDirectory:
         address = check_account_address(address)
         _check_quota(quota_bytes)
         with self._changing() as connection:
-            _check_free(connection, address)
+            check_free(connection, address)
             account_id = tables.insert_account(connection, address, password_hash, quota_bytes, self._now())
             credential_tables.replace_scram_keys(connection, account_id, 1, scram)
             tables.bump(connection)
@@ -231,7 +262,7 @@ class SqliteDirectory:
             found = [entry for entry in tables.removed_accounts(connection) if entry.account.account_id == account_id]
             if not found:
                 raise AccountError("account.not_removed", "this account is not in the trash")
-            _check_free(connection, found[0].account.address)
+            check_free(connection, found[0].account.address)
             tables.restore_state(connection, account_id)
             tables.bump(connection)
         return self._existing_id(account_id)
@@ -320,18 +351,26 @@ class SqliteDirectory:
 
     # aliases
 
-    def add_alias(self, address: str, targets: Sequence[str]) -> Alias:
+    def add_alias(self, address: str, targets: Sequence[str], settings: AliasSettings | None = None) -> Alias:
         """A new alias, or new targets for one that is there; `@domain` is the catch-all."""
         address = check_alias_address(address)
-        checked = tuple(dict.fromkeys(check_target(target) for target in targets if target.strip()))
-        if not 1 <= len(checked) <= _MAX_TARGETS:
-            raise AccountError("account.bad_targets", f"an alias leads to 1 to {_MAX_TARGETS} addresses")
         with self._changing() as connection:
-            if tables.alias_at(connection, address) is None:
-                _check_free(connection, address)
-            tables.insert_alias(connection, address, checked, self._now())
+            before = alias_tables.alias_at(connection, address)
+            alias = checked_alias(address, targets, settings or AliasSettings(), before, self._clock.now())
+            if before is None:
+                check_free(connection, address)
+            alias_tables.insert_alias(connection, alias)
             tables.bump(connection)
         return self.alias(address)
+
+    def update_alias(self, address: str, targets: Sequence[str], settings: AliasSettings) -> Alias:
+        """Change one that is there; no targets: as they are. `account.no_such_alias`"""
+        return self.add_alias(self.alias(address).address, targets, settings)
+
+    def aliases_naming(self, address: str) -> Sequence[str]:
+        """Aliases and lists that lead to this address or name it."""
+        with self._database.reading() as connection:
+            return alias_tables.naming(connection, "@".join(canonical(address)))
 
     def alias(self, address: str) -> Alias:
         """The alias with this address; `account.no_such_alias`."""
@@ -344,7 +383,7 @@ class SqliteDirectory:
         """`account.no_such_alias`."""
         alias = self.alias(address)
         with self._changing() as connection:
-            tables.delete_alias(connection, alias.address)
+            alias_tables.delete_alias(connection, alias.address)
             tables.bump(connection)
         return alias
 
@@ -354,7 +393,7 @@ class SqliteDirectory:
         """`account.selector_exists`, `account.no_such_domain`."""
         with self._changing() as connection:
             if not tables.has_domain(connection, key.domain):
-                raise _no_such_domain(key.domain)
+                raise no_such_domain(key.domain)
             if not tables.insert_dkim_key(connection, key):
                 raise AccountError(
                     "account.selector_exists",
@@ -390,25 +429,6 @@ class SqliteDirectory:
         return account
 
 
-def _check_free(connection: sqlite3.Connection, address: str) -> None:
-    """Inside the transaction, so that two operators cannot give one address away twice."""
-    domain = address.rpartition("@")[2]
-    if not tables.has_domain(connection, domain):
-        raise _no_such_domain(domain)
-    if tables.account_at(connection, address) is not None:
-        raise AccountError("account.exists", f"there is an account {address} already")
-    if tables.alias_at(connection, address) is not None:
-        raise AccountError("account.exists", f"{address} is an alias already")
-
-
 def _check_quota(quota_bytes: int) -> None:
     if not 0 <= quota_bytes < 1 << 62:
         raise AccountError("account.bad_quota", "a quota is a number of bytes, 0 for no limit")
-
-
-def _no_such_domain(name: str) -> AccountError:
-    return AccountError(
-        "account.no_such_domain",
-        f"{name} is not one of our domains",
-        fields={"remedy": f"Add it first: mailbox domain add {name}"},
-    )

@@ -1,9 +1,9 @@
 """The directory's seam: who exists here. Synchronous; reads are cached by SQLite's data version, so they cost microseconds
 and may be called on the loop; everything that writes or hashes goes through `db.offload`.
 
-Addresses come in any case and are matched in lower case; a `+detail` of the local part is ignored when the whole local
-part is unknown. `postmaster@` and `abuse@` of every local domain always resolve (to the domain's postmaster alias, else to its
-first account, else to the first account of the server).
+Addresses come in any case and are matched in lower case; a `+detail` of the local part (or behind what else the domain
+separates details by) is ignored when the whole local part is unknown. `postmaster@` and `abuse@` of every local domain always
+resolve (to the domain's postmaster alias, else to its first account, else to the first account of the server).
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class Directory(Protocol):
         """Aliases followed (loops and depth bounded), duplicates removed; bare `postmaster` means ours."""
         ...
 
+    def members(self, alias: Alias) -> Resolved:
+        """Everybody a list's mail goes to: accounts here and outside addresses."""
+        ...
+
     def account(self, address: str) -> Account | None:
         """The account with exactly this address."""
         ...
@@ -35,7 +39,7 @@ class Directory(Protocol):
         ...
 
     def owns(self, account: Account, address: str) -> bool:
-        """Whether the account may send as this address: its own (with any +detail) or an alias that leads to it."""
+        """Whether the account may send as this address: its own (with any +detail) or an alias whose members may."""
         ...
 
     def dkim_keys(self, domain: str) -> Sequence[DkimKey]:

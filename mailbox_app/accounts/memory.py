@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import TypeVar, cast
 
-from mailbox_app.accounts import tables
-from mailbox_app.accounts.model import Account, Alias
+from mailbox_app.accounts import alias_tables, tables
+from mailbox_app.accounts.model import Account, Alias, DomainRule
 from mailbox_app.db.sqlite import translated
 
 _MAX_REMEMBERED = 50_000
@@ -39,6 +39,14 @@ class RememberedReads:
         self._version = -1
         self._generation = -1
         self._recent_until = 0.0
+        self.separators = "+"
+        self.hostname = ""
+
+    def configure(self, separators: str, hostname: str) -> None:
+        """What routing takes from the configuration; all answers are worked out anew."""
+        with self._lock:
+            self.separators, self.hostname = separators, hostname
+            self._remembered.clear()
 
     def recent(self, key: Hashable) -> object | None:
         """The remembered answer when the check was made a moment ago; None when it was not, or nothing is remembered."""
@@ -76,13 +84,21 @@ class RememberedReads:
         """Whether mail for it ends here."""
         return self.get(("has_domain", name), lambda connection: tables.has_domain(connection, name))
 
+    def rule_of(self, name: str) -> DomainRule | None:
+        """How its addresses are read; None when mail for it does not end here."""
+        return self.get(("rule", name), lambda connection: tables.rule_of(connection, name))
+
+    def is_removed(self, address: str) -> bool:
+        """Whether an account with this address is in the trash."""
+        return self.get(("removed", address), lambda connection: tables.is_removed(connection, address))
+
     def account_at(self, address: str) -> Account | None:
         """Without removed ones."""
         return self.get(("account_at", address), lambda connection: tables.account_at(connection, address))
 
     def alias_at(self, address: str) -> Alias | None:
         """`@domain` is the catch-all."""
-        return self.get(("alias_at", address), lambda connection: tables.alias_at(connection, address))
+        return self.get(("alias_at", address), lambda connection: alias_tables.alias_at(connection, address))
 
     def first_account(self, domain: str | None) -> Account | None:
         """The oldest of a domain, or of the server."""

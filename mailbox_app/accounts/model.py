@@ -29,6 +29,18 @@ class Domain:
     account_count: int = 0
     alias_count: int = 0
     dkim_selectors: Sequence[str] = ()
+    alias_of: str = ""
+    """This whole domain stands for that one: it has no addresses of its own."""
+    separators: str | None = None
+    """What stands between a name and its detail here; None: as the server's configuration says; "": nothing does."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRule:
+    """What routing needs to know of a domain."""
+
+    alias_of: str = ""
+    separators: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,26 @@ class AppPassword:
     created_at: datetime
 
 
+class AliasKind(StrEnum):
+    """What an alias does with mail."""
+
+    ALIAS = "alias"
+    """Hands it on as it is."""
+    LIST = "list"
+    """Checks who posts, names itself in the header, and takes the bounces."""
+
+
+class Post(StrEnum):
+    """Who may post to a list."""
+
+    ANYONE = "anyone"
+    MEMBERS = "members"
+    POSTERS = "posters"
+    """The addresses named with the list."""
+    DOMAIN = "domain"
+    """Addresses of the list's own domain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alias:
     """An address that stands for others; `@domain` is the catch-all. Targets may be local or outside."""
@@ -80,15 +112,53 @@ class Alias:
     address: str
     targets: Sequence[str]
     created_at: datetime
+    kind: AliasKind = AliasKind.ALIAS
+    description: str = ""
+    enabled: bool = True
+    """A disabled alias refuses mail and lets nobody send as it; no catch-all takes its place."""
+    members_may_send: bool = True
+    """Whether who gets its mail may also send as it."""
+    post: Post = Post.ANYONE
+    """Lists only."""
+    posters: Sequence[str] = ()
+    """With `Post.POSTERS`: canonical addresses."""
+    owner: str = ""
+    """Lists only: who gets the bounces; "" is the domain's postmaster."""
+    max_bytes: int = 0
+    """Lists only: the largest message; 0: the server's limit."""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list."""
+        return self.kind is AliasKind.LIST
+
+    @property
+    def bounces_to(self) -> str:
+        """A list's envelope sender: its bounces reach the owner and no poster."""
+        localpart, _, domain = self.address.rpartition("@")
+        return f"{localpart}-bounces@{domain}"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What one recipient address comes to: local accounts, outside addresses, or neither (then refuse)."""
+    """What one recipient address comes to: local accounts, outside addresses, lists, or nothing (then refuse)."""
 
     accounts: Sequence[Account]
     outside: Sequence[str]
     is_local_domain: bool
+    canonical: str = ""
+    """The address after domain aliases and without its detail: what a greylist, a rate or an SRS domain is keyed by."""
+    detail: str = ""
+    """What stood behind the separator, in the sender's own case; "" when the whole local part is a name."""
+    lists: Sequence[Alias] = ()
+    """Lists that mail for the address is posted to."""
+    is_disabled: bool = False
+    """There is such an alias, and it is disabled."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it leads anywhere."""
+        return bool(self.accounts or self.outside or self.lists)
 
 
 @dataclass(frozen=True, slots=True)

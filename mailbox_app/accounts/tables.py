@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailbox_app.accounts import credential_tables
-from mailbox_app.accounts.model import Account, AccountState, Alias, AppPassword, DkimKey, Domain, at
+from mailbox_app.accounts.model import Account, AccountState, AppPassword, DkimKey, Domain, DomainRule, at
 from mailbox_app.ids import AccountId
 from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
@@ -61,6 +61,18 @@ MIGRATIONS: Sequence[str] = (
     "ALTER TABLE accounts ADD COLUMN state_before TEXT NOT NULL DEFAULT 'active'",
     credential_tables.MIGRATION,
     "ALTER TABLE accounts ADD COLUMN quota_messages INTEGER NOT NULL DEFAULT 0",
+    """
+    ALTER TABLE domains ADD COLUMN alias_of TEXT NOT NULL DEFAULT '';
+    ALTER TABLE domains ADD COLUMN separators TEXT;
+    ALTER TABLE aliases ADD COLUMN kind TEXT NOT NULL DEFAULT 'alias';
+    ALTER TABLE aliases ADD COLUMN description TEXT NOT NULL DEFAULT '';
+    ALTER TABLE aliases ADD COLUMN enabled INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE aliases ADD COLUMN members_may_send INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE aliases ADD COLUMN post TEXT NOT NULL DEFAULT 'anyone';
+    ALTER TABLE aliases ADD COLUMN posters TEXT NOT NULL DEFAULT '';
+    ALTER TABLE aliases ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    ALTER TABLE aliases ADD COLUMN max_bytes INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 _ACCOUNT = (
@@ -113,7 +125,7 @@ def domains(connection: sqlite3.Connection, name: str | None = None) -> list[Dom
     rows = connection.execute(
         "SELECT name, created_seconds,"
         " (SELECT count(*) FROM accounts WHERE domain = name AND state <> 'removed'),"
-        " (SELECT count(*) FROM aliases WHERE domain = name)"
+        " (SELECT count(*) FROM aliases WHERE domain = name), alias_of, separators"
         " FROM domains WHERE ? IS NULL OR name = ? ORDER BY name",
         (name, name),
     ).fetchall()
@@ -122,12 +134,25 @@ def domains(connection: sqlite3.Connection, name: str | None = None) -> list[Dom
         "SELECT domain, selector FROM dkim_keys WHERE active = 1 ORDER BY selector"
     ):
         selectors.setdefault(domain, []).append(selector)
-    return [Domain(row[0], at(row[1]), row[2], row[3], tuple(selectors.get(row[0], ()))) for row in rows]
+    return [
+        Domain(row[0], at(row[1]), row[2], row[3], tuple(selectors.get(row[0], ())), row[4], row[5]) for row in rows
+    ]
+
+
+def rule_of(connection: sqlite3.Connection, name: str) -> DomainRule | None:
+    """How addresses of a domain are read; None when it is not ours."""
+    row = connection.execute("SELECT alias_of, separators FROM domains WHERE name = ?", (name,)).fetchone()
+    return None if row is None else DomainRule(row[0], row[1])
+
+
+def domains_for(connection: sqlite3.Connection, name: str) -> list[str]:
+    """The domains that stand for this one."""
+    return [row[0] for row in connection.execute("SELECT name FROM domains WHERE alias_of = ? ORDER BY name", (name,))]
 
 
 def oldest_domain(connection: sqlite3.Connection) -> str | None:
-    """The first domain there was."""
-    row = connection.execute("SELECT name FROM domains ORDER BY domain_id LIMIT 1").fetchone()
+    """The first domain there was that has addresses of its own."""
+    row = connection.execute("SELECT name FROM domains WHERE alias_of = '' ORDER BY domain_id LIMIT 1").fetchone()
     return None if row is None else str(row[0])
 
 
@@ -187,6 +212,12 @@ def credential(connection: sqlite3.Connection, address: str) -> Credential | Non
     )
 
 
+def is_removed(connection: sqlite3.Connection, address: str) -> bool:
+    """Whether an account with this canonical address is in the trash."""
+    found = connection.execute("SELECT 1 FROM accounts WHERE address = ? AND state = 'removed' LIMIT 1", (address,))
+    return found.fetchone() is not None
+
+
 def removed_accounts(connection: sqlite3.Connection, address: str | None = None) -> list[Removed]:
     """The trash, newest first."""
     rows = connection.execute(
@@ -195,23 +226,6 @@ def removed_accounts(connection: sqlite3.Connection, address: str | None = None)
         (address, address),
     ).fetchall()
     return [Removed(_account(row), at(row[8]), row[9]) for row in rows]
-
-
-def alias_at(connection: sqlite3.Connection, address: str) -> Alias | None:
-    """The alias with this canonical address (`@domain` for a catch-all)."""
-    row = connection.execute(
-        "SELECT address, targets, created_seconds FROM aliases WHERE address = ?", (address,)
-    ).fetchone()
-    return None if row is None else _alias(row)
-
-
-def aliases(connection: sqlite3.Connection, domain: str | None) -> list[Alias]:
-    """By domain and address."""
-    rows = connection.execute(
-        "SELECT address, targets, created_seconds FROM aliases WHERE ? IS NULL OR domain = ? ORDER BY domain, address",
-        (domain, domain),
-    ).fetchall()
-    return [_alias(row) for row in rows]
 
 
 def dkim_keys(connection: sqlite3.Connection, domain: str, *, active_only: bool) -> list[DkimKey]:
@@ -227,12 +241,18 @@ def dkim_keys(connection: sqlite3.Connection, domain: str, *, active_only: bool)
 # writing
 
 
-def insert_domain(connection: sqlite3.Connection, name: str, now_seconds: int) -> bool:
+def insert_domain(connection: sqlite3.Connection, name: str, now_seconds: int, alias_of: str = "") -> bool:
     """False when it is there already."""
     done = connection.execute(
-        "INSERT INTO domains (name, created_seconds) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now_seconds)
+        "INSERT INTO domains (name, created_seconds, alias_of) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (name, now_seconds, alias_of),
     )
     return done.rowcount == 1
+
+
+def update_separators(connection: sqlite3.Connection, name: str, separators: str | None) -> None:
+    """None: as the server's configuration says."""
+    connection.execute("UPDATE domains SET separators = ? WHERE name = ?", (separators, name))
 
 
 def delete_domain(connection: sqlite3.Connection, name: str) -> None:
@@ -317,20 +337,6 @@ def update_logins(connection: sqlite3.Connection, logins: Iterable[tuple[int, in
     )
 
 
-def insert_alias(connection: sqlite3.Connection, address: str, targets: Sequence[str], now_seconds: int) -> None:
-    """A new alias; one that is there gets these targets."""
-    connection.execute(
-        "INSERT INTO aliases (address, domain, targets, created_seconds) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (address) DO UPDATE SET targets = excluded.targets",
-        (address, address.rpartition("@")[2], "\n".join(targets), now_seconds),
-    )
-
-
-def delete_alias(connection: sqlite3.Connection, address: str) -> None:
-    """One alias."""
-    connection.execute("DELETE FROM aliases WHERE address = ?", (address,))
-
-
 def insert_dkim_key(connection: sqlite3.Connection, key: DkimKey) -> bool:
     """False when the selector is taken."""
     done = connection.execute(
@@ -360,10 +366,6 @@ def _account(row: Sequence[object]) -> Account:
         _int(version),
         _int(quota_messages),
     )
-
-
-def _alias(row: Sequence[object]) -> Alias:
-    return Alias(str(row[0]), tuple(str(row[1]).split("\n")), at(_int(row[2])))
 
 
 def _int(value: object) -> int:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailbox_app.accounts.model import Account, AccountState, Alias
+from mailbox_app.accounts.model import Account, AccountState, Alias, DomainRule
 from mailbox_app.accounts.routing import resolve
 from mailbox_app.ids import AccountId
 
@@ -16,6 +16,9 @@ ADDRESSES = [f"{name}@example.org" for name in "abcdefgh"]
 class Fake:
     """Aliases between eight addresses of one domain; the last two are accounts."""
 
+    separators = "+"
+    hostname = "mail.example.net"
+
     def __init__(self, aliases: dict[str, list[str]]) -> None:
         self.aliases = aliases
         self.accounts = {
@@ -24,8 +27,11 @@ class Fake:
         }
         self.asked = 0
 
-    def has_domain(self, name: str) -> bool:
-        return name == "example.org"
+    def rule_of(self, name: str) -> DomainRule | None:
+        return DomainRule() if name == "example.org" else None
+
+    def is_removed(self, address: str) -> bool:
+        return False
 
     def account_at(self, address: str) -> Account | None:
         self.asked += 1
