@@ -1,12 +1,13 @@
-"""The end of content: trace fields, hop limit, sender checks, delivery, mail log, and the reply.
+"""The end of content: trace fields, hop limit, sender checks, policy, delivery, mail log, and the reply.
 
-On port 25 an Authentication-Results field with our own name can only be forged: it is cut out before ours is added
-(RFC 8601 5). The checks of one message share one deadline. On submission the client's address stays out of the message.
+On port 25 an Authentication-Results field with our own name, or a verdict field, can only be forged: it is cut out before ours
+is added (RFC 8601 5). Sender checks and policy share one deadline. On submission the client's address stays out of the message.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,32 +18,26 @@ from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mail import Body, Delivered, Mail
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.ids import new_queue_id
+from mailbox_app.mailauth.results import AuthResults
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.observe.mail_log import MailEvent, MailLog
+from mailbox_app.policy import verdict_field
+from mailbox_app.policy.facts import MessageFacts
+from mailbox_app.policy.verdict import Judgement
 from mailbox_app.proto.authres import forged_authres
 from mailbox_app.proto.dates import format_date
-from mailbox_app.proto.header import Header
+from mailbox_app.proto.header import Field, Header
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.limits import SmtpLimits
+from mailbox_app.services.smtp.screening import Screening
 from mailbox_app.services.smtp.session import SmtpSession
 
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_RESULTS = re.compile(rb"^authentication-results[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_OURS = re.compile(rb"^(?:authentication-results|x-mailbox-verdict)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_LEAST_SECONDS = 2.0
+"""Of the time for all checks, what is left to the policy when DNS takes all it may."""
+_NO_JUDGEMENT = Judgement()
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,250})", re.IGNORECASE | re.MULTILINE)
-
-
-class CheckResult(Protocol):
-    """What the sender checks found."""
-
-    @property
-    def field(self) -> bytes:
-        """The Authentication-Results field with its line end."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """In words for the log: "spf=pass dkim=pass dmarc=none"."""
-        ...
 
 
 class SenderCheck(Protocol):
@@ -57,7 +52,7 @@ class SenderCheck(Protocol):
         header: Header,
         body: Body,
         timeout_seconds: float,
-    ) -> CheckResult:
+    ) -> AuthResults:
         """Look at a message; what could not be found out in time is a temperror in the result."""
         ...
 
@@ -81,6 +76,7 @@ class Receiver:
         inbound: Inbound,
         submission: Submission,
         sender_checks: SenderCheck | None,
+        screening: Screening,
         mail_log: MailLog,
         clock: Clock,
         *,
@@ -90,6 +86,7 @@ class Receiver:
         self._inbound = inbound
         self._submission = submission
         self._checks = sender_checks
+        self._screening = screening
         self._mail_log = mail_log
         self._clock = clock
         self._hostname = hostname
@@ -105,42 +102,82 @@ class Receiver:
         message_id = found[1].strip().decode("utf-8", "replace") if found else ""
         message = _Message(message_id, session.transaction.sender or "", body, size_bytes, block)
         trace_id = str(new_queue_id())
-        checks = ""
+        judgement = Judgement()
         if session.account is not None:
+            header = Header.parse(block)
+            session.facts.message = MessageFacts(
+                block, header, rest_behind(body, len(block)), size_bytes, message_id, None
+            )
             delivered = await self._submit(session, session.account, message, trace_id)
         else:
-            delivered, checks = await self._deliver(session, message, trace_id)
+            await self._look_at(session, message)
+            judgement = await self._screening.message(session, self._remaining(started))
+            delivered = await self._deliver(session, message, judgement, trace_id)
         reply = self._reply(delivered, trace_id, is_submission=session.account is not None)
-        self._note(session, message, delivered, reply, trace_id, checks, started)
+        self._note(session, message, delivered, reply, trace_id, started)
+        self._screening.tell(
+            session,
+            judgement,
+            delivered.filings,
+            reply,
+            trace_id=trace_id,
+            queue_ids=[str(queue_id) for queue_id, _ in delivered.queued],
+            duration_seconds=self._clock.monotonic_seconds() - started,
+        )
         return reply
+
+    def _remaining(self, started: float) -> float:
+        """What the sender checks left of the time for both."""
+        return max(_LEAST_SECONDS, self._limits.checks_seconds - (self._clock.monotonic_seconds() - started))
 
     async def _submit(self, session: SmtpSession, account: Account, message: _Message, trace_id: str) -> Delivered:
         mail = self._mail(session, message, self._received(session, trace_id))
         return await self._submission.submit(account, mail)
 
-    async def _deliver(self, session: SmtpSession, message: _Message, trace_id: str) -> tuple[Delivered, str]:
-        prefix, body, checks = self._received(session, trace_id), message.body, ""
+    async def _look_at(self, session: SmtpSession, message: _Message) -> None:
+        """Who sent it, and the facts for the policy; the header is parsed here once for all."""
         block = message.block
-        forged = _RESULTS.search(block) is not None
-        if forged or self._checks is not None:
-            header = Header.parse(block)
-            rest = rest_behind(body, len(block))
-            if self._checks is not None:
-                result = await self._checks.check(
-                    remote_ip=session.remote_ip,
-                    helo=session.helo,
-                    sender=message.sender,
-                    header=header,
-                    body=rest,
-                    timeout_seconds=self._limits.checks_seconds,
-                )
-                prefix, checks = result.field + prefix, result.summary
-            if forged:
-                prefix, body = prefix + cut_own_results(block, header, self._hostname), rest
-        mail = self._mail(session, message, prefix, body)
-        return await self._inbound.deliver(mail), checks
+        header = Header.parse(block)
+        auth, rest = None, rest_behind(message.body, len(block))
+        if self._checks is not None:
+            auth = await self._checks.check(
+                remote_ip=session.remote_ip,
+                helo=session.helo,
+                sender=message.sender,
+                header=header,
+                body=rest,
+                timeout_seconds=self._limits.checks_seconds - _LEAST_SECONDS,
+            )
+        # a view of its own: a check that is late may still read when delivery does
+        body = rest if isinstance(rest, bytes) else rest_behind(message.body, len(block))
+        session.facts.message = MessageFacts(block, header, body, message.size_bytes, message.message_id, auth)
 
-    def _mail(self, session: SmtpSession, message: _Message, prefix: bytes, body: Body | None = None) -> Mail:
+    async def _deliver(self, session: SmtpSession, message: _Message, judgement: Judgement, trace_id: str) -> Delivered:
+        prefix, body, facts = self._received(session, trace_id), message.body, session.facts.message
+        assert facts is not None
+        if self._screening.is_on:
+            prefix = self._verdict_field(session, judgement) + prefix
+        if facts.auth is not None:
+            prefix = facts.auth.field + prefix
+        if _OURS.search(message.block) is not None:
+            prefix += cut_own_fields(message.block, facts.header, self._hostname)
+            body = rest_behind(body, len(message.block))
+        return await self._inbound.deliver(self._mail(session, message, prefix, body, judgement))
+
+    @staticmethod
+    def _verdict_field(session: SmtpSession, judgement: Judgement) -> bytes:
+        accounts = {account.account_id for each in session.facts.recipients for account in each.accounts}
+        # what holds for one person is nobody else's business
+        return verdict_field.compose_verdict(judgement, accounts.pop() if len(accounts) == 1 else None)
+
+    def _mail(
+        self,
+        session: SmtpSession,
+        message: _Message,
+        prefix: bytes,
+        body: Body | None = None,
+        judgement: Judgement = _NO_JUDGEMENT,
+    ) -> Mail:
         transaction = session.transaction
         envelope = Envelope(
             message.sender,
@@ -153,7 +190,8 @@ class Receiver:
         size_bytes = (
             len(prefix) + message.size_bytes - (0 if body is None or body is message.body else len(message.block))
         )
-        return Mail(envelope, transaction.recipients, prefix, message.body if body is None else body, size_bytes)
+        content = message.body if body is None else body
+        return Mail(envelope, transaction.recipients, prefix, content, size_bytes, judgement)
 
     def _received(self, session: SmtpSession, trace_id: str) -> bytes:
         """The Received field. RFC 5321 4.4, RFC 3848, RFC 6531 4.3."""
@@ -183,9 +221,10 @@ class Receiver:
         delivered: Delivered,
         reply: Reply,
         trace_id: str,
-        checks: str,
         started: float,
     ) -> None:
+        facts = session.facts.message
+        checks = facts.auth.summary if facts is not None and facts.auth is not None else ""
         direction = "in" if session.account is None else "submission"
         for queue_id, addresses in delivered.queued:
             self._mail_log.write(
@@ -220,10 +259,12 @@ class Receiver:
         )
 
 
-def cut_own_results(block: bytes, header: Header, hostname: str) -> bytes:
-    """The block without Authentication-Results fields that claim to be ours; all other bytes untouched."""
+def cut_own_fields(block: bytes, header: Header, hostname: str) -> bytes:
+    """The block without results and verdicts that claim to be ours; all other bytes untouched."""
+    verdicts = (field for field in header.fields if field.key == verdict_field.KEY)
+    forged: Sequence[Field] = sorted((*forged_authres(header, hostname), *verdicts), key=lambda field: field.start)
     kept, position = [], 0
-    for field in forged_authres(header, hostname):
+    for field in forged:
         kept.append(block[position : field.start])
         position = field.end
     return b"".join(kept) + block[position:]

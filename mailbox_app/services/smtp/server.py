@@ -24,10 +24,14 @@ from mailbox_app.net.limits import ConnectionCounter
 from mailbox_app.net.tls import ServerTls
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.policy.facts import Stage
+from mailbox_app.policy.pipeline import Pipeline
+from mailbox_app.policy.verdict import Judgement
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.body import IncomingBody, MemoryBudget
 from mailbox_app.services.smtp.limits import SmtpLimits
 from mailbox_app.services.smtp.receive import Receiver, SenderCheck
+from mailbox_app.services.smtp.screening import DecisionSink, PolicyRefusal, Screening
 from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
 from mailbox_app.services.smtp.verbs import VERBS
 
@@ -53,6 +57,10 @@ class SmtpDependencies:
     mail_log: MailLog
     tmp_dir: Path
     limits: SmtpLimits = field(default_factory=SmtpLimits)
+    pipeline: Pipeline | None = None
+    """What decides which mail is wanted; None: all is."""
+    sink: DecisionSink | None = None
+    """Where decisions are told."""
 
 
 class SmtpService:
@@ -69,10 +77,12 @@ class SmtpService:
         self.clock = dependencies.clock
         self.metrics = dependencies.metrics
         self.limits = dependencies.limits
+        self.screening = Screening(dependencies.pipeline, dependencies.sink)
         self.receiver = Receiver(
             dependencies.inbound,
             dependencies.submission,
             dependencies.sender_checks,
+            self.screening,
             dependencies.mail_log,
             dependencies.clock,
             hostname=self.hostname,
@@ -205,6 +215,7 @@ class SmtpService:
         transaction = session.transaction
         address = error.address if isinstance(error, Refusal) else ""
         recipients = tuple(recipient.address for recipient in transaction.recipients)
+        self._explain(session, error, reply)
         self._dependencies.mail_log.write(
             MailEvent(
                 "rejected",
@@ -219,6 +230,20 @@ class SmtpService:
                 reason=reason,
             )
         )
+
+    def _explain(self, session: SmtpSession, error: MailboxError, reply: Reply) -> None:
+        transaction, facts = session.transaction, session.facts
+        address = error.address if isinstance(error, Refusal) else ""
+        facts.sender = address if transaction.sender is None else transaction.sender
+        if isinstance(error, PolicyRefusal):
+            judgement, stage = error.judgement, error.stage
+        else:
+            judgement = Judgement(tuple(facts.findings))
+            stage = (
+                Stage.MESSAGE if facts.message else Stage.RECIPIENT if transaction.sender is not None else Stage.SENDER
+            )
+        recipient = address if transaction.sender is not None else ""
+        self.screening.tell(session, judgement, (), reply, stage=stage, recipient=recipient)
 
     def _all_sessions(self) -> list[SmtpSession]:
         return [session for sessions in self._sessions.values() for session in sessions]

@@ -15,6 +15,8 @@ import structlog
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError
 from mailbox_app.ids import new_session_id
+from mailbox_app.policy.facts import Facts
+from mailbox_app.policy.verdict import Finding
 from mailbox_app.proto.smtp.commands import split_command
 from mailbox_app.proto.smtp.replies import Refusal, Reply, reply_for
 from mailbox_app.services.smtp.connection import SmtpConnection
@@ -45,6 +47,9 @@ class SmtpSession(SmtpConnection):
         self.failed_logins = 0
         self.message_count = 0
         self.idle_command_count = 0
+        self.facts = Facts(self.session_id, "", kind)
+        self.connect_findings: tuple[Finding, ...] = ()
+        """They hold for every message of the session."""
 
     @property
     def is_idle(self) -> bool:
@@ -53,12 +58,13 @@ class SmtpSession(SmtpConnection):
 
     async def converse(self) -> None:
         """From the greeting to the last reply."""
+        self.facts.remote_ip = self.remote_ip
         refusal = self.service.enter(self)
         if refusal is not None:
             self.reply(refusal)
             return
         try:
-            self.reply(self.service.greeting)
+            await self._greet()
             while not self.ending:
                 if self.service.draining and self.transaction.sender is None:
                     self.end(Reply(421, "4.3.2", "Shutting down, try again later"))
@@ -73,6 +79,16 @@ class SmtpSession(SmtpConnection):
         finally:
             self.service.leave(self)
             self.transaction.close()
+
+    async def _greet(self) -> None:
+        """The greeting, or why there is none."""
+        self.facts.connected_at = self.clock.now()
+        try:
+            await self.service.screening.connect(self)
+        except MailboxError as error:
+            self.end(self._refused(error))
+        else:
+            self.reply(self.service.greeting)
 
     async def _obey(self) -> None:
         """One command, from its line to its reply."""
@@ -138,6 +154,13 @@ class SmtpSession(SmtpConnection):
         """As RSET does."""
         self.transaction.close()
         self.transaction = Transaction()
+        facts = self.facts
+        if facts.sender or facts.recipients or facts.message is not None:
+            facts.sender = ""
+            facts.spf = None
+            facts.recipients = []
+            facts.message = None
+        facts.findings = list(self.connect_findings)
 
     def forget_all(self) -> None:
         """Everything but the connection. RFC 3207 4.2."""

@@ -64,6 +64,7 @@ async def mail(session: SmtpSession, argument: bytes) -> Reply:
         raise Refusal(552, "5.3.4", "The message is too large", reason="too_large", address=command.sender)
     if session.account is not None:
         service.submission.check_sender(session.account, command.sender)
+    await service.screening.sender(session, command.sender)
     transaction = session.transaction
     transaction.sender = command.sender
     transaction.body = command.body
@@ -88,6 +89,7 @@ async def rcpt(session: SmtpSession, argument: bytes) -> Reply:
         recipient = await service.recipients.accept(
             command, may_relay=session.account is not None, size_bytes=transaction.size_bytes
         )
+        await service.screening.recipient(session, recipient)
         transaction.recipients.append(recipient)
         transaction.addresses.add(command.address.lower())
     return Reply(250, "2.1.5", "Recipient OK")
