@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import structlog
-
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.introspection import Introspection
 from mailbox_app.accounts.login import PasswordAuthenticator
@@ -134,6 +132,7 @@ class Parts:
 
     @classmethod
     def build(cls, daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Parts:
+        """Open everything; once in a process."""
         config, data_dir = daemon.config, daemon.paths.data_dir
         hostname = config.server.hostname
         clock = SystemClock()
