@@ -30,7 +30,8 @@ class Place:
 
 INBOX = Place("INBOX")
 
-_Item = tuple[AccountRef, Content | Staged, Place]
+_Copies = Sequence[tuple[Content | Staged, Place]]
+_Item = tuple[AccountRef, _Copies]
 
 
 class Appender:
@@ -39,13 +40,17 @@ class Appender:
     def __init__(self, store: Store, offload: Offload) -> None:
         self._store = store
         self._offload = offload
-        self._commits: GroupCommit[AccountId, _Item, Appended] = GroupCommit(offload, self._commit)
+        self._commits: GroupCommit[AccountId, _Item, Sequence[Appended]] = GroupCommit(offload, self._commit)
 
     async def append(self, ref: AccountRef, message: Content | Staged, place: Place = INBOX) -> Appended:
         """Store one message; a staged one is consumed in any case. A cancelled caller may find it stored all the same."""
         if isinstance(message, Content) and not self._may_go_at_once(ref, message):
             message = await self._stage(ref, message)
-        return await self._commits.submit(ref.account_id, (ref, message, place))
+        return (await self._commits.submit(ref.account_id, (ref, [(message, place)])))[0]
+
+    async def append_all(self, ref: AccountRef, copies: Sequence[tuple[Staged, Place]]) -> Sequence[Appended]:
+        """Store several copies, all or none of them; the staged ones are consumed in any case."""
+        return await self._commits.submit(ref.account_id, (ref, copies))
 
     def _may_go_at_once(self, ref: AccountRef, content: Content) -> bool:
         """Nothing else waits for the account, and the bytes are in memory: a large file would hold up who comes next."""
@@ -60,20 +65,46 @@ class Appender:
                 self._store.discard(await staging)
             raise
 
-    def _commit(self, _: AccountId, items: Sequence[_Item]) -> Sequence[Appended | Exception]:
-        results: list[Appended | Exception | None] = [None] * len(items)
+    def _commit(self, _: AccountId, items: Sequence[_Item]) -> Sequence[Sequence[Appended] | Exception]:
+        """Lone copies share one transaction; several of one message have one of their own, so that it is all or nothing."""
+        results: list[Sequence[Appended] | Exception | None] = [None] * len(items)
         messages: list[NewMessage] = []
         try:
-            for number, (ref, message, place) in enumerate(items):
+            for number, (ref, copies) in enumerate(items):
                 try:
-                    staged = message if isinstance(message, Staged) else self._store.stage(ref, message, synced=False)
+                    if len(copies) == 1:
+                        messages += self._ready(ref, copies)
                 except StoreError as error:
                     results[number] = error
-                    continue
-                messages.append(NewMessage(staged, place.mailbox, place.flags, place.keywords, place.internal_seconds))
             appended = iter(self._store.account(items[-1][0]).append(messages) if messages else ())
         except BaseException:
             for ready in messages:
                 self._store.discard(ready.staged)
             raise
-        return [next(appended) if result is None else result for result in results]
+        for number, (ref, copies) in enumerate(items):
+            if len(copies) > 1:
+                results[number] = self._commit_all(ref, copies)
+        return [_listed(next(appended)) if result is None else result for result in results]
+
+    def _commit_all(self, ref: AccountRef, copies: _Copies) -> Sequence[Appended] | Exception:
+        try:
+            found = self._store.account(ref).append(self._ready(ref, copies), atomic=True)
+        except Exception as error:  # noqa: BLE001 - theirs alone: what was committed before them stays committed
+            return error
+        return [each for each in found if isinstance(each, Appended)]
+
+    def _ready(self, ref: AccountRef, copies: _Copies) -> list[NewMessage]:
+        return [
+            NewMessage(
+                message if isinstance(message, Staged) else self._store.stage(ref, message, synced=False),
+                place.mailbox,
+                place.flags,
+                place.keywords,
+                place.internal_seconds,
+            )
+            for message, place in copies
+        ]
+
+
+def _listed(result: Appended | Exception) -> Sequence[Appended] | Exception:
+    return result if isinstance(result, Exception) else [result]

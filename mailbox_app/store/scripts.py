@@ -54,8 +54,8 @@ class ScriptInfo(NamedTuple):
     active: bool
 
 
-class ActiveScript(NamedTuple):
-    """The script that runs for an account; equal values mean equal bytes."""
+class ScriptFile(NamedTuple):
+    """A script as a file; equal values mean equal bytes."""
 
     name: str
     path: str
@@ -146,19 +146,28 @@ class Scripts:
                 write_durably(folder, _ACTIVE, new.encode())
             _remove(folder, old)
 
-    def active(self, ref: AccountRef) -> ActiveScript | None:
+    def active(self, ref: AccountRef) -> ScriptFile | None:
         """The script that runs, or None; two or three system calls. A pointer to a script that is gone is none."""
-        folder = self._folder(ref)
         with DiskErrors():
-            name = self._active_name(folder)
-            if not name:
-                return None
-            path = os.path.join(folder, _file_of(name))
+            name = self._active_name(self._folder(ref))
+        return self.find(ref, name) if name else None
+
+    def find(self, ref: AccountRef, name: str) -> ScriptFile | None:
+        """Where a script is; None when there is none of that name (or no script can have it)."""
+        try:
+            path = os.path.join(self._folder(ref), _file_of(_canonical(name)))
+        except StoreError:
+            return None
+        with DiskErrors():
             try:
                 status = os.stat(path)
             except FileNotFoundError:
                 return None
-        return ActiveScript(name, path, (status.st_ino, status.st_size, status.st_mtime_ns))
+        return ScriptFile(name, path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+    def has_active(self, ref: AccountRef) -> bool:
+        """Whether a script is active: one look at one name, so it may be asked on the loop."""
+        return os.path.exists(f"{self._folder(ref)}/{_ACTIVE}")
 
     def _folder(self, ref: AccountRef) -> str:
         return os.path.join(self._mail, account_folder(ref.domain), account_folder(ref.localpart), "sieve")
