@@ -104,6 +104,8 @@ class Context:
     """Envelope RCPT TO of this copy."""
     authenticated: str = ""
     """The SMTP AUTH identity of the sender (envelope "auth")."""
+    separator: str = "+"
+    """Between user and detail of a local part (subaddress). RFC 5233."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """RFC 5183 items by lower-case name: domain, host, location, name, phase, remote-host, remote-ip, version; imap.* (RFC 6785)."""
     spam_percent: float | None = None

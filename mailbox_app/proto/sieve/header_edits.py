@@ -71,7 +71,12 @@ def render_field(name: str, value: str) -> bytes:
             words += _encoded(word)
     lines = [name.encode("ascii", "replace") + b":"]
     for each in words:
-        if len(lines[-1]) + 1 + len(each) > _LINE and len(lines[-1]) > 1 and lines[-1].strip() and len(lines[-1]) > len(name) + 1:
+        if (
+            len(lines[-1]) + 1 + len(each) > _LINE
+            and len(lines[-1]) > 1
+            and lines[-1].strip()
+            and len(lines[-1]) > len(name) + 1
+        ):
             lines.append(b"")
         lines[-1] += b" " + each
     return b"\r\n".join(lines) + b"\r\n"
@@ -84,6 +89,8 @@ def _cut(word: bytes) -> Sequence[bytes]:
 
 def _encoded(text: str) -> Sequence[bytes]:
     return [
-        b"=?utf-8?B?" + binascii.b2a_base64(text[at : at + 10].encode("utf-8", "surrogateescape"), newline=False) + b"?="
+        b"=?utf-8?B?"
+        + binascii.b2a_base64(text[at : at + 10].encode("utf-8", "surrogateescape"), newline=False)
+        + b"?="
         for at in range(0, len(text), 10)
     ]

@@ -1,0 +1,56 @@
+"""`fileinto`, and what it may be told: RFC 5228 4.1, `:copy` (RFC 3894), `:create` (RFC 5490), by id (RFC 9042), by use (RFC 8579)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailbox_app.proto.sieve.actions import FileInto
+from mailbox_app.proto.sieve.extensions.imap4flags import flags_of
+from mailbox_app.proto.sieve.machine import Machine, Operation
+from mailbox_app.proto.sieve.use import Use
+from mailbox_app.proto.sieve.words import Command, Extension, Shape, Tag
+
+if TYPE_CHECKING:
+    from mailbox_app.proto.sieve.compiler import Compiler
+
+
+def _fileinto(use: Use, compiler: Compiler) -> Operation:
+    mailbox = compiler.text(use[0])
+    if mailbox.constant == "":
+        raise compiler.error(use[0].position, "the name of the mailbox is empty")
+    flags = flags_of(use, compiler)
+    copy, create = "copy" in use.tags, "create" in use.tags
+    special = use.tags.get("specialuse")
+    attribute = compiler.text(special) if special is not None else None
+    by_id = use.tags.get("mailboxid")
+    mailbox_id = compiler.text(by_id) if by_id is not None else None
+    if special is not None and by_id is not None:
+        raise compiler.error(by_id.position, "`:specialuse` and `:mailboxid` exclude each other")  # RFC 9042 4
+
+    def fileinto(machine: Machine) -> None:
+        name = mailbox.value(machine)
+        if not name:
+            raise machine.fault("fileinto: the name of the mailbox is empty")
+        action = FileInto(
+            name,
+            flags(machine),
+            copy,
+            create,
+            attribute.value(machine) if attribute is not None else "",
+            mailbox_id.value(machine) if mailbox_id is not None else "",
+            machine.edits or None,
+        )
+        machine.act(action, cancels_keep=not copy)
+        machine.note(f"fileinto {':copy ' if copy else ''}{machine.show((name,))}")
+
+    return fileinto
+
+
+_COPY = (Tag("copy", None, "copy"),)
+
+EXTENSION = Extension(
+    capabilities=("fileinto", "copy"),
+    rfc="RFC 5228 4.1, RFC 3894",
+    commands=(Command("fileinto", _fileinto, (Shape.STRING,), capability="fileinto"),),
+    tags={"fileinto": _COPY, "redirect": _COPY},
+)

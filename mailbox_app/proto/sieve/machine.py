@@ -1,0 +1,245 @@
+"""One run of a script: its budget, variables, flags, header edits, the actions so far and the trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mailbox_app.proto.header import Header, decode_words, unfold
+from mailbox_app.proto.sieve.actions import Action, Discard, FileInto, Keep, Redirect, Reject, Remember, Vacation
+from mailbox_app.proto.sieve.context import Context
+from mailbox_app.proto.sieve.faults import Fault
+from mailbox_app.proto.sieve.header_edits import HeaderEdits
+from mailbox_app.proto.sieve.limits import Limits
+
+if TYPE_CHECKING:
+    from mailbox_app.proto.sieve.script import Script
+
+Operation = Callable[["Machine"], None]
+Test = Callable[["Machine"], bool]
+Block = Sequence[tuple[int, Operation]]
+"""Commands with their lines."""
+
+_CLOCK_EVERY = 256
+"""Steps between two looks at the clock."""
+
+
+class Stop(Exception):
+    """The `stop` command."""
+
+
+class Return(Exception):
+    """The `return` command. RFC 6609 3.3."""
+
+
+class Frame:
+    """What belongs to one script of a run."""
+
+    __slots__ = ("globals_used", "match", "name", "variables")
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.variables: dict[str, str] = {}
+        self.match: Sequence[str] = ()
+        self.globals_used: set[str] = set()
+
+
+class Machine:
+    """The state of a run. Operations and tests get it as their only argument."""
+
+    def __init__(self, context: Context, limits: Limits) -> None:
+        self.context = context
+        self.limits = limits
+        self.line = 0
+        self.frame = Frame()
+        self.depth = 0
+        self.includes = 0
+        self.included: set[tuple[str, str]] = set()
+        self.globals: dict[str, str] = {}
+        self.flags: list[str] = []
+        self.edits = HeaderEdits()
+        self.actions: list[Action] = []
+        self.implicit_keep = True
+        self.remember: dict[str, Remember] = {}
+        self.duplicates: dict[str, bool] = {}
+        self.part: int | None = None
+        """The MIME part of the innermost foreverypart."""
+        self.headers: dict[int, Header] = {}
+        """Of MIME parts, by their row."""
+        self.bodies: dict[object, Sequence[str]] = {}
+        self.trace: list[str] = []
+        self.seen: tuple[Sequence[str], Sequence[str]] | None = None
+        """The values and keys of the last match, for the trace."""
+        self._steps = 0
+        self._next_clock = _CLOCK_EVERY
+        self._ends = time.thread_time() + limits.seconds
+        self._values: dict[str, Sequence[str]] = {}
+        self._redirects = 0
+
+    # budget and trace
+
+    def spend(self, steps: int) -> None:
+        """Take from the budget; raises `Fault` when it is used up."""
+        self._steps += steps
+        if self._steps >= self._next_clock:
+            self._next_clock = self._steps + _CLOCK_EVERY
+            if self._steps > self.limits.steps:
+                raise Fault(f"the script took more than {self.limits.steps} steps")
+            if time.thread_time() > self._ends:
+                raise Fault(f"the script took longer than {self.limits.seconds:g} seconds")
+
+    def fault(self, message: str) -> Fault:
+        """To be raised."""
+        return Fault(message)
+
+    def note(self, text: str) -> None:
+        """One line of the trace."""
+        if len(self.trace) < self.limits.trace_steps:
+            name = self.frame.name
+            self.trace.append(f"{name}:{self.line}: {text}" if name else f"{self.line}: {text}")
+        elif len(self.trace) == self.limits.trace_steps:
+            self.trace.append("... more steps are not shown")
+
+    def show(self, texts: Sequence[str]) -> str:
+        """Values for the trace."""
+        longest = self.limits.trace_characters
+        shown = [f'"{text[:longest]}..."' if len(text) > longest else f'"{text}"' for text in texts[:5]]
+        if len(texts) > 5:
+            shown.append(f"and {len(texts) - 5} more")
+        line = ", ".join(shown).replace("\r", "").replace("\n", "\\n")
+        return line if len(shown) == 1 else f"[{line}]"
+
+    # running
+
+    def run(self, block: Block) -> None:
+        """Run commands in order."""
+        for line, operation in block:
+            self.line = line
+            self.spend(1)
+            operation(self)
+
+    def execute(self, script: Script) -> tuple[str, int]:
+        """Run a whole script; what went wrong and where, or ("", 0)."""
+        try:
+            self.run(script.block)
+        except (Stop, Return):
+            return "", 0
+        except Fault as fault:
+            place = f"{self.frame.name}, line {self.line}" if self.frame.name else f"line {self.line}"
+            self.note(f"error: {fault}")
+            return f"{place}: {fault}", self.line
+        except RecursionError:
+            return f"line {self.line}: the script is nested too deeply", self.line
+        return "", 0
+
+    # the header
+
+    def values(self, name: str) -> Sequence[str]:
+        """The decoded values of a field of the message's own header, as edited so far, top first."""
+        key = name.lower()
+        found = self._values.get(key)
+        if found is None:
+            raw = self.raw_values(key)
+            found = self._values[key] = [decode_words(value) for value in raw[: self.limits.header_values]]
+            self.spend(sum(map(len, raw)) >> 9)
+        return found
+
+    def raw_values(self, key: str) -> Sequence[bytes]:
+        """The same undecoded; `key` in lower case."""
+        name = key.encode("utf-8", "surrogateescape")
+        edits = self.edits
+        header = self.context.message.header
+        if not edits:
+            return header.all(name)
+        return [
+            *(value.encode("utf-8", "surrogateescape") for added, value in edits.above if added.lower() == key),
+            *(unfold(f.value) for i, f in enumerate(header.fields) if f.key == name and i not in edits.removed),
+            *(value.encode("utf-8", "surrogateescape") for added, value in edits.below if added.lower() == key),
+        ]
+
+    def edit(self, edits: HeaderEdits) -> None:
+        """The header has changed."""
+        self.edits = edits
+        self._values.clear()
+
+    # variables. RFC 5229
+
+    def variable(self, name: str) -> str:
+        """The value of a variable; an unknown one is empty. `name` in lower case."""
+        frame = self.frame
+        if name in frame.globals_used:
+            return self.globals.get(name, "")
+        return frame.variables.get(name, "")
+
+    def set_variable(self, name: str, value: str) -> None:
+        """Assign; what is too long is cut."""
+        limits = self.limits
+        if len(value) * 4 > limits.variable_bytes:
+            raw = value.encode("utf-8", "surrogateescape")
+            if len(raw) > limits.variable_bytes:
+                value = raw[: limits.variable_bytes].decode("utf-8", "ignore")
+        scope = self.globals if name in self.frame.globals_used else self.frame.variables
+        if name not in scope and len(scope) >= limits.variables:
+            raise Fault(f"there are more than {limits.variables} variables")
+        scope[name] = value
+
+    def snapshot(self) -> Mapping[str, str]:
+        """All variables of this script now."""
+        return {**self.frame.variables, **{name: self.globals.get(name, "") for name in self.frame.globals_used}}
+
+    # actions
+
+    def act(self, action: Action, *, cancels_keep: bool) -> None:
+        """Take an action up, unless it was already."""
+        self._check_reject(action)
+        if cancels_keep:
+            self.implicit_keep = False
+        if isinstance(action, Keep | FileInto):
+            for index, other in enumerate(self.actions):
+                if isinstance(other, Keep | FileInto) and _place(other) == _place(action):
+                    flags = tuple(dict.fromkeys((*other.flags, *action.flags)))
+                    self.actions[index] = replace(other, flags=flags)
+                    return
+        elif isinstance(action, Redirect):
+            if any(isinstance(other, Redirect) and other.address == action.address for other in self.actions):
+                return
+            self._redirects += 1
+            if self._redirects > self.limits.redirects:
+                raise Fault(f"more than {self.limits.redirects} redirects")
+        elif isinstance(action, Discard):
+            if action in self.actions:
+                return
+        elif isinstance(action, Vacation) and any(isinstance(other, Vacation) for other in self.actions):
+            raise Fault("vacation may be used only once")  # RFC 5230 4.7
+        if len(self.actions) >= self.limits.actions:
+            raise Fault(f"more than {self.limits.actions} actions")
+        self.actions.append(action)
+
+    def _check_reject(self, action: Action) -> None:
+        """RFC 5429 2.4: a message that is refused is not also delivered, answered or passed on."""
+        if isinstance(action, Reject):
+            for other in self.actions:
+                if isinstance(other, Reject):
+                    raise Fault("reject may be used only once")
+                if not isinstance(other, Discard):
+                    raise Fault(f"reject cannot be used together with {type(other).__name__.lower()}")
+        elif not isinstance(action, Discard) and any(isinstance(other, Reject) for other in self.actions):
+            raise Fault(f"{type(action).__name__.lower()} cannot be used together with reject")
+
+    def result(self, *, failed: bool) -> Sequence[Action]:
+        """The actions to be done. RFC 5228 2.10.6: whatever goes wrong, the message is kept."""
+        if failed:
+            return (Keep(implicit=True),)
+        if self.implicit_keep:
+            self.act(Keep(tuple(self.flags), True, self.edits or None), cancels_keep=False)
+        return tuple(self.actions)
+
+
+def _place(action: Keep | FileInto) -> tuple[str, str, str]:
+    """What makes two filings the same."""
+    if isinstance(action, Keep):
+        return "INBOX", "", ""
+    name = "INBOX" if action.mailbox.upper() == "INBOX" else action.mailbox
+    return name, action.special_use.lower(), action.mailbox_id

@@ -1,0 +1,143 @@
+"""Comparators and match types: how the values that a test found are held against its keys. RFC 5228 2.7, RFC 4790, RFC 5231.
+
+Everything is in proportion to the texts: `:matches` is a search for each piece between stars, `:regex` an automaton. Long texts are
+paid for from the run's budget.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mailbox_app.proto.sieve.glob import Glob
+from mailbox_app.proto.sieve.regex import BadPattern, Regex
+from mailbox_app.proto.sieve.values import Texts
+from mailbox_app.proto.text.collation import collation_key
+
+if TYPE_CHECKING:
+    from mailbox_app.proto.sieve.machine import Machine
+
+Order = str | tuple[int, int, str]
+"""What stands for a value when two are compared."""
+
+_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def ascii_casemap(text: str) -> str:
+    """RFC 4790 9.2: letters of ASCII in upper case, all else as it is."""
+    return text.upper() if text.isascii() else text.translate(_UPPER)
+
+
+def octet(text: str) -> str:
+    """RFC 4790 9.3."""
+    return text
+
+
+def numeric(text: str) -> tuple[int, int, str]:
+    """RFC 4790 9.1: a number of any size; what does not begin with a digit is infinite."""
+    found = _DIGITS.match(text)
+    if found is None:
+        return 1, 0, ""
+    digits = found[0].lstrip("0")
+    return 0, len(digits), digits
+
+
+FOLDS: dict[str, Callable[[str], str]] = {
+    "i;octet": octet,
+    "i;ascii-casemap": ascii_casemap,
+    "i;unicode-casemap": collation_key,
+}
+"""Comparators that know equality, substrings and order."""
+NUMERIC = "i;ascii-numeric"
+"""The comparator that knows equality and order only."""
+COMPARATORS = (*FOLDS, NUMERIC)
+RELATIONS: dict[str, Callable[[Order, Order], bool]] = {
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+    "eq": operator.eq,
+    "ne": operator.ne,
+}
+
+Pair = Callable[["Machine", str, str], bool]
+
+
+class Match:
+    """One match type with its comparator, as a test has it."""
+
+    def __init__(self, kind: str, comparator: str, relation: str = "", *, capture: bool = False) -> None:
+        self.kind = kind
+        self.comparator = comparator
+        self.relation = relation
+        self._capture = capture
+        self._order: Callable[[str], Order] = FOLDS.get(comparator, numeric)
+        self._globs: dict[str, Glob] = {}
+        self._regexes: dict[str, Regex] = {}
+
+    def prepare(self, keys: Texts) -> None:
+        """Look at constant keys once; raises `BadPattern`."""
+        for key in keys.constant or ():
+            if self.kind == "matches":
+                self._globs[key] = self._glob(key)
+            elif self.kind == "regex":
+                self._regexes[key] = Regex(key, ignore_case=self.comparator != "i;octet")
+
+    def test(self, machine: Machine, values: Sequence[str], keys: Texts, wanted: Sequence[str] | None = None) -> bool:
+        """Whether any value matches any key (of `wanted`, where a test reads its keys itself); `:count` compares how many there are."""
+        if wanted is None:
+            wanted = keys.values(machine)
+        machine.seen = (values, wanted)
+        if self.kind == "count":
+            return self._related((str(len(values)),), wanted)
+        machine.spend(len(values) * len(wanted) + (sum(map(len, values)) * len(wanted) >> 9))
+        if self.kind == "matches":
+            return any(self._matches(machine, value, key) for value in values for key in wanted)
+        if self.kind == "regex":
+            return any(self._searches(machine, value, key) for value in values for key in wanted)
+        if self.kind == "value":
+            return self._related(values, wanted)
+        if self.kind == "contains":
+            fold = FOLDS[self.comparator]
+            folded = [fold(key) for key in wanted]
+            return any(key in text for text in map(fold, values) for key in folded)
+        order = self._order
+        orders = {order(key) for key in wanted}
+        return any(order(value) in orders for value in values)
+
+    def _related(self, values: Sequence[str], keys: Sequence[str]) -> bool:
+        order, relation = self._order, RELATIONS[self.relation]
+        return any(relation(order(value), order(key)) for value in values for key in keys)
+
+    def _glob(self, key: str) -> Glob:
+        return Glob(key, FOLDS[self.comparator])
+
+    def _matches(self, machine: Machine, value: str, key: str) -> bool:
+        glob = self._globs.get(key) or self._glob(key)
+        folded = FOLDS[self.comparator](value)
+        machine.spend(glob.cost(len(folded)))
+        spans = glob.match(folded)
+        if spans is None:
+            return False
+        if self._capture:
+            text = value if len(value) == len(folded) else folded
+            machine.frame.match = (text, *(text[start:end] for start, end in spans))
+        return True
+
+    def _searches(self, machine: Machine, value: str, key: str) -> bool:
+        regex = self._regexes.get(key)
+        if regex is None:
+            try:
+                regex = Regex(key, ignore_case=self.comparator != "i;octet")
+            except BadPattern as error:
+                raise machine.fault(f"the regular expression {key[:60]!r} is not valid: {error}") from error
+            machine.spend(regex.size)
+        groups = regex.search(value, machine.spend)
+        if groups is None:
+            return False
+        if self._capture:
+            machine.frame.match = groups
+        return True
