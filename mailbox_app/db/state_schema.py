@@ -91,4 +91,23 @@ MIGRATIONS: Sequence[str] = (
     ) WITHOUT ROWID;
     CREATE INDEX correspondents_last ON correspondents (last_at_seconds);
     """,
+    """
+    CREATE TABLE bans (
+        network TEXT PRIMARY KEY,
+        source TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        made_at_seconds REAL NOT NULL,
+        expires_at_seconds REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE rates (
+        key TEXT NOT NULL,
+        window_seconds INTEGER NOT NULL,
+        slot INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        expires_at_seconds REAL NOT NULL,
+        UNIQUE (key, window_seconds, slot)
+    );
+    CREATE INDEX rates_expiry ON rates (expires_at_seconds);
+    CREATE TABLE state_versions (subject TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
