@@ -6,7 +6,6 @@ SCHEMA = """
     CREATE TABLE explanations (
         no INTEGER PRIMARY KEY AUTOINCREMENT,
         at_millis INTEGER NOT NULL,
-        outcome TEXT NOT NULL,
         detail BLOB NOT NULL
     );
     CREATE INDEX explanations_at ON explanations (at_millis);
@@ -18,20 +17,15 @@ SCHEMA = """
     ) WITHOUT ROWID;
 """
 
-INSERT = "INSERT INTO explanations (at_millis, outcome, detail) VALUES (?, ?, ?)"
+INSERT = "INSERT INTO explanations (at_millis, detail) VALUES (?, ?)"
 INSERT_KEY = "INSERT INTO explanation_keys (day, key, no) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 FIRST_AND_LAST = (
     "SELECT (SELECT at_millis FROM explanations ORDER BY at_millis LIMIT 1),"
     " (SELECT at_millis FROM explanations ORDER BY at_millis DESC LIMIT 1)"
 )
-BY_KEY = (
-    "SELECT each.no, each.at_millis, each.outcome, each.detail FROM explanation_keys AS found"
-    " JOIN explanations AS each ON each.no = found.no"
-    " WHERE found.day = ? AND found.key = ? AND found.no < ? ORDER BY found.no DESC"
-)
+COUNT_KEY = "SELECT count(*) FROM (SELECT 1 FROM explanation_keys WHERE day = ? AND key = ? LIMIT ?)"
 BY_TIME = (
-    "SELECT no, at_millis, outcome, detail FROM explanations"
-    " WHERE at_millis >= :since AND at_millis < :until AND no < :before AND (:outcome = '' OR outcome = :outcome)"
+    "SELECT no, detail FROM explanations WHERE at_millis >= :since AND at_millis < :until AND no < :before"
     " ORDER BY at_millis DESC, no DESC LIMIT :limit"
 )
 PRUNE = (
@@ -41,3 +35,18 @@ PRUNE_KEYS = (
     "DELETE FROM explanation_keys WHERE (day, key, no) IN"
     " (SELECT day, key, no FROM explanation_keys WHERE day < ? LIMIT ?)"
 )
+
+
+def by_keys(others: int) -> str:
+    """Records of one day with a key and so many others: (day, key, before no, since, until, day, other key, ...)."""
+    also = (
+        " AND EXISTS (SELECT 1 FROM explanation_keys AS other"
+        " WHERE other.day = ? AND other.key = ? AND other.no = found.no)"
+    )
+    return (
+        "SELECT each.no, each.detail FROM explanation_keys AS found JOIN explanations AS each"  # noqa: S608 - constants
+        " ON each.no = found.no"
+        " WHERE found.day = ? AND found.key = ? AND found.no < ? AND each.at_millis >= ? AND each.at_millis < ?"
+        + also * others
+        + " ORDER BY found.no DESC"
+    )

@@ -7,6 +7,7 @@ long the history is, and a search asks each day once. Digests may collide, so wh
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,7 @@ Outcome = Literal["accepted", "junk", "deferred", "refused"]
 DAY_MILLIS = 86_400_000
 _MAX_FOUND = 1000
 _MAX_DAYS = 400
-_MAX_KEYS = 500
-"""A message has at most so many search words: one with more recipients is found by the first of them."""
+_MAX_WORDS = 500
 
 
 class Said(Struct, frozen=True, omit_defaults=True):
@@ -92,17 +92,18 @@ class Explanation(Struct, frozen=True, omit_defaults=True):
         """When."""
         return datetime.fromtimestamp(self.at_millis / 1000, UTC)
 
-    def words(self) -> set[str]:
-        """What it can be found by, folded."""
+    def words(self) -> Sequence[str]:
+        """What it can be found by, folded; of very many recipients only the first."""
         ids = (self.trace_id, self.session_id, self.message_id, self.remote, *self.queue_ids)
-        words = {word.lower() for word in ids if word}
-        copies = (copy.address for copy in self.copies[:_MAX_KEYS])
-        for address in (self.account, self.sender, *self.recipients[:_MAX_KEYS], *copies):
+        words = dict.fromkeys([outcome_word(self.outcome), *(word.lower() for word in ids if word)])
+        copies = (copy.address for copy in self.copies)
+        for address in (self.account, self.sender, *self.recipients, *copies):
+            if len(words) >= _MAX_WORDS:
+                break
             if address:
                 folded = address.lower()
-                words.add(folded)
-                words.add(folded[folded.rfind("@") :] if "@" in folded else folded)
-        return words
+                words[folded] = words[folded[folded.rfind("@") :] if "@" in folded else folded] = None
+        return list(words)
 
 
 class ExplanationFilter(Struct, frozen=True):
@@ -117,38 +118,58 @@ class ExplanationFilter(Struct, frozen=True):
     """Only older records than this number: the next page."""
 
 
-def write(connection: object, explanations: Iterable[Explanation]) -> None:
+def outcome_word(outcome: Outcome) -> str:
+    """An outcome among the words; no address or id has a space."""
+    return f"outcome {outcome}"
+
+
+def write(connection: sqlite3.Connection, explanations: Iterable[Explanation]) -> None:
     """Insert records with their keys; `connection` is inside a transaction of the journal's database."""
-    execute = connection.execute  # type: ignore[attr-defined]
-    keys: list[tuple[int, int, int]] = []
+    keys: list[tuple[int, int, int | None]] = []
     for each in explanations:
         detail = zlib.compress(msgspec.json.encode(each), 1)
-        no = execute(tables.INSERT, (each.at_millis, each.outcome, detail)).lastrowid
+        no = connection.execute(tables.INSERT, (each.at_millis, detail)).lastrowid
         day = each.at_millis // DAY_MILLIS
-        keys.extend((day, _digest(word), no) for word in sorted(each.words())[:_MAX_KEYS])
-    connection.executemany(tables.INSERT_KEY, keys)  # type: ignore[attr-defined]
+        keys.extend((day, _digest(word), no) for word in each.words())
+    connection.executemany(tables.INSERT_KEY, keys)
 
 
 def find(database: Database, where: ExplanationFilter, limit: int) -> Sequence[tuple[int, Explanation]]:
     """(number, record), newest first. Reads no more than it returns, collisions aside."""
     limit = min(limit, _MAX_FOUND)
-    if not where.words:
-        return _by_time(database, where, limit)
     wanted = [word.strip().lower() for word in where.words]
+    if where.outcome is not None:
+        wanted.append(outcome_word(where.outcome))
+    if not wanted:
+        return _by_time(database, where, limit)
     found: list[tuple[int, Explanation]] = []
     with database.reading() as connection:
         first, last = _days(connection.execute(tables.FIRST_AND_LAST).fetchone(), where)
         for day in range(last, max(first, last - _MAX_DAYS) - 1, -1):
-            values = (day, _digest(wanted[0]), _before(where))
-            for no, at_millis, outcome, detail in connection.execute(tables.BY_KEY, values):
-                if not _fits(where, at_millis, outcome):
-                    continue
+            for no, detail in _of_day(connection, day, wanted, where):
                 record = _decoded(detail)
-                if all(word in record.words() for word in wanted):
+                if set(wanted).issubset(record.words()):
                     found.append((no, record))
                     if len(found) >= limit:
                         return found
     return found
+
+
+def _of_day(
+    connection: sqlite3.Connection, day: int, wanted: Sequence[str], where: ExplanationFilter
+) -> Iterable[tuple[int, bytes]]:
+    """Records of a day that have the digests of all words, newest first: the rarest word leads, the others are looked up."""
+    digests = [_digest(word) for word in wanted]
+    if len(digests) > 1:
+        counts = [connection.execute(tables.COUNT_KEY, (day, digest, _MAX_FOUND)).fetchone()[0] for digest in digests]
+        if min(counts) == 0:
+            return ()
+        digests = [digest for _, digest in sorted(zip(counts, digests, strict=True))]
+    since = _millis(where.since_at) if where.since_at else 0
+    until = _millis(where.until_at) if where.until_at else 1 << 60
+    others = [value for digest in digests[1:] for value in (day, digest)]
+    query = tables.by_keys(len(digests) - 1)
+    return connection.execute(query, (day, digests[0], _before(where), since, until, *others))
 
 
 def prune(database: Database, before_at: datetime, batch: int) -> int:
@@ -170,9 +191,9 @@ def _by_time(database: Database, where: ExplanationFilter, limit: int) -> Sequen
     with database.reading() as connection:
         rows = connection.execute(
             tables.BY_TIME,
-            {"since": since, "until": until, "before": _before(where), "outcome": where.outcome or "", "limit": limit},
+            {"since": since, "until": until, "before": _before(where), "limit": limit},
         )
-        return [(no, _decoded(detail)) for no, _, _, detail in rows]
+        return [(no, _decoded(detail)) for no, detail in rows]
 
 
 def _days(stored: tuple[int | None, int | None], where: ExplanationFilter) -> tuple[int, int]:
@@ -186,14 +207,6 @@ def _days(stored: tuple[int | None, int | None], where: ExplanationFilter) -> tu
     if where.until_at is not None:
         last_day = min(last_day, _millis(where.until_at) // DAY_MILLIS)
     return first_day, last_day
-
-
-def _fits(where: ExplanationFilter, at_millis: int, outcome: str) -> bool:
-    if where.outcome is not None and outcome != where.outcome:
-        return False
-    if where.since_at is not None and at_millis < _millis(where.since_at):
-        return False
-    return where.until_at is None or at_millis < _millis(where.until_at)
 
 
 def _before(where: ExplanationFilter) -> int:
