@@ -12,7 +12,10 @@ from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.policy.state.allowances import Allowances
 from mailbox_app.policy.state.bans import Bans
+from mailbox_app.policy.state.correspondents import Correspondents
+from mailbox_app.policy.state.greylist import Greylist
 from mailbox_app.policy.state.rates import Rates
 
 
@@ -22,6 +25,9 @@ class State:
 
     bans: Bans
     rates: Rates
+    greylist: Greylist
+    allowances: Allowances
+    correspondents: Correspondents
 
 
 @dataclass(frozen=True, slots=True)

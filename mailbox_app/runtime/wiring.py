@@ -8,12 +8,14 @@ the board. `initialise` makes the databases once before the first fork.
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from mailbox_app.accounts.addresses import canonical_domain
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.introspection import Introspection
 from mailbox_app.accounts.login import PasswordAuthenticator
@@ -26,6 +28,8 @@ from mailbox_app.config.schema import Config
 from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInfo
 from mailbox_app.control.server import ControlServer
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.explaining import Explainer
+from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.local import LocalTransport
 from mailbox_app.delivery.recipients import Recipients
@@ -43,18 +47,22 @@ from mailbox_app.mailqueue.report_signing import ReportSigner
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.net import unix_socket
 from mailbox_app.net.resolver import DnsResolver
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics, exposition, total
 from mailbox_app.outbound.transport import SmtpTransport
+from mailbox_app.policy.pipeline import Pipeline
+from mailbox_app.policy.state_files import StateFiles, prepare
+from mailbox_app.policy.tools import Tools
 from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
-from mailbox_app.runtime.mail_access import imap_service, pop3_service
+from mailbox_app.runtime.mail_access import imap_service, managesieve_service, pop3_service
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.repairs import RepairWatch
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
@@ -75,6 +83,7 @@ def initialise(paths: Paths) -> None:
     directory = SqliteDirectory(paths.data_dir / "directory.db")
     directory.secret()
     directory.close()
+    prepare(paths.data_dir)
     SqliteQueue(paths.data_dir / "queue.db", Spool(paths.data_dir / "queue"), LocalBus()).close()
     Audit(paths.data_dir / "journal.db", SystemClock()).close()
 
@@ -109,6 +118,27 @@ def retention(config: Config) -> Retention:
     return Retention(rule.expunged_days, rule.expunged_max_bytes, rule.expunged_max_percent)
 
 
+class CurrentConfig:
+    """The configuration that holds now in this process; `config` is replaced at a reload."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def __call__(self) -> Config:
+        """For whoever asks each time."""
+        return self.config
+
+
+def forwarding_rules(config: Config) -> ForwardingRules:
+    """What the configuration says about mail that leaves again."""
+    return ForwardingRules(canonical_domain(config.forwarding.srs_domain), config.forwarding.junk)
+
+
+def _srs_key(directory: SqliteDirectory) -> bytes:
+    """The same in all processes and for ever, and of no use for anything else that is made of the directory's secret."""
+    return hmac.digest(directory.secret(), b"sender rewriting", "sha256")
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What every process has."""
@@ -127,8 +157,11 @@ class Parts:
     queue: SqliteQueue
     decisions: Decisions
     mail_log: MailLog
+    forwarder: Forwarder
     recipients: Recipients
     inbound: Inbound
+    current: CurrentConfig
+    state: StateFiles
 
     @classmethod
     def build(cls, daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Parts:
@@ -142,6 +175,8 @@ class Parts:
         metrics = Metrics()
         directory = SqliteDirectory(data_dir / "directory.db", clock)
         bus.subscribe(DIRECTORY_TOPIC, directory.look_again)
+        directory.configure(config.addresses.separators, hostname)
+        forwarder = Forwarder(directory, SenderRewriting(_srs_key(directory)), clock, forwarding_rules(config))
         store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock, retention=retention(config))
         spool = Spool(data_dir / "queue")
         queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
@@ -161,13 +196,37 @@ class Parts:
             queue=queue,
             decisions=decisions,
             mail_log=MailLog([metrics.count_mail, decisions.record]),
-            recipients=Recipients(directory, store, offload, clock),
-            inbound=Inbound(store, queue, spool, offload, clock, metrics),
+            forwarder=forwarder,
+            recipients=Recipients(directory, store, offload, clock, forwarder),
+            inbound=Inbound(store, queue, spool, offload, clock, metrics, forwarder),
+            current=CurrentConfig(config),
+            state=StateFiles(data_dir, clock),
         )
+
+    def tools(self) -> Tools:
+        """What the checks of the policy work with."""
+        return Tools(
+            config=self.current,
+            resolver=self.resolver,
+            offload=self.offload,
+            clock=self.clock,
+            metrics=self.metrics,
+            hostname=self.config.server.hostname,
+            directory=self.directory,
+            data_dir=self.data_dir,
+            state=self.state.state,
+        )
+
+    def configure(self, new: Config) -> None:
+        """What every process takes from a changed configuration."""
+        self.store.retention = retention(new)
+        self.directory.configure(new.addresses.separators, new.server.hostname)
+        self.forwarder.rules = forwarding_rules(new)
 
     def close(self) -> None:
         """Wait for calls under way, then close the files."""
         self.offload.close()
+        self.state.close()
         self.store.close()
         self.queue.close()
         self.decisions.close()
@@ -187,8 +246,9 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
     configure_logins(config)
 
     def configure(new: Config) -> None:
+        parts.current.config = new
         configure_logins(new)
-        parts.store.retention = retention(new)
+        parts.configure(new)
 
     smtp = SmtpService(
         SmtpDependencies(
@@ -212,6 +272,8 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
             metrics=parts.metrics,
             mail_log=parts.mail_log,
             tmp_dir=parts.data_dir / "tmp",
+            pipeline=Pipeline.build(parts.tools()),
+            sink=Explainer(parts.decisions, parts.clock),
         )
     )
 
@@ -220,6 +282,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
         failures.close()
 
     def let_go() -> None:
+        parts.state.refresh()
         if parts.store.let_go(_IDLE_INDEX_SECONDS):
             memory.give_back()
 
@@ -227,6 +290,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
         smtp,
         imap_service(parts, authenticator, sasl),
         pop3_service(parts, authenticator, sasl),
+        managesieve_service(parts, sasl),
         parts.tls,
         configure,
         hub,
@@ -273,7 +337,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     context = _control_context(daemon, parts, bounces, audit, indexing, reloader)
 
     def apply(new: Config) -> None:
-        context.config = new
+        context.config = parts.current.config = new
         parts.store.retention = retention(new)
 
     def close_all() -> None:

@@ -26,7 +26,10 @@ BanSource = Literal["operator", "policy", "login"]
 _MAX_ROWS = 50_000
 """Some 10 MB of memory in each process; those that end soonest make room."""
 _REASON_CHARACTERS = 300
-_KEEP = "DELETE FROM bans WHERE network IN (SELECT network FROM bans WHERE expires_at_seconds > 0 ORDER BY expires_at_seconds LIMIT ?)"
+_MAKE_ROOM = """
+    DELETE FROM bans WHERE network IN
+        (SELECT network FROM bans WHERE expires_at_seconds > 0 ORDER BY expires_at_seconds LIMIT ?)
+"""
 _ADD = """
     INSERT INTO bans (network, source, reason, made_at_seconds, expires_at_seconds) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (network) DO UPDATE SET source = excluded.source, reason = excluded.reason,
@@ -114,7 +117,7 @@ class SqliteBans:
             )
             connection.execute(_ADD, values)
             if connection.execute("SELECT count(*) FROM bans").fetchone()[0] > _MAX_ROWS:
-                connection.execute(_KEEP, (_MAX_ROWS // 10,))
+                connection.execute(_MAKE_ROOM, (_MAX_ROWS // 10,))
             _changed(connection)
         self.refresh()
 

@@ -140,7 +140,11 @@ class SqliteRates:
         """Add to the file; by key, window and slot the totals of the slot before and this one."""
         totals = {}
         with self._database.transaction(durable=False) as connection:
-            rows = [(key, window, slot, amount, (slot + 2) * window) for (key, window, slot), amount in new.items() if amount]
+            rows = [
+                (key, window, slot, amount, (slot + 2) * window)
+                for (key, window, slot), amount in new.items()
+                if amount
+            ]
             connection.executemany(_ADD, rows)
             for key, window, slot in new:
                 found = dict(

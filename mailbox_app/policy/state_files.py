@@ -1,0 +1,66 @@
+"""Opens what the policy remembers, keeps it fresh, closes it: one `StateFiles` per process, made after the fork."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import structlog
+
+from mailbox_app.clock import Clock
+from mailbox_app.db import state_schema
+from mailbox_app.db.sqlite import Database
+from mailbox_app.errors import StoreError
+from mailbox_app.policy.state.allowances import SqliteAllowances
+from mailbox_app.policy.state.bans import SqliteBans
+from mailbox_app.policy.state.correspondents import SqliteCorrespondents
+from mailbox_app.policy.state.greylist import SqliteGreylist
+from mailbox_app.policy.state.rates import SqliteRates
+from mailbox_app.policy.tools import State
+
+
+class StateFiles:
+    """`state` is what checks get."""
+
+    def __init__(self, data_dir: Path, clock: Clock) -> None:
+        path = data_dir / "state.db"
+        with ExitStack() as opened:
+            bans = SqliteBans(path, clock)
+            opened.callback(bans.close)
+            rates = SqliteRates(path, clock)
+            opened.callback(rates.close)
+            greylist = SqliteGreylist(path, clock)
+            opened.callback(greylist.close)
+            allowances = SqliteAllowances(path, clock)
+            opened.callback(allowances.close)
+            correspondents = SqliteCorrespondents(path, clock)
+            opened.callback(correspondents.close)
+            self._opened = opened.pop_all()
+        self.state = State(bans, rates, greylist, allowances, correspondents)
+        bans.refresh()
+
+    def refresh(self) -> None:
+        """Hear from the other processes and tell them; once a second, in a thread. Never raises."""
+        self.state.bans.refresh()
+        self.state.rates.sync()
+
+    def close(self) -> None:
+        """Write what is new, close the files."""
+        self._opened.close()
+
+
+def prepare(data_dir: Path) -> None:
+    """Bring `state.db` to this version before the first fork. A damaged one is put aside: nothing in it is worth a server
+    that does not start."""
+    path = data_dir / "state.db"
+    try:
+        Database(path, state_schema.MIGRATIONS, synchronous="NORMAL").close()
+    except StoreError as error:
+        if error.code != "store.damaged":
+            raise
+        for ending in ("", "-wal", "-shm"):
+            file = data_dir / f"state.db{ending}"
+            if file.exists():
+                file.replace(data_dir / f"state.db{ending}.damaged")
+        structlog.get_logger("policy").error("state_damaged", kept_as="state.db.damaged")
+        Database(path, state_schema.MIGRATIONS, synchronous="NORMAL").close()
