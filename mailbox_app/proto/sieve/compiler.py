@@ -34,6 +34,8 @@ class Compiler:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.required: set[str] = set()
+        self._used: set[str] = set()
+        self._named: dict[str, tuple[int, int]] = {}
         self.problems: list[Problem] = []
         self.in_loop: list[str] = []
         """Names of the foreverypart loops around the current command."""
@@ -108,6 +110,7 @@ class Compiler:
             raise self.error(call.position, "`require` takes a string or a list of strings")
         unknown = []
         for name in call.arguments[0].strings:
+            self._named.setdefault(name, self.place(call.arguments[0].position))
             if self.offers(name):
                 self.grant(name)
             else:
@@ -128,7 +131,16 @@ class Compiler:
 
     def has(self, capability: str) -> bool:
         """Whether it is required."""
+        self._used.add(capability)
         return capability in self.required
+
+    def warnings(self) -> Sequence[Problem]:
+        """What is not wrong but odd: extensions that no word of the script needs."""
+        return [
+            Problem(*place, f'"{name}" is required but not used')
+            for name, place in self._named.items()
+            if name in registry.BY_WORDS and name not in self._used
+        ]
 
     def _branches(self, calls: Sequence[Call]) -> Operation:
         """RFC 5228 3.1."""
@@ -217,6 +229,7 @@ class Compiler:
         return unavailable
 
     def _need(self, capability: str, what: str, position: int) -> None:
+        self._used.add(capability)
         if capability and capability not in self.required:
             line, column = self.place(position)
             raise _NotRequired(line, column, f'{what} needs require "{capability}"')

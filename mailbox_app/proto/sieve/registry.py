@@ -16,6 +16,13 @@ CAPABILITIES: Sequence[str] = [name for each in EXTENSIONS for name in each.capa
 TAGS: Mapping[str, Sequence[Tag]] = {
     word: [tag for each in EXTENSIONS for tag in each.tags.get(word, ())] for each in EXTENSIONS for word in each.tags
 }
+BY_WORDS = frozenset(
+    row.capability
+    for each in EXTENSIONS
+    for rows in (each.commands, each.questions, each.match_types, each.address_parts, *each.tags.values())
+    for row in rows
+)
+"""Capabilities that are used by writing a word."""
 IMPLIED: Mapping[str, Sequence[str]] = {
     "vacation-seconds": ("vacation",),  # RFC 6131 4
     "spamtestplus": ("spamtest",),  # RFC 5235 2.1

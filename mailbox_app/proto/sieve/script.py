@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mailbox_app.proto.sieve.actions import Action, Remember
 from mailbox_app.proto.sieve.compiler import Compiler
 from mailbox_app.proto.sieve.context import Context
+from mailbox_app.proto.sieve.faults import Problem
 from mailbox_app.proto.sieve.grammar import parse
 from mailbox_app.proto.sieve.header_edits import HeaderEdits
 from mailbox_app.proto.sieve.limits import Limits
@@ -19,12 +20,14 @@ DEFAULT_LIMITS = Limits()
 class Script:
     """A compiled script; it may run any number of times, on several threads at once."""
 
-    __slots__ = ("block", "capabilities")
+    __slots__ = ("block", "capabilities", "warnings")
 
-    def __init__(self, block: Block, capabilities: frozenset[str]) -> None:
+    def __init__(self, block: Block, capabilities: frozenset[str], warnings: Sequence[Problem] = ()) -> None:
         self.block = block
         self.capabilities = capabilities
         """What it requires."""
+        self.warnings: Sequence[Problem] = warnings
+        """What is not wrong but odd, for who wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def compile_script(source: bytes | str, limits: Limits = DEFAULT_LIMITS) -> Scri
     """Read and check a script; raises `SieveError` with every problem found."""
     compiler = Compiler(limits)
     block = compiler.script(parse(source, limits))
-    return Script(block, frozenset(compiler.required))
+    return Script(block, frozenset(compiler.required), compiler.warnings())
 
 
 def run(script: Script, context: Context, limits: Limits = DEFAULT_LIMITS) -> Outcome:
