@@ -77,6 +77,19 @@ class Metrics:
         self.greylist_checks = Counter(
             "mailserver_greylist_checks", "Greylist decisions.", ["result"], registry=registry
         )
+        self.dns_list_answers = Counter(
+            "mailserver_dns_list_answers",
+            "Questions to DNS block and allow lists.",
+            ["zone", "result"],
+            registry=registry,
+        )
+        self.dns_list_off = Gauge(
+            "mailserver_dns_list_off",
+            "1 for a DNS list that is switched off because it answers wrong.",
+            ["zone"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self.quota_exceeded = Counter(
             "mailserver_quota_exceeded", "Messages refused for a full mailbox.", registry=registry
         )

@@ -14,9 +14,11 @@ from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.policy.state.allowances import Allowances
 from mailbox_app.policy.state.bans import Bans
+from mailbox_app.policy.state.corpus import Corpus
 from mailbox_app.policy.state.correspondents import Correspondents
 from mailbox_app.policy.state.greylist import Greylist
 from mailbox_app.policy.state.rates import Rates
+from mailbox_app.policy.state.reputation import Reputation
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class State:
 
     bans: Bans
     rates: Rates
+    corpus: Corpus
+    reputation: Reputation
     greylist: Greylist
     allowances: Allowances
     correspondents: Correspondents
