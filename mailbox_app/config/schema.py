@@ -16,6 +16,11 @@ Listeners = list[Annotated[str, Meta(pattern=r"^(\*|\[[0-9A-Fa-f:.]+\]|[^:\[\]\s
 Mechanisms = list[Annotated[str, Meta(pattern=f"^({'|'.join(NAMES)})$")]]
 HiddenCapabilities = list[Annotated[str, Meta(pattern=r"^[^:]*[^: ][^:]*:( +[!-~]+)+$")]]
 Positive = Annotated[int, Meta(ge=1)]
+DANGEROUS_TYPES = tuple(
+    "ade adp apk appx appxbundle bat cab chm cmd com cpl diagcab dll dmg exe gadget hta img ins iso isp jar jnlp js jse lib lnk"
+    " mde msc msi msix msixbundle msp mst nsh one onepkg pif ps1 reg scf scr sct shb svg sys url vb vbe vbs vhd vhdx vxd wll"
+    " wsc wsf wsh xll xlam xlsm".split()
+)
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,7 +60,7 @@ class Listen(_Section, frozen=True):
     pop3s: Listeners = field(default_factory=list)
     """POP3, TLS from the first byte."""
     managesieve: Listeners = field(default_factory=lambda: ["*:4190"])
-    """Filter scripts by ManageSieve. Not part of this version: the ports stay closed."""
+    """Filter scripts by ManageSieve: STARTTLS, then AUTHENTICATE."""
     https: Listeners = field(default_factory=lambda: ["*:443", "*:8443"])
     """DAV, MTA-STS policy, client auto-configuration, tls-alpn-01. Not part of this version: the ports stay closed."""
     http: Listeners = field(default_factory=lambda: ["*:80"])
@@ -193,6 +198,80 @@ class Policy(_Section, frozen=True):
     """How each check is taken: off, advisory (recorded, but without a say) or enforce; those not named keep their default."""
 
 
+class Junk(_Section, frozen=True):
+    """Unwanted mail: what is learnt from people, and what happens to mail that was refused by its score."""
+
+    learn: bool = True
+    """Learn from what people do: moving mail into and out of Junk, marking it as junk or not, answering it."""
+    rejects_mailbox: Annotated[str, Meta(max_length=200)] = "Rejects"
+    """Where mail refused by its score alone is kept for its recipient; "" keeps none. Moving it out of there says that it
+    was wanted."""
+    rejects_days: Annotated[int, Meta(ge=1, le=365)] = 14
+    """How long it is kept."""
+    rejects_max_messages: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    """The most that is kept of one account; the oldest go first."""
+    rejects_max_bytes: Annotated[int, Meta(ge=65_536)] = 52_428_800
+    """The most that is kept of one account, and never more than a tenth of its quota."""
+
+
+class Attachments(_Section, frozen=True):
+    """Attached files, also those inside ZIP archives."""
+
+    junk_types: list[str] = field(default_factory=lambda: list(DANGEROUS_TYPES))
+    """Endings of file names that hardly anybody sends for a good reason: such a message is junk."""
+    refuse_types: list[str] = field(default_factory=list)
+    """Endings of file names with which a message is refused (550)."""
+
+
+class UrlLists(_Section, frozen=True):
+    """Lists of domains that links in junk lead to."""
+
+    zones: list[str] = field(default_factory=list)
+    """DNS lists of domains, such as "dbl.example.org", asked about every domain that is linked. An answer counts only in
+    127.0.0.0/8 and never in 127.0.0.1 or 127.255.255.0/24, by which lists say that they do not answer you."""
+    score: Annotated[float, Meta(ge=0, le=20)] = 3.0
+    """What each list that names a domain adds to the score."""
+    deny: list[str] = field(default_factory=list)
+    """Domains, with all below them, whose links make a message junk."""
+    allow: list[str] = field(default_factory=list)
+    """Domains, with all below them, that no list is asked about."""
+
+
+ScannerTrouble = Literal["open", "closed"]
+
+
+class Rspamd(_Section, frozen=True):
+    """An rspamd beside this server, asked about every message from strangers."""
+
+    url: str = ""
+    """Its normal worker, such as "http://127.0.0.1:11333", or "unix:/run/rspamd/worker.sock"; "" asks none."""
+    password_file: str = ""
+    """A file holding its password, if it wants one."""
+    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 8
+    """The whole time for one message."""
+    fail: ScannerTrouble = "open"
+    """open: mail comes in when it does not answer; closed: the sender is asked to come back (451)."""
+    weight: Annotated[float, Meta(gt=0, le=10)] = 0.5
+    """What one point of its score is worth here; at most 8 points are added and 4 taken away."""
+    reject: bool = False
+    """Refuse what it says is to be refused; otherwise that is junk."""
+
+
+class Clamav(_Section, frozen=True):
+    """A ClamAV daemon (clamd) beside this server, given every message from strangers."""
+
+    address: str = ""
+    """Its socket: "unix:/run/clamav/clamd.ctl" or "127.0.0.1:3310"; "" asks none."""
+    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 8
+    """The whole time for one message."""
+    max_bytes: Annotated[int, Meta(ge=1024)] = 26_214_400
+    """Larger messages are scanned up to here. Must not exceed clamd's StreamMaxLength."""
+    fail: ScannerTrouble = "open"
+    """open: mail comes in when it does not answer; closed: the sender is asked to come back (451)."""
+    action: Literal["junk", "reject"] = "reject"
+    """What happens to a message with a virus."""
+
+
 class Greylist(_Section, frozen=True):
     """Asking strangers that look risky to come back a little later: mail servers do, most spam programs do not."""
 
@@ -272,6 +351,25 @@ class Sieve(_Section, frozen=True):
     """Out-of-office answers and notifications together that one account's scripts may send in a day. 0: none."""
 
 
+class Addresses(_Section, frozen=True):
+    """How addresses are read."""
+
+    separators: Annotated[str, Meta(pattern=r"^[-+=_.]{0,5}$")] = "+"
+    """What may stand between a name and its detail: mail for alice+lists goes to alice. Several are possible ("+-"); "" switches
+    it off. A domain can have its own: `domain separators`."""
+
+
+class Forwarding(_Section, frozen=True):
+    """Mail that leaves again: outside members of aliases and lists."""
+
+    srs_domain: str = ""
+    """The domain of rewritten senders, to which reports come back; its MX must be this server. "" = the alias's domain."""
+    junk: Literal["refuse", "keep", "forward"] = "refuse"
+    """What becomes of junk for an alias that leads outside. refuse: it is not passed on, and when nobody else here gets the
+    message its sender is told so; keep: the domain's postmaster gets it into Junk; forward: it is passed on, and other servers
+    may take this one for where junk comes from."""
+
+
 class Retention(_Section, frozen=True):
     """How long what people throw away can still come back. It is outside their quotas."""
 
@@ -311,6 +409,10 @@ class Config(_Section, frozen=True):
     """Bounds."""
     sieve: Sieve = field(default_factory=Sieve)
     """Filter scripts."""
+    addresses: Addresses = field(default_factory=Addresses)
+    """Names and details."""
+    forwarding: Forwarding = field(default_factory=Forwarding)
+    """Mail that leaves again."""
     retention: Retention = field(default_factory=Retention)
     """What was thrown away."""
     imap: Imap = field(default_factory=Imap)
@@ -321,6 +423,16 @@ class Config(_Section, frozen=True):
     """Waiting mail."""
     policy: Policy = field(default_factory=Policy)
     """Which mail is wanted."""
+    junk: Junk = field(default_factory=Junk)
+    """Learning and refused mail."""
+    attachments: Attachments = field(default_factory=Attachments)
+    """Attached files."""
+    url_lists: UrlLists = field(default_factory=UrlLists)
+    """Lists of linked domains."""
+    rspamd: Rspamd = field(default_factory=Rspamd)
+    """Another filter to ask."""
+    clamav: Clamav = field(default_factory=Clamav)
+    """A virus scanner to ask."""
     greylist: Greylist = field(default_factory=Greylist)
     """Asking strangers to come back."""
     dnsbl: Dnsbl = field(default_factory=Dnsbl)

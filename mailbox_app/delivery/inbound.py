@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.forwarding import Forwarder
 from mailbox_app.delivery.mail import Body, Delivered, Mail, Recipient
 from mailbox_app.errors import MailboxError, StoreError
 from mailbox_app.ids import AccountId, AccountRef, QueueId
@@ -35,8 +37,16 @@ class Inbound:
     """Delivers. One object per process: its group commits only share what goes through it."""
 
     def __init__(
-        self, store: Store, queue: QueueBackend, spool: Spool, offload: Offload, clock: Clock, metrics: Metrics
+        self,
+        store: Store,
+        queue: QueueBackend,
+        spool: Spool,
+        offload: Offload,
+        clock: Clock,
+        metrics: Metrics,
+        forwarder: Forwarder,
     ) -> None:
+        self._forwarder = forwarder
         self._store = store
         self._queue = queue
         self._spool = spool
@@ -48,18 +58,15 @@ class Inbound:
 
     async def deliver(self, mail: Mail) -> Delivered:
         """Serve every recipient, each account once; a `MailboxError` when nobody could be served."""
+        plan = await self._forwarder.plan(mail)
+        queued: list[tuple[QueueId, Sequence[str]]] = []
+        for copy in plan.copies:
+            leaving = replace(mail, envelope=copy.envelope, prefix=copy.prefix)
+            queued.append(await self._enqueue(leaving, copy.recipients))
         accounts: dict[AccountId, tuple[Account, Recipient]] = {}
-        outside: dict[str, NewRecipient] = {}
-        for recipient in mail.recipients:
+        for recipient in plan.mail.recipients:
             for account in recipient.accounts:
                 accounts.setdefault(account.account_id, (account, recipient))
-            for address in recipient.outside:
-                target = NewRecipient(address, "smtp", recipient.notify, recipient.orcpt)
-                outside.setdefault(address.lower(), target)
-        queued: list[tuple[QueueId, Sequence[str]]] = []
-        if outside:
-            # An alias that leads outside keeps the original sender: bounces go where the mail came from.
-            queued.append(await self._enqueue(mail, list(outside.values())))
         pairs = list(accounts.values())
         errors = await self.append([account for account, _ in pairs], mail.envelope.sender, mail.prefix, mail.body)
         waiting: list[NewRecipient] = []
@@ -74,7 +81,7 @@ class Inbound:
             if not stored and not queued:
                 raise _gravest(errors)
             queued.append(await self._enqueue(mail, waiting))
-        return Delivered(stored, queued)
+        return Delivered(stored, queued, filings=plan.filings)
 
     async def append(
         self, accounts: Sequence[Account], sender: str, prefix: bytes, body: Body

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from mailbox_app.accounts.model import Account
+from mailbox_app.accounts.model import Account, Alias
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.policy.verdict import Judgement
@@ -26,6 +26,14 @@ class Recipient:
     """RFC 3461 NOTIFY."""
     orcpt: str = ""
     """RFC 3461 ORCPT."""
+    canonical: str = ""
+    """The address after domain aliases and without its detail."""
+    detail: str = ""
+    """What stood behind the name, in the sender's case: Sieve's subaddress."""
+    lists: Sequence[Alias] = ()
+    """Lists that the message is posted to."""
+    is_forward: bool = False
+    """`outside` is where an alias of ours leads: the copy gets a sender of ours. False: a user of ours wrote it there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,8 @@ class Mail:
     """Of prefix and body together."""
     judgement: Judgement = field(default_factory=Judgement)
     """What the policy found; decides between INBOX and Junk where no script does."""
+    author: str = ""
+    """The From address when SPF or DKIM prove its domain; lists go by it. "" when nothing proves it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""What a RCPT address comes to: local accounts, outside addresses, or a refusal with its reply.
+"""What a RCPT address comes to: local accounts, outside addresses, lists, or a refusal with its reply.
+
+A rewritten sender of ours (`mailqueue.srs`) takes reports only and leads back to the stranger behind it. A list whose posters
+can be told at RCPT refuses there; one that must see a stranger's message first gets it in a transaction of its own, because the
+answer at the end of the content is one for all recipients.
 
 The quota check is a courtesy that saves a transfer: it reads a usage that may be seconds old. The store counts in the
 append's transaction and has the last word.
@@ -6,13 +10,20 @@ append's transaction and has the last word.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mailbox_app.accounts.addresses import canonical
 from mailbox_app.accounts.interface import Directory
-from mailbox_app.accounts.model import Account, AccountState
+from mailbox_app.accounts.model import Account, AccountState, Alias, Post, Resolved
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.forwarding import Forwarder
 from mailbox_app.delivery.mail import Recipient
+from mailbox_app.delivery.posting import account_may_post, refusal_text
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountId, AccountRef
+from mailbox_app.mailqueue.srs import SrsError, is_rewritten
 from mailbox_app.proto.smtp.commands import RcptCommand
 from mailbox_app.proto.smtp.replies import Refusal
 from mailbox_app.store.interface import Store
@@ -24,36 +35,89 @@ _USAGES_KEPT = 10_000
 class Recipients:
     """Decides about RCPT."""
 
-    def __init__(self, directory: Directory, store: Store, offload: Offload, clock: Clock) -> None:
+    def __init__(
+        self, directory: Directory, store: Store, offload: Offload, clock: Clock, forwarder: Forwarder | None = None
+    ) -> None:
         self._directory = directory
         self._store = store
         self._offload = offload
         self._clock = clock
+        self._forwarder = forwarder
         self._usages: dict[AccountId, tuple[float, int]] = {}
 
-    async def accept(self, command: RcptCommand, *, may_relay: bool, size_bytes: int = 0) -> Recipient:
-        """The recipient, or a `Refusal`. `may_relay` is for logged-in users only; `size_bytes` is what MAIL declared."""
-        resolved = self._directory.resolve(command.address)
+    async def accept(
+        self,
+        command: RcptCommand,
+        *,
+        may_relay: bool,
+        size_bytes: int = 0,
+        sender: str = "",
+        account: Account | None = None,
+        before: Sequence[Recipient] = (),
+    ) -> Recipient:
+        """The recipient, or a `Refusal`. `may_relay` is for logged-in users only; `size_bytes` is what MAIL declared;
+        `account` is who logged in, `before` what this message's RCPTs have brought so far."""
+        address = command.address
+        resolved = self._directory.resolve(address)
+        if not resolved.is_known:
+            restored = self._restored(address)
+            if restored is not None:
+                if sender:
+                    text = "This address takes reports only, from the null sender"
+                    raise Refusal(550, "5.7.1", text, reason="not_a_report", address=address)
+                return Recipient(address, (), (restored,), command.notify, command.orcpt, address.lower())
         if not resolved.is_local_domain:
             if not may_relay:
-                raise Refusal(550, "5.7.1", "Relaying denied", reason="relay_denied", address=command.address)
-            return Recipient(command.address, (), (command.address,), command.notify, command.orcpt)
-        accounts = tuple(account for account in resolved.accounts if account.state is not AccountState.REMOVED)
-        if not accounts and not resolved.outside:
-            raise Refusal(550, "5.1.1", "No such mailbox here", reason="no_such_user", address=command.address)
-        if not resolved.outside:
-            await self._check_room(command.address, accounts, size_bytes)
-        return Recipient(command.address, accounts, tuple(resolved.outside), command.notify, command.orcpt)
+                raise Refusal(550, "5.7.1", "Relaying denied", reason="relay_denied", address=address)
+            return Recipient(address, (), (address,), command.notify, command.orcpt, resolved.canonical)
+        recipient = _recipient(resolved, address, command.notify, command.orcpt)
+        if recipient is None:
+            raise _unknown(resolved, address)
+        _check_alone(recipient, account, before)
+        for alias in recipient.lists:
+            self._check_post(alias, address, sender, account, size_bytes)
+        if recipient.accounts and not (recipient.outside or recipient.lists):
+            await self._check_room(address, recipient.accounts, size_bytes)
+        return recipient
 
     def local(self, address: str, *, notify: str = "", orcpt: str = "") -> Recipient | None:
-        """Where mail for a local address goes, without asking for room; None when there is no such address."""
-        resolved = self._directory.resolve(address)
-        accounts = tuple(account for account in resolved.accounts if account.state is not AccountState.REMOVED)
-        if not resolved.is_local_domain or not (accounts or resolved.outside):
-            return None
-        return Recipient(address, accounts, tuple(resolved.outside), notify, orcpt)
+        """Where mail for a local address goes, without asking for room; None when there is no such address.
 
-    async def _check_room(self, address: str, accounts: tuple[Account, ...], size_bytes: int) -> None:
+        What the queue brings has no poster behind it any more, so lists are no place for it.
+        """
+        resolved = self._directory.resolve(address)
+        if not resolved.is_known:
+            try:
+                restored = self._restored(address)
+            except Refusal:
+                return None
+            return None if restored is None else Recipient(address, (), (restored,), notify, orcpt, address.lower())
+        if not resolved.is_local_domain:
+            return None
+        return _recipient(replace(resolved, lists=()), address, notify, orcpt)
+
+    def _restored(self, address: str) -> str | None:
+        """The stranger behind a rewritten sender of ours."""
+        localpart = address.rpartition("@")[0]
+        if self._forwarder is None or not is_rewritten(localpart):
+            return None
+        try:
+            return self._forwarder.restored(localpart, canonical(address)[1])
+        except SrsError as error:
+            raise Refusal(550, "5.1.1", error.public_text, reason="bad_rewritten_sender", address=address) from error
+
+    def _check_post(self, alias: Alias, address: str, sender: str, account: Account | None, size_bytes: int) -> None:
+        """What can be told of a list's poster at RCPT; the rest is told at the end of the content."""
+        if alias.max_bytes and size_bytes > alias.max_bytes:
+            text = "The message is larger than this list takes"
+            raise Refusal(552, "5.2.3", text, reason="too_large", address=address)
+        if account is None and not sender:
+            text = "A list takes no reports: they go to its owner"
+            raise Refusal(550, "5.7.1", text, reason="not_a_poster", address=address)
+        if account is not None and not account_may_post(self._directory, alias, account):
+            raise Refusal(550, "5.7.1", refusal_text(alias), reason="not_a_poster", address=address)
+
+    async def _check_room(self, address: str, accounts: Sequence[Account], size_bytes: int) -> None:
         """Refuses when no account of the address has room; one that has is enough, the others wait in the queue."""
         if any(account.quota_bytes == 0 for account in accounts):
             return
@@ -82,3 +146,31 @@ class Recipients:
 
     def _read_usage(self, ref: AccountRef) -> int:
         return self._store.account(ref).usage()[0]
+
+
+def _recipient(resolved: Resolved, address: str, notify: str, orcpt: str) -> Recipient | None:
+    """None when nobody is there."""
+    accounts = tuple(account for account in resolved.accounts if account.state is not AccountState.REMOVED)
+    if not (accounts or resolved.outside or resolved.lists):
+        return None
+    outside = tuple(resolved.outside)
+    return Recipient(
+        address, accounts, outside, notify, orcpt, resolved.canonical, resolved.detail, resolved.lists, bool(outside)
+    )
+
+
+def _unknown(resolved: Resolved, address: str) -> Refusal:
+    if resolved.is_disabled:
+        return Refusal(550, "5.2.1", "This address is not in use now", reason="disabled", address=address)
+    return Refusal(550, "5.1.1", "No such mailbox here", reason="no_such_user", address=address)
+
+
+def _check_alone(recipient: Recipient, account: Account | None, before: Sequence[Recipient]) -> None:
+    """Refuses for now when a list that must see the message first would share its answer with others. RFC 5321 4.5.3.1.10"""
+    if account is None and before and (_is_judged_later(recipient) or _is_judged_later(before[0])):
+        text = "This list takes its mail alone: send the others separately"
+        raise Refusal(452, "4.5.3", text, reason="too_many_recipients", address=recipient.address)
+
+
+def _is_judged_later(recipient: Recipient) -> bool:
+    return any(alias.post is not Post.ANYONE for alias in recipient.lists)

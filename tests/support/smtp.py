@@ -17,6 +17,7 @@ from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.schema import Config, Limits, Server, Tls
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.local import LocalTransport
 from mailbox_app.delivery.recipients import Recipients
@@ -26,6 +27,7 @@ from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.model import QueuedRecipient, QueueFilter
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
@@ -186,8 +188,9 @@ async def smtp_world(
     spool = Spool(path / "queue")
     queue = SqliteQueue(path / "queue.db", spool, bus)
     store = store or MemoryStore()
-    recipients = Recipients(directory, store, offload, clock)
-    inbound = Inbound(store, queue, spool, offload, clock, metrics)
+    forwarder = Forwarder(directory, SenderRewriting(directory.secret()), clock, ForwardingRules())
+    recipients = Recipients(directory, store, offload, clock, forwarder)
+    inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder)
     submission = Submission(directory, inbound, DkimSigner(), offload, clock, hostname=HOSTNAME)
     authenticator = FixedAuthenticator(directory)
     tls = TlsContexts(config.tls, path, HOSTNAME)

@@ -87,7 +87,12 @@ async def rcpt(session: SmtpSession, argument: bytes) -> Reply:
     command = parse_rcpt(argument, smtputf8=transaction.smtputf8)
     if command.address.lower() not in transaction.addresses:
         recipient = await service.recipients.accept(
-            command, may_relay=session.account is not None, size_bytes=transaction.size_bytes
+            command,
+            may_relay=session.account is not None,
+            size_bytes=transaction.size_bytes,
+            sender=transaction.sender,
+            account=session.account,
+            before=transaction.recipients,
         )
         await service.screening.recipient(session, recipient)
         transaction.recipients.append(recipient)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mailbox_app.mailqueue.srs import is_rewritten
 from tests.support.smtp import SmtpWorld, smtp_world
 
 MESSAGE = (
@@ -95,9 +96,11 @@ async def test_an_alias_to_outside_is_queued_with_its_dsn_parameters(world: Smtp
     assert (row.address, row.transport, row.notify) == ("sales@outside.example", "smtp", "FAILURE")
     assert row.orcpt == "rfc822;sales@example.org"
     envelope = world.queue.message(row.queue_id).envelope
-    assert (envelope.sender, envelope.ret, envelope.envid) == ("carol@remote.example", "HDRS", "e1")
+    assert (envelope.ret, envelope.envid) == ("HDRS", "e1")
+    assert is_rewritten(envelope.sender)
+    assert envelope.sender.endswith("=remote.example=carol@example.org")
     (content,) = world.queued_content()
-    assert content.startswith(b"Received: from client.example")
+    assert content.startswith(b"Delivered-To: sales@example.org\r\nReceived: from client.example")
     assert content.endswith(MESSAGE)
 
 

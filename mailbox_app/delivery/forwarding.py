@@ -1,0 +1,227 @@
+"""What leaves again: copies for outside members of aliases and lists, and for redirects of filter scripts.
+
+The body and the received header stay as they are, so signatures hold; fields are only put in front. A forwarded copy gets
+an envelope sender of ours (`mailqueue.srs`) when its sender is a stranger's, else their SPF would name us a forger; the null sender
+stays null. `Delivered-To` names each address that forwarded: one that meets its own name again refuses, which ends loops
+over any number of servers. A list takes its own bounces (`dev-bounces@`), so that no poster hears of members' full mailboxes.
+
+For whoever delivers: `plan(mail)` parts a message into what stays (the mail with local recipients only) and the copies that
+go into the queue; `prepare(mail, recipient, address)` makes the copy of one redirect. Both raise a `Refusal` when what
+remains would be nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from mailbox_app.accounts.addresses import canonical
+from mailbox_app.accounts.interface import Directory
+from mailbox_app.accounts.model import Account, Alias
+from mailbox_app.clock import Clock
+from mailbox_app.delivery.header_block import read_header
+from mailbox_app.delivery.mail import Filing, Mail, Recipient
+from mailbox_app.delivery.posting import account_may_post, author_may_post, refusal_text
+from mailbox_app.mailqueue.model import Envelope, NewRecipient
+from mailbox_app.mailqueue.srs import SenderRewriting
+from mailbox_app.proto.header import Header
+from mailbox_app.proto.smtp.replies import Refusal
+
+JunkRule = Literal["refuse", "forward", "keep"]
+
+
+def _loop() -> Refusal:
+    return Refusal(554, "5.4.6", "The message was here before, this is a loop", reason="loop")
+
+
+_TRACES = re.compile(rb"^(?:delivered-to|list-id)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingRules:
+    """What the configuration says."""
+
+    srs_domain: str = ""
+    junk: JunkRule = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One message for the queue: the mail's body below this prefix, under this envelope."""
+
+    envelope: Envelope
+    prefix: bytes
+    recipients: Sequence[NewRecipient]
+
+
+@dataclass(slots=True)
+class Plan:
+    """A message in its parts."""
+
+    mail: Mail
+    """With the recipients that have accounts here."""
+    copies: list[Copy] = field(default_factory=list)
+    filings: list[Filing] = field(default_factory=list)
+    """Of what goes nowhere, and why."""
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+class Forwarder:
+    """One per process."""
+
+    def __init__(self, directory: Directory, rewriting: SenderRewriting, clock: Clock, rules: ForwardingRules) -> None:
+        self._directory = directory
+        self._rewriting = rewriting
+        self._clock = clock
+        self.rules = rules
+        """Replaced at a reload."""
+
+    async def plan(self, mail: Mail) -> Plan:
+        """Part a message. A `Refusal` when nobody may have it."""
+        if not any(recipient.outside or recipient.lists for recipient in mail.recipients):
+            return Plan(mail)
+        plan = Plan(mail)
+        traces = _traces(mail)
+        staying, gone = [], set[str]()
+        for recipient in mail.recipients:
+            if recipient.accounts:
+                staying.append(replace(recipient, outside=(), lists=()))
+            outside = [address for address in recipient.outside if _key(address) not in gone]
+            gone.update(map(_key, outside))
+            if outside and not recipient.is_forward:
+                plan.copies.append(Copy(mail.envelope, mail.prefix, _targets(outside, recipient)))
+            elif outside:
+                staying += self._forward(plan, mail, replace(recipient, outside=outside), traces)
+            for alias in recipient.lists:
+                self._post(plan, mail, alias, traces)
+        if plan.refusals and not staying and not plan.copies:
+            raise plan.refusals[0]
+        plan.mail = replace(mail, recipients=staying)
+        plan.copies = _joined(plan.copies)
+        return plan
+
+    async def prepare(self, mail: Mail, recipient: Recipient, address: str) -> Copy:
+        """The copy of a redirect to `address` by a script of this recipient; `Refusal` when it was here before."""
+        by = recipient.canonical or recipient.address
+        if by.lower().encode() in _traces(mail).get(b"delivered-to", ()):
+            raise _loop()
+        return self._copy(mail, by, _targets([address], recipient))
+
+    def restored(self, localpart: str, domain: str) -> str | None:
+        """The stranger behind a rewritten sender of ours; None when the address is nothing of ours. `SrsError`."""
+        srs_domain = self.rules.srs_domain
+        if domain != srs_domain and not self._directory.is_local_domain(domain):
+            return None
+        return self._rewriting.restore(localpart, self._clock.epoch_seconds())
+
+    def _forward(
+        self, plan: Plan, mail: Mail, recipient: Recipient, traces: Mapping[bytes, Sequence[bytes]]
+    ) -> list[Recipient]:
+        """Queue the outside copies of an alias; recipients here that take their place."""
+        if recipient.canonical.encode() in traces.get(b"delivered-to", ()):
+            _note(plan, recipient.address, _loop())
+            return []
+        if mail.judgement.is_junk() and self.rules.junk != "forward":
+            keepers = self._postmaster(recipient.canonical) if self.rules.junk == "keep" else ()
+            if keepers:
+                return [replace(recipient, accounts=keepers, outside=(), lists=())]
+            text = "This address leads outside and does not pass on what looks like junk"
+            _note(plan, recipient.address, Refusal(550, "5.7.1", text, reason="junk_not_forwarded"))
+            return []
+        plan.copies.append(self._copy(mail, recipient.canonical, _targets(recipient.outside, recipient)))
+        return []
+
+    def _copy(self, mail: Mail, by: str, targets: Sequence[NewRecipient]) -> Copy:
+        prefix = f"Delivered-To: {by}\r\n".encode() + mail.prefix
+        sender = self._sender(mail.envelope.sender, by.rpartition("@")[2])
+        return Copy(replace(mail.envelope, sender=sender), prefix, targets)
+
+    def _sender(self, sender: str, domain: str) -> str:
+        if not sender or self._directory.is_local_domain(canonical(sender)[1]):
+            return sender
+        domain = self.rules.srs_domain or domain
+        rewritten = self._rewriting.rewrite(sender, domain, self._clock.epoch_seconds())
+        # Too long to be an address: its bounces reach our postmaster, who is a person, instead of nobody.
+        return rewritten or f"postmaster@{domain}"
+
+    def _post(self, plan: Plan, mail: Mail, alias: Alias, traces: Mapping[bytes, Sequence[bytes]]) -> None:
+        refusal = self._refused_post(mail, alias, traces)
+        if refusal is not None:
+            _note(plan, alias.address, refusal)
+            return
+        found = self._directory.members(alias)
+        targets = [NewRecipient(account.address, "local", "NEVER") for account in found.accounts]
+        targets += [NewRecipient(address, "smtp", "FAILURE") for address in found.outside]
+        if not targets:
+            _note(plan, alias.address, Refusal(550, "5.1.1", "The list has no members", reason="no_such_user"))
+            return
+        fields = f"Delivered-To: {alias.address}\r\nList-Id: <{list_id(alias)}>\r\nPrecedence: list\r\n"
+        envelope = replace(mail.envelope, sender=alias.bounces_to, ret="HDRS", envid="")
+        plan.copies.append(Copy(envelope, fields.encode() + mail.prefix, targets))
+
+    def _refused_post(self, mail: Mail, alias: Alias, traces: Mapping[bytes, Sequence[bytes]]) -> Refusal | None:
+        here_before = f"<{list_id(alias)}>".encode() in traces.get(b"list-id", ())
+        if here_before or alias.address.encode() in traces.get(b"delivered-to", ()):
+            return _loop()
+        if alias.max_bytes and mail.size_bytes > alias.max_bytes:
+            return Refusal(552, "5.2.3", "The message is larger than this list takes", reason="too_large")
+        submitter = self._directory.account(mail.envelope.submitter) if mail.envelope.submitter else None
+        may = (
+            account_may_post(self._directory, alias, submitter)
+            if submitter is not None
+            else bool(mail.envelope.sender) and author_may_post(self._directory, alias, mail.author)
+        )
+        if not may:
+            return Refusal(550, "5.7.1", refusal_text(alias), reason="not_a_poster", address=alias.address)
+        if mail.judgement.is_junk():
+            return Refusal(550, "5.7.1", "This list takes nothing that looks like junk", reason="junk_not_forwarded")
+        return None
+
+    def _postmaster(self, address: str) -> Sequence[Account]:
+        return self._directory.resolve(f"postmaster@{address.rpartition('@')[2]}").accounts
+
+
+def list_id(alias: Alias) -> str:
+    """The list's name as RFC 2919 wants it; one in other letters than ASCII goes by a digest."""
+    localpart, _, domain = alias.address.rpartition("@")
+    if not localpart.isascii():
+        localpart = f"list-{hashlib.sha256(localpart.encode()).hexdigest()[:16]}"
+    return f"{localpart}.{domain}"
+
+
+def _traces(mail: Mail) -> dict[bytes, list[bytes]]:
+    """The values of Delivered-To and List-Id, in lower case, whatever part of the header the prefix holds."""
+    block = mail.prefix if mail.prefix.endswith(b"\r\n\r\n") else mail.prefix + read_header(mail.body)
+    found: dict[bytes, list[bytes]] = {}
+    if _TRACES.search(block) is None:
+        return found
+    for field_ in Header.parse(block).fields:
+        if field_.key == b"delivered-to":
+            found.setdefault(b"delivered-to", []).append(field_.value.strip().lower())
+        elif field_.key == b"list-id":
+            found.setdefault(b"list-id", []).append(b"<" + field_.value.rpartition(b"<")[2].strip().lower())
+    return found
+
+
+def _targets(addresses: Sequence[str], recipient: Recipient) -> list[NewRecipient]:
+    return [NewRecipient(address, "smtp", recipient.notify, recipient.orcpt) for address in addresses]
+
+
+def _joined(copies: Sequence[Copy]) -> list[Copy]:
+    """Copies that differ in their recipients only become one message in the queue."""
+    together: dict[tuple[Envelope, bytes], list[NewRecipient]] = {}
+    for copy in copies:
+        together.setdefault((copy.envelope, copy.prefix), []).extend(copy.recipients)
+    return [Copy(envelope, prefix, targets) for (envelope, prefix), targets in together.items()]
+
+
+def _note(plan: Plan, address: str, refusal: Refusal) -> None:
+    plan.refusals.append(refusal)
+    plan.filings.append(Filing(address, "rejected", str(refusal.reply), refusal.reason))
+
+
+def _key(address: str) -> str:
+    return "@".join(canonical(address))
