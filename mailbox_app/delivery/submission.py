@@ -20,6 +20,7 @@ from mailbox_app.delivery.header_block import read_header, rest_behind
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mail import Body, Delivered, Mail
 from mailbox_app.mailauth.dkim_sign import SigningKey
+from mailbox_app.policy.state.correspondents import Correspondents
 from mailbox_app.proto.address import MailAddress, parse_address_list
 from mailbox_app.proto.dates import format_date
 from mailbox_app.proto.header import Header
@@ -42,7 +43,15 @@ class Submission:
     """Takes mail of logged-in users."""
 
     def __init__(
-        self, directory: Directory, inbound: Inbound, signer: Signer, offload: Offload, clock: Clock, *, hostname: str
+        self,
+        directory: Directory,
+        inbound: Inbound,
+        signer: Signer,
+        offload: Offload,
+        clock: Clock,
+        *,
+        hostname: str,
+        correspondents: Correspondents | None = None,
     ) -> None:
         self._directory = directory
         self._inbound = inbound
@@ -50,6 +59,7 @@ class Submission:
         self._offload = offload
         self._clock = clock
         self._hostname = hostname
+        self._correspondents = correspondents
 
     def check_sender(self, account: Account, sender: str) -> None:
         """Refuse an envelope sender that is not the account's. The null sender is allowed (RFC 8098 receipts)."""
@@ -71,7 +81,17 @@ class Submission:
         size_bytes = mail.size_bytes - len(block) - len(mail.prefix) + len(prefix)
         envelope = replace(mail.envelope, submitter=account.address, message_id=message_id_of(header, added))
         mail = replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
-        return replace(await self._inbound.deliver(mail), message_id=envelope.message_id)
+        delivered = await self._inbound.deliver(mail)
+        await self._remember(account, mail)
+        return replace(delivered, message_id=envelope.message_id)
+
+    async def _remember(self, account: Account, mail: Mail) -> None:
+        """Whom the account wrote to: answers from there are not held up."""
+        if self._correspondents is None:
+            return
+        outside = [address for each in mail.recipients if not each.is_forward for address in each.outside]
+        if new := self._correspondents.news(account.account_id, outside):
+            await self._offload.run(self._correspondents.wrote, account.account_id, new)
 
     def _check_active(self, account: Account) -> None:
         """A session may be older than a new password or the end of its account."""

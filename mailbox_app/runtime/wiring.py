@@ -258,7 +258,13 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
             recipients=parts.recipients,
             inbound=parts.inbound,
             submission=Submission(
-                parts.directory, parts.inbound, DkimSigner(), parts.offload, parts.clock, hostname=hostname
+                parts.directory,
+                parts.inbound,
+                DkimSigner(),
+                parts.offload,
+                parts.clock,
+                hostname=hostname,
+                correspondents=parts.state.state.correspondents,
             ),
             sender_checks=SenderChecks(
                 parts.resolver,

@@ -28,7 +28,11 @@ _BUSY_SECONDS = 0.5
 
 
 class Correspondents(Protocol):
-    """Whom our accounts know. Both block; safe from any thread."""
+    """Whom our accounts know. All but `news` block; safe from any thread."""
+
+    def news(self, account_id: AccountId, addresses: Sequence[str]) -> Sequence[str]:
+        """Those of the addresses that are worth a call of `wrote`; a look into memory."""
+        ...
 
     def wrote(self, account_id: AccountId, addresses: Sequence[str]) -> None:
         """An account sent mail to these addresses."""
