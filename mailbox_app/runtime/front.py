@@ -13,6 +13,7 @@ from mailbox_app.net.tls import TlsContexts
 from mailbox_app.runtime.daemon import IMPLICIT_TLS
 from mailbox_app.runtime.process import Spawn
 from mailbox_app.services.imap.server import ImapService
+from mailbox_app.services.managesieve.server import ManageSieveService
 from mailbox_app.services.pop3.server import Pop3Service
 from mailbox_app.services.smtp.server import SmtpService
 
@@ -31,6 +32,7 @@ class Front:
         smtp: SmtpService,
         imap: ImapService,
         pop3: Pop3Service,
+        managesieve: ManageSieveService,
         tls: TlsContexts,
         configure_logins: Callable[[Config], None],
         hub: HubClient | None,
@@ -42,6 +44,7 @@ class Front:
         self._smtp = smtp
         self._imap = imap
         self._pop3 = pop3
+        self._managesieve = managesieve
         self._tls = tls
         self._configure_logins = configure_logins
         self._hub = hub
@@ -70,12 +73,14 @@ class Front:
         self._smtp.reload(config)
         self._imap.reload(config)
         self._pop3.reload(config)
+        self._managesieve.reload(config)
 
     async def stop(self, seconds: float) -> None:
-        """Accept nothing more; 421, BYE and -ERR to the sessions."""
+        """Accept nothing more; 421, BYE, -ERR and BYE to the sessions."""
         for server in self._servers:
             server.close()
-        await asyncio.gather(self._smtp.drain(seconds), self._imap.drain(seconds), self._pop3.drain(seconds))
+        services = (self._smtp, self._imap, self._pop3, self._managesieve)
+        await asyncio.gather(*(service.drain(seconds) for service in services))
 
     def close(self) -> None:
         """Wait for calls under way, close the databases."""
@@ -110,4 +115,6 @@ class Front:
                 return self._imap.factory(service)
             case "pop3" | "pop3s":
                 return self._pop3.factory(service)
+            case "managesieve":
+                return self._managesieve.factory(service)
         raise AssertionError(service)

@@ -10,8 +10,11 @@ from mailbox_app.accounts.login import PasswordAuthenticator
 from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.services.imap.dependencies import ImapDependencies
 from mailbox_app.services.imap.server import ImapService
+from mailbox_app.services.managesieve.dependencies import ManageSieveDependencies
+from mailbox_app.services.managesieve.server import ManageSieveService
 from mailbox_app.services.pop3.dependencies import Pop3Dependencies
 from mailbox_app.services.pop3.server import Pop3Service
+from mailbox_app.store.scripts import Scripts
 from mailbox_app.store.search.index import SearchIndex
 
 if TYPE_CHECKING:
@@ -55,5 +58,23 @@ def pop3_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl)
             config=parts.config,
             metrics=parts.metrics,
             log=structlog.get_logger("pop3"),
+        )
+    )
+
+
+def managesieve_service(parts: Parts, sasl: Sasl) -> ManageSieveService:
+    """ManageSieve's sessions."""
+    return ManageSieveService(
+        ManageSieveDependencies(
+            scripts=Scripts(parts.data_dir),
+            sasl=sasl,
+            account_by_id=parts.directory.account_by_id,
+            tls=parts.tls,
+            offload=parts.offload,
+            bus=parts.bus,
+            clock=parts.clock,
+            config=parts.config,
+            metrics=parts.metrics,
+            log=structlog.get_logger("managesieve"),
         )
     )

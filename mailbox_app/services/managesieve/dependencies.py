@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
@@ -24,12 +24,6 @@ class ManageSieveDependencies:
     """Everything injected; made by `runtime/wiring.py`."""
 
     scripts: Scripts
-    check: Callable[[bytes], Sequence[str]]
-    """Reads a script as it would be read for mail: warnings, or `SieveError` with every problem. Run in a thread."""
-    language: Callable[[], Sequence[str]]
-    """The extensions scripts may require."""
-    max_redirects: Callable[[], int]
-    """Of one script."""
     sasl: Sasl
     account_by_id: Callable[[AccountId], Account | None]
     """Whether a session's account still is what it was; quick."""

@@ -6,7 +6,7 @@ When the directory changes, sessions whose account was disabled, removed or give
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Literal
@@ -15,9 +15,13 @@ from mailbox_app.config.schema import Config
 from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.net.service import Places, SessionService
 from mailbox_app.proto.managesieve.answers import string
+from mailbox_app.proto.sieve.limits import Limits
+from mailbox_app.proto.sieve.registry import CAPABILITIES
+from mailbox_app.proto.sieve.script import compile_script
 from mailbox_app.services.managesieve.commands import COMMANDS
 from mailbox_app.services.managesieve.dependencies import ManageSieveDependencies
 from mailbox_app.services.managesieve.session import Session
+from mailbox_app.store.scripts import ScriptLimits
 
 MAX_CONNECTIONS = 1_000
 """Sessions are rare and short."""
@@ -40,9 +44,9 @@ class ManageSieveService(SessionService[Session]):
             subscribe=partial(dependencies.bus.subscribe, DIRECTORY_TOPIC),
         )
         self.deps = dependencies
-        self.config: Config = dependencies.config
         self.commands = {row.verb: row for row in COMMANDS}
         self.implementation = f"Mailbox {version('mailbox')}"
+        self.reload(dependencies.config)
 
     def factory(self, kind: Literal["managesieve"]) -> Callable[[], asyncio.BaseProtocol]:
         """What a listener calls for each connection."""
@@ -54,10 +58,10 @@ class ManageSieveService(SessionService[Session]):
         deps = self.deps
         rows = [
             ("IMPLEMENTATION", self.implementation),
-            ("SIEVE", " ".join(deps.language())),
+            ("SIEVE", " ".join(CAPABILITIES)),
             ("SASL", " ".join(deps.sasl.mechanisms(session.channel, self.protocol))),
             ("NOTIFY", "mailto"),
-            ("MAXREDIRECTS", str(deps.max_redirects())),
+            ("MAXREDIRECTS", str(self.rules.redirects)),
             ("LANGUAGE", "en"),
             ("UNAUTHENTICATE", None),
             ("VERSION", "1.0"),
@@ -72,6 +76,13 @@ class ManageSieveService(SessionService[Session]):
     def reload(self, config: Config) -> None:
         """New rules count from the next command on."""
         self.config = config
+        sieve = config.sieve
+        self.rules = Limits(script_bytes=sieve.max_script_bytes, redirects=sieve.max_redirects)
+        self.deps.scripts.limits = ScriptLimits(sieve.max_script_bytes, sieve.max_scripts)
+
+    def check(self, source: bytes) -> Sequence[str]:
+        """Read a script as it is read for mail: warnings, or `SieveError` with every problem. In a thread."""
+        return [str(warning) for warning in compile_script(source, self.rules).warnings]
 
     def why_not(self, session: Session) -> str:
         """Sessions end whose login counts no more."""

@@ -32,12 +32,13 @@ async def put_script(session: Session, request: Request) -> str | None:
     """Check and store; an active script runs in its new form from now on."""
     name, source = request.text(), request.string()
     request.end()
-    deps, ref = session.service.deps, session.ref
+    service, ref = session.service, session.ref
+    scripts = service.deps.scripts
 
     def put() -> Sequence[str]:
-        deps.scripts.have_space(ref, name, len(source))  # before the work of reading it
-        warnings = deps.check(source)
-        deps.scripts.put(ref, name, source)
+        scripts.have_space(ref, name, len(source))  # before the work of reading it
+        warnings = service.check(source)
+        scripts.put(ref, name, source)
         return warnings
 
     warnings = await _checked(session, put)
@@ -49,9 +50,7 @@ async def check_script(session: Session, request: Request) -> str | None:
     """Check only."""
     source = request.string()
     request.end()
-    return _done(
-        session, "Nothing is wrong with it", await _checked(session, partial(session.service.deps.check, source))
-    )
+    return _done(session, "Nothing is wrong with it", await _checked(session, partial(session.service.check, source)))
 
 
 async def list_scripts(session: Session, request: Request) -> str:
@@ -66,11 +65,12 @@ async def set_active(session: Session, request: Request) -> str | None:
     """Choose the script that runs; the empty name: none."""
     name = request.text()
     request.end()
-    deps, ref = session.service.deps, session.ref
+    service, ref = session.service, session.ref
+    scripts = service.deps.scripts
 
     def activate() -> Sequence[str]:
-        warnings = deps.check(deps.scripts.get(ref, name)) if name else ()
-        deps.scripts.activate(ref, name)
+        warnings = service.check(scripts.get(ref, name)) if name else ()
+        scripts.activate(ref, name)
         return warnings
 
     warnings = await _checked(session, activate)
