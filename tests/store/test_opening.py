@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
 
 from mailbox_app.ids import MailboxId, Uid
+from mailbox_app.store.maildir import queries, sync
 from mailbox_app.store.model import FlagMode, SystemFlag
 from tests.support.store_place import TRACE, Place
 
@@ -48,6 +53,33 @@ def test_a_file_renamed_meanwhile_is_found(place: Place) -> None:
     path = file_of(place, uids[0])
     path.rename(path.with_name(path.name + "F"))
     assert read_all(place, uids, inbox) == [(uids[0], b"n: 0"), (uids[1], b"n: 1")]
+
+
+def test_a_file_whose_mailbox_is_being_renamed_is_found(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.account.create("old")
+    old = place.account.mailbox("old").mailbox_id
+    place.deliver(mailbox="old", body=b"n: 0")
+    moved, looked = threading.Event(), threading.Event()
+    save, look = queries.save_mailbox_name, sync.open_or_drop
+
+    def save_late(*arguments: Any) -> None:
+        moved.set()
+        assert looked.wait(10)
+        save(*arguments)
+
+    def look_late(*arguments: Any) -> BinaryIO | None:
+        looked.set()  # every try found nothing in the folder that the index still names
+        return look(*arguments)
+
+    monkeypatch.setattr(queries, "save_mailbox_name", save_late)
+    monkeypatch.setattr(sync, "open_or_drop", look_late)
+    renaming = threading.Thread(target=place.account.rename, args=("old", "new"))
+    renaming.start()
+    assert moved.wait(10)
+    with place.account.open_message(old, Uid(1)) as file:
+        assert file.read().endswith(b"n: 0")
+    renaming.join(10)
+    assert place.account.mailbox("new").mailbox_id == old
 
 
 def test_a_file_that_is_gone_is_told_once_and_the_index_knows_then(place: Place) -> None:

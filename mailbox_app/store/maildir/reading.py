@@ -119,6 +119,7 @@ def open_message(opened: OpenAccount, mailbox_id: int, uid: int) -> BinaryIO:
         os.close(descriptor)
         sync.take_changed(opened, mailbox_id, uid)
         raise StoreError("store.no_such_message", "no such message")
-    if found:
-        sync.drop_missing(opened, mailbox_id, uid)
+    file = sync.open_or_drop(opened, mailbox_id, uid) if found else None
+    if file is not None:
+        return file
     raise StoreError("store.no_such_message", "no such message")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from typing import BinaryIO
 
 from mailbox_app.errors import StoreError
 from mailbox_app.store.maildir import expunge, filenames, keywords, queries, retained_queries
@@ -93,17 +94,24 @@ def reconcile(work: Work, row: MailboxRow, *, rebuilding: bool = False) -> int:
     return left
 
 
-def drop_missing(opened: OpenAccount, mailbox_id: int, uid: int) -> None:
-    """A reader found no file for a row: look once more with the account to ourselves, then the row goes, as if expunged."""
+def open_or_drop(opened: OpenAccount, mailbox_id: int, uid: int) -> BinaryIO | None:
+    """A reader found no file for a row: look once more with the account to ourselves, then the row goes, as if expunged.
+
+    The file is there all the same when its mailbox was just being renamed; then it comes back open.
+    """
     with opened.writing() as work:
         row = work.mailbox(mailbox_id)
         found = queries.states(work.connection, row, [uid])
         cur = opened.cur(row)
-        if not found or not os.path.isdir(cur) or find_message(cur, found[0][4], found[0][3]) is not None:
-            return
+        if not found or not os.path.isdir(cur):
+            return None
+        path = find_message(cur, found[0][4], found[0][3])
+        if path is not None:
+            return open(path, "rb", buffering=0)
         expunge.drop_rows(work, row, found)
         name = row.name
     opened.note_repair(f"the file of message {uid} in {name} was gone; it is no longer shown")
+    return None
 
 
 def take_changed(opened: OpenAccount, mailbox_id: int, uid: int) -> None:
