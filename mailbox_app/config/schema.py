@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
+from mailbox_app.config.content import Attachments, Clamav, Junk, Rspamd, UrlLists
+from mailbox_app.config.section import Section
 from mailbox_app.proto.sasl.negotiation import NAMES
 
 Duration = Annotated[str, Meta(pattern=r"^\d+(s|m|h|d|w)$", description="a whole number and s, m, h, d or w")]
@@ -16,18 +18,9 @@ Listeners = list[Annotated[str, Meta(pattern=r"^(\*|\[[0-9A-Fa-f:.]+\]|[^:\[\]\s
 Mechanisms = list[Annotated[str, Meta(pattern=f"^({'|'.join(NAMES)})$")]]
 HiddenCapabilities = list[Annotated[str, Meta(pattern=r"^[^:]*[^: ][^:]*:( +[!-~]+)+$")]]
 Positive = Annotated[int, Meta(ge=1)]
-DANGEROUS_TYPES = tuple(
-    "ade adp apk appx appxbundle bat cab chm cmd com cpl diagcab dll dmg exe gadget hta img ins iso isp jar jnlp js jse lib lnk"
-    " mde msc msi msix msixbundle msp mst nsh one onepkg pif ps1 reg scf scr sct shb svg sys url vb vbe vbs vhd vhdx vxd wll"
-    " wsc wsf wsh xll xlam xlsm".split()
-)
 
 
-class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class Server(_Section, frozen=True):
+class Server(Section, frozen=True):
     """Who this server is and where it keeps things."""
 
     hostname: Annotated[str, Meta(min_length=1, max_length=253)]
@@ -42,7 +35,7 @@ class Server(_Section, frozen=True):
     """Front processes. 0: one per core, four at most."""
 
 
-class Listen(_Section, frozen=True):
+class Listen(Section, frozen=True):
     """Where each service listens: lists of "address:port" or "[v6]:port"; [] switches a service off; port 0: any free."""
 
     smtp: Listeners = field(default_factory=lambda: ["*:25"])
@@ -71,7 +64,7 @@ class Listen(_Section, frozen=True):
     """The web console; loopback only. Not part of this version: the ports stay closed."""
 
 
-class Tls(_Section, frozen=True):
+class Tls(Section, frozen=True):
     """Certificates and what may be said without them."""
 
     auto_tls: bool = True
@@ -94,7 +87,7 @@ class Tls(_Section, frozen=True):
     """Submission, IMAP, POP3 and ManageSieve take no credentials in clear, without exception."""
 
 
-class Login(_Section, frozen=True):
+class Login(Section, frozen=True):
     """How people log in."""
 
     mechanisms: Mechanisms = field(default_factory=lambda: list(NAMES))
@@ -102,7 +95,7 @@ class Login(_Section, frozen=True):
     certificate, OAUTHBEARER and XOAUTH2 the oauth section. Plain passwords are also taken by IMAP's LOGIN and POP3's PASS."""
 
 
-class OAuth(_Section, frozen=True):
+class OAuth(Section, frozen=True):
     """Logins by OAuth tokens, which the server that gave them out is asked about (RFC 7662)."""
 
     introspection_url: str = ""
@@ -119,7 +112,7 @@ class OAuth(_Section, frozen=True):
     """Extra trust for a private CA."""
 
 
-class Dns(_Section, frozen=True):
+class Dns(Section, frozen=True):
     """Whom to ask."""
 
     servers: list[str] = field(default_factory=list)
@@ -128,7 +121,7 @@ class Dns(_Section, frozen=True):
     """The whole time for one question."""
 
 
-class Limits(_Section, frozen=True):
+class Limits(Section, frozen=True):
     """Bounds on what a stranger may ask of us."""
 
     max_message_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 26_214_400
@@ -137,7 +130,7 @@ class Limits(_Section, frozen=True):
     """Recipients of one message."""
 
 
-class Imap(_Section, frozen=True):
+class Imap(Section, frozen=True):
     """IMAP sessions."""
 
     max_sessions_per_account: Annotated[int, Meta(ge=10, le=10_000)] = 100
@@ -148,7 +141,7 @@ class Imap(_Section, frozen=True):
     its commands and ENABLE names are not known."""
 
 
-class Delivery(_Section, frozen=True):
+class Delivery(Section, frozen=True):
     """Mail to other servers."""
 
     require_tls: bool = False
@@ -163,7 +156,7 @@ class Delivery(_Section, frozen=True):
     """The "host:port" that takes all outgoing mail; empty: deliver by MX."""
 
 
-class Queue(_Section, frozen=True):
+class Queue(Section, frozen=True):
     """Where waiting mail lives."""
 
     backend: Literal["sqlite", "redis"] = "sqlite"
@@ -177,7 +170,7 @@ class Queue(_Section, frozen=True):
 CheckMode = Literal["off", "advisory", "enforce"]
 
 
-class Policy(_Section, frozen=True):
+class Policy(Section, frozen=True):
     """Which mail from strangers is wanted. Every message gets a score; what the score says decides where it goes."""
 
     junk_score: Annotated[float, Meta(gt=0)] = 5.0
@@ -198,81 +191,7 @@ class Policy(_Section, frozen=True):
     """How each check is taken: off, advisory (recorded, but without a say) or enforce; those not named keep their default."""
 
 
-class Junk(_Section, frozen=True):
-    """Unwanted mail: what is learnt from people, and what happens to mail that was refused by its score."""
-
-    learn: bool = True
-    """Learn from what people do: moving mail into and out of Junk, marking it as junk or not, answering it."""
-    rejects_mailbox: Annotated[str, Meta(max_length=200)] = "Rejects"
-    """Where mail refused by its score alone is kept for its recipient; "" keeps none. Moving it out of there says that it
-    was wanted."""
-    rejects_days: Annotated[int, Meta(ge=1, le=365)] = 14
-    """How long it is kept."""
-    rejects_max_messages: Annotated[int, Meta(ge=1, le=100_000)] = 500
-    """The most that is kept of one account; the oldest go first."""
-    rejects_max_bytes: Annotated[int, Meta(ge=65_536)] = 52_428_800
-    """The most that is kept of one account, and never more than a tenth of its quota."""
-
-
-class Attachments(_Section, frozen=True):
-    """Attached files, also those inside ZIP archives."""
-
-    junk_types: list[str] = field(default_factory=lambda: list(DANGEROUS_TYPES))
-    """Endings of file names that hardly anybody sends for a good reason: such a message is junk."""
-    refuse_types: list[str] = field(default_factory=list)
-    """Endings of file names with which a message is refused (550)."""
-
-
-class UrlLists(_Section, frozen=True):
-    """Lists of domains that links in junk lead to."""
-
-    zones: list[str] = field(default_factory=list)
-    """DNS lists of domains, such as "dbl.example.org", asked about every domain that is linked. An answer counts only in
-    127.0.0.0/8 and never in 127.0.0.1 or 127.255.255.0/24, by which lists say that they do not answer you."""
-    score: Annotated[float, Meta(ge=0, le=20)] = 3.0
-    """What each list that names a domain adds to the score."""
-    deny: list[str] = field(default_factory=list)
-    """Domains, with all below them, whose links make a message junk."""
-    allow: list[str] = field(default_factory=list)
-    """Domains, with all below them, that no list is asked about."""
-
-
-ScannerTrouble = Literal["open", "closed"]
-
-
-class Rspamd(_Section, frozen=True):
-    """An rspamd beside this server, asked about every message from strangers."""
-
-    url: str = ""
-    """Its normal worker, such as "http://127.0.0.1:11333", or "unix:/run/rspamd/worker.sock"; "" asks none."""
-    password_file: str = ""
-    """A file holding its password, if it wants one."""
-    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 8
-    """The whole time for one message."""
-    fail: ScannerTrouble = "open"
-    """open: mail comes in when it does not answer; closed: the sender is asked to come back (451)."""
-    weight: Annotated[float, Meta(gt=0, le=10)] = 0.5
-    """What one point of its score is worth here; at most 8 points are added and 4 taken away."""
-    reject: bool = False
-    """Refuse what it says is to be refused; otherwise that is junk."""
-
-
-class Clamav(_Section, frozen=True):
-    """A ClamAV daemon (clamd) beside this server, given every message from strangers."""
-
-    address: str = ""
-    """Its socket: "unix:/run/clamav/clamd.ctl" or "127.0.0.1:3310"; "" asks none."""
-    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 8
-    """The whole time for one message."""
-    max_bytes: Annotated[int, Meta(ge=1024)] = 26_214_400
-    """Larger messages are scanned up to here. Must not exceed clamd's StreamMaxLength."""
-    fail: ScannerTrouble = "open"
-    """open: mail comes in when it does not answer; closed: the sender is asked to come back (451)."""
-    action: Literal["junk", "reject"] = "reject"
-    """What happens to a message with a virus."""
-
-
-class Greylist(_Section, frozen=True):
+class Greylist(Section, frozen=True):
     """Asking strangers that look risky to come back a little later: mail servers do, most spam programs do not."""
 
     enabled: bool = True
@@ -297,21 +216,21 @@ ListZone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$")]
 ListCode = Annotated[str, Meta(pattern=r"^127(\.(\*|\d{1,3}(-\d{1,3})?)){3}$")]
 
 
-class ListAnswer(_Section, frozen=True):
+class ListAnswer(Section, frozen=True):
     """What one documented answer of a list means."""
 
     meaning: str
     score: float
 
 
-class DnsList(_Section, frozen=True):
+class DnsList(Section, frozen=True):
     """One list."""
 
     answers: dict[ListCode, ListAnswer]
     ipv6: bool = True
 
 
-class Dnsbl(_Section, frozen=True):
+class Dnsbl(Section, frozen=True):
     """DNS block lists: who is known for spam. None is asked unless you name it: read its terms, many want a registration."""
 
     lists: dict[ListZone, DnsList] = field(default_factory=dict)
@@ -320,14 +239,14 @@ class Dnsbl(_Section, frozen=True):
     an hour and is reported."""
 
 
-class Dnswl(_Section, frozen=True):
+class Dnswl(Section, frozen=True):
     """DNS allow lists: who is known for good mail; such senders are never greylisted. None is asked unless you name it."""
 
     lists: dict[ListZone, DnsList] = field(default_factory=dict)
     """As in dnsbl; scores are zero or below."""
 
 
-class Sieve(_Section, frozen=True):
+class Sieve(Section, frozen=True):
     """The filter scripts: the accounts' own and the administrator's."""
 
     before: list[str] = field(default_factory=list)
@@ -351,7 +270,7 @@ class Sieve(_Section, frozen=True):
     """Out-of-office answers and notifications together that one account's scripts may send in a day. 0: none."""
 
 
-class Addresses(_Section, frozen=True):
+class Addresses(Section, frozen=True):
     """How addresses are read."""
 
     separators: Annotated[str, Meta(pattern=r"^[-+=_.]{0,5}$")] = "+"
@@ -359,7 +278,7 @@ class Addresses(_Section, frozen=True):
     it off. A domain can have its own: `domain separators`."""
 
 
-class Forwarding(_Section, frozen=True):
+class Forwarding(Section, frozen=True):
     """Mail that leaves again: outside members of aliases and lists."""
 
     srs_domain: str = ""
@@ -370,7 +289,7 @@ class Forwarding(_Section, frozen=True):
     may take this one for where junk comes from."""
 
 
-class Retention(_Section, frozen=True):
+class Retention(Section, frozen=True):
     """How long what people throw away can still come back. It is outside their quotas."""
 
     expunged_days: Annotated[int, Meta(ge=0, le=3650)] = 14
@@ -381,7 +300,7 @@ class Retention(_Section, frozen=True):
     """The most in percent of the account's quota, when it has one; the lower of both bounds counts."""
 
 
-class Log(_Section, frozen=True):
+class Log(Section, frozen=True):
     """The structured log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -390,7 +309,7 @@ class Log(_Section, frozen=True):
     """auto: text on a terminal, JSON lines elsewhere."""
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """The whole file."""
 
     server: Server

@@ -13,9 +13,12 @@ from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.policy.state.allowances import SqliteAllowances
 from mailbox_app.policy.state.bans import SqliteBans
+from mailbox_app.policy.state.corpus import SqliteCorpus
 from mailbox_app.policy.state.correspondents import SqliteCorrespondents
 from mailbox_app.policy.state.greylist import SqliteGreylist
+from mailbox_app.policy.state.junk_schema import MIGRATIONS as JUNK_MIGRATIONS
 from mailbox_app.policy.state.rates import SqliteRates
+from mailbox_app.policy.state.reputation import SqliteReputation
 from mailbox_app.policy.tools import State
 
 
@@ -35,8 +38,18 @@ class StateFiles:
             opened.callback(allowances.close)
             correspondents = SqliteCorrespondents(path, clock)
             opened.callback(correspondents.close)
+            self.junk = Database(data_dir / "junk.db", JUNK_MIGRATIONS, synchronous="NORMAL", busy_seconds=2.0)
+            opened.callback(self.junk.close)
             self._opened = opened.pop_all()
-        self.state = State(bans, rates, greylist, allowances, correspondents)
+        self.state = State(
+            bans=bans,
+            rates=rates,
+            corpus=SqliteCorpus(self.junk, clock),
+            reputation=SqliteReputation(self.junk, clock),
+            greylist=greylist,
+            allowances=allowances,
+            correspondents=correspondents,
+        )
         bans.refresh()
 
     def refresh(self) -> None:
@@ -50,17 +63,18 @@ class StateFiles:
 
 
 def prepare(data_dir: Path) -> None:
-    """Bring `state.db` to this version before the first fork. A damaged one is put aside: nothing in it is worth a server
-    that does not start."""
-    path = data_dir / "state.db"
-    try:
-        Database(path, state_schema.MIGRATIONS, synchronous="NORMAL").close()
-    except StoreError as error:
-        if error.code != "store.damaged":
-            raise
-        for ending in ("", "-wal", "-shm"):
-            file = data_dir / f"state.db{ending}"
-            if file.exists():
-                file.replace(data_dir / f"state.db{ending}.damaged")
-        structlog.get_logger("policy").error("state_damaged", kept_as="state.db.damaged")
-        Database(path, state_schema.MIGRATIONS, synchronous="NORMAL").close()
+    """Bring `state.db` and `junk.db` to this version before the first fork. A damaged one is put aside: nothing in it is worth a
+    server that does not start."""
+    for name, migrations in (("state.db", state_schema.MIGRATIONS), ("junk.db", JUNK_MIGRATIONS)):
+        path = data_dir / name
+        try:
+            Database(path, migrations, synchronous="NORMAL").close()
+        except StoreError as error:
+            if error.code != "store.damaged":
+                raise
+            for ending in ("", "-wal", "-shm"):
+                file = data_dir / f"{name}{ending}"
+                if file.exists():
+                    file.replace(data_dir / f"{name}{ending}.damaged")
+            structlog.get_logger("policy").error("state_damaged", kept_as=f"{name}.damaged")
+            Database(path, migrations, synchronous="NORMAL").close()

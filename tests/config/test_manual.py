@@ -27,7 +27,12 @@ MANUAL: Mapping[str, str] = {
 
 def generate() -> str:
     """The text of config/manual.py."""
-    classes = {node.name: node for node in ast.parse(SCHEMA.read_text()).body if isinstance(node, ast.ClassDef)}
+    classes = {
+        node.name: node
+        for path in (SCHEMA, SCHEMA.with_name("content.py"))
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    }
     lines = [HEAD]
     for section, type_name, _ in documented(classes["Config"]):
         lines.append(f"    {quoted(section)}: {quoted(ast.get_docstring(classes[type_name]) or '')},\n")

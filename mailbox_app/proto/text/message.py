@@ -114,7 +114,7 @@ def _charset(parameters: Parameters) -> str:
 def _part_header(header: Header, content: Content) -> str:
     """The header's lines, and the names of files that hide in extended parameters."""
     names = [
-        _extended(value)
+        extended_value(value)
         for parameters in (content.parameters, content.disposition[1] if content.disposition else ())
         for name, value in parameters
         if name in (b"name*", b"filename*")
@@ -122,7 +122,7 @@ def _part_header(header: Header, content: Content) -> str:
     return "\n".join([_lines(header), *names])
 
 
-def _extended(value: bytes) -> str:
+def extended_value(value: bytes) -> str:
     """The value of `name*=charset'language'percent-encoded`. RFC 2231 4."""
     charset, _, rest = value.partition(b"'")
     first, *others = rest.partition(b"'")[2].split(b"%")

@@ -1,0 +1,75 @@
+"""What the words of a message say, by what was learnt from junk and wanted mail: for each account, else for all.
+
+Nothing is said before 20 messages of each class were learnt, by the account or by all together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from mailbox_app.ids import AccountId
+from mailbox_app.policy.bayes import score_of
+from mailbox_app.policy.check import Mode
+from mailbox_app.policy.content import content_of
+from mailbox_app.policy.facts import Facts, MessageFacts, Stage
+from mailbox_app.policy.links import domains_of
+from mailbox_app.policy.state.corpus import BASE, MAX_ACCOUNTS_ASKED
+from mailbox_app.policy.tools import Tools
+from mailbox_app.policy.verdict import Finding
+from mailbox_app.policy.words import words_of
+
+
+class BayesCheck:
+    """-3 to +6, by account."""
+
+    name: ClassVar[str] = "bayes"
+    stage: ClassVar[Stage] = Stage.MESSAGE
+    default_mode: ClassVar[Mode] = "enforce"
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._corpus = tools.state.corpus
+
+    async def run(self, facts: Facts) -> Sequence[Finding]:
+        """One finding for all, or one for each account when one of them has an opinion of its own."""
+        message = facts.message
+        if message is None:
+            return ()
+        accounts = account_ids(facts)
+        words = await self._words(message)
+        chances = await self._tools.offload.run(self._judge, accounts, words)
+        if not chances:
+            return ()
+        base = chances.get(BASE)
+        if base is not None and not any(each in chances for each in accounts):
+            return _findings({None: base})
+        return _findings({each: chance for each in accounts if (chance := chances.get(each, base)) is not None})
+
+    async def _words(self, message: MessageFacts) -> Sequence[int]:
+        content = await content_of(message, self._tools.offload)
+        found = message.derived.get("words")
+        if not isinstance(found, list):
+            found = words_of(message.header, content.text, domains_of(content), content.kinds)
+            message.derived["words"] = found
+        return found
+
+    def _judge(self, accounts: Sequence[AccountId], words: Sequence[int]) -> Mapping[AccountId, float]:
+        return self._corpus.likelihoods(accounts, words) if self._corpus.knows_enough(accounts) else {}
+
+
+def account_ids(facts: Facts) -> Sequence[AccountId]:
+    """The local accounts a message goes to, each once."""
+    found = dict.fromkeys(account.account_id for recipient in facts.recipients for account in recipient.accounts)
+    return list(found)[:MAX_ACCOUNTS_ASKED]
+
+
+def _findings(chances: Mapping[AccountId | None, float] | Mapping[AccountId, float]) -> Sequence[Finding]:
+    findings = []
+    for account_id, chance in chances.items():
+        score = score_of(chance)
+        if score:
+            reason = f"its words look like {'junk' if score > 0 else 'wanted mail'} ({chance:.0%})"
+            inputs = {"likelihood": round(chance, 4)}
+            findings.append(Finding(BayesCheck.name, reason, score, account_id=account_id, inputs=inputs))
+    return findings

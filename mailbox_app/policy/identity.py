@@ -1,0 +1,141 @@
+"""Under which names a sender's reputation is kept, the most telling first.
+
+An address and its domain count only when the domain vouches for the message (DMARC, or SPF or DKIM of the same
+organisation): anybody can write a From field. The client's address and network count always. `of_facts` reads a message on
+its way in, `of_stored` the same from the header that was stored with it, which is what learning has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from publicsuffixlist import PublicSuffixList
+
+from mailbox_app.mailauth.results import AuthResults, Result
+from mailbox_app.policy.facts import Facts
+from mailbox_app.policy.settings import address_of, wide_network
+from mailbox_app.proto.address_list import parse_address_items
+from mailbox_app.proto.header import Header
+
+_MAX_DKIM = 3
+_NAME_CHARACTERS = 320
+_RECEIVED_FROM = re.compile(rb"from [^\s()]{1,255} \(\[(?:IPv6:)?([0-9A-Fa-f:.]{2,45})\]\)")
+_DMARC = re.compile(r"\bdmarc=pass\b")
+_SPF = re.compile(r"\bspf=pass\b[^;]*?smtp\.(?:mailfrom|helo)=\"?([^\s;\"]{1,320})")
+_DKIM = re.compile(r"\bdkim=pass\b[^;]*?header\.d=\"?([^\s;\"]{1,255})")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sent a message, as far as it is known."""
+
+    address: str = ""
+    """Of the From field, lower case; "" when there is not exactly one."""
+    domain: str = ""
+    organisation: str = ""
+    aligned: bool = False
+    """The domain vouches for the message."""
+    dkim_domains: Sequence[str] = ()
+    """With valid signatures."""
+    remote_ip: str = ""
+
+    @property
+    def senders(self) -> Sequence[str]:
+        """Keys of the tallies, the most telling first: `address:`, `domain:`, `organisation:`, `dkim:`, `ip:`, `network:`."""
+        keys: list[str] = []
+        if self.aligned and self.address:
+            keys += [f"address:{self.address}", f"domain:{self.domain}"]
+            if self.organisation and self.organisation != self.domain:
+                keys.append(f"organisation:{self.organisation}")
+        keys += [f"dkim:{domain}" for domain in self.dkim_domains[:_MAX_DKIM]]
+        if self.remote_ip:
+            keys.append(f"ip:{self.remote_ip}")
+            keys.append(f"network:{wide_network(self.remote_ip)}")
+        return [key[:_NAME_CHARACTERS] for key in keys]
+
+
+def of_facts(facts: Facts) -> Identity:
+    """Of a message on its way in."""
+    message = facts.message
+    if message is None:
+        return Identity(remote_ip=_canonical(facts.remote_ip))
+    address, domain = author_of(message.header)
+    auth = message.auth
+    if auth is None:
+        return Identity(address, domain, organisation_of(domain), False, (), _canonical(facts.remote_ip))
+    signers = list(
+        dict.fromkeys(each.domain.lower() for each in auth.dkim if each.result is Result.PASS and each.domain)
+    )
+    return _identity(
+        address, domain, auth.dmarc.result is Result.PASS, _spf_domain(auth), signers, _canonical(facts.remote_ip)
+    )
+
+
+def of_stored(header: Header, hostname: str) -> Identity:
+    """Of a stored message: our own Authentication-Results and the Received field of the server that took it."""
+    address, domain = author_of(header)
+    received = header.first(b"received") or b""
+    match = _RECEIVED_FROM.match(received)
+    remote_ip = _canonical(match[1].decode("ascii")) if match and hostname.encode() in received else ""
+    results = next((text for value in header.all(b"authentication-results") if (text := _own(value, hostname))), "")
+    spf = _SPF.search(results)
+    spf_domain = spf[1].rpartition("@")[2].lower() if spf else ""
+    signers = list(dict.fromkeys(name.lower() for name in _DKIM.findall(results)))
+    return _identity(address, domain, bool(_DMARC.search(results)), spf_domain, signers, remote_ip)
+
+
+def author_of(header: Header) -> tuple[str, str]:
+    """(address, domain) of the one author in From, lower case; empty when there is none or several."""
+    values = header.all(b"from")
+    if len(values) != 1:
+        return "", ""
+    found = [item for item in parse_address_items(values[0], limit=3) if item.domain]
+    if len(found) != 1:
+        return "", ""
+    domain = (found[0].domain or b"").decode("utf-8", "replace").lower().rstrip(".")
+    local = (found[0].localpart or b"").decode("utf-8", "replace").lower()
+    return f"{local}@{domain}"[:_NAME_CHARACTERS], domain[:255]
+
+
+def organisation_of(domain: str) -> str:
+    """The registered domain above a name; the name itself when the list of public suffixes does not tell."""
+    return (_suffixes().privatesuffix(domain) or domain) if domain else ""
+
+
+def is_registrable(name: str) -> bool:
+    """Whether a name lies below a suffix that the list knows: the end of a sentence ("end.Then") does not."""
+    return bool(name) and _suffixes().privatesuffix(name, accept_unknown=False) is not None
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def _identity(
+    address: str, domain: str, dmarc: bool, spf_domain: str, signers: Sequence[str], remote_ip: str
+) -> Identity:
+    organisation = organisation_of(domain)
+    vouched = dmarc or (
+        bool(domain) and any(organisation_of(each) == organisation for each in (spf_domain, *signers) if each)
+    )
+    return Identity(address, domain, organisation, vouched, tuple(signers), remote_ip)
+
+
+def _spf_domain(auth: AuthResults) -> str:
+    return auth.spf.domain.lower() if auth.spf.result is Result.PASS and auth.spf.identity == "mailfrom" else ""
+
+
+def _own(value: bytes, hostname: str) -> str:
+    """The results behind our own name."""
+    text = value[:8_000].decode("utf-8", "replace")
+    service, _, results = text.partition(";")
+    return results if service.strip().strip('"').lower() == hostname.lower() else ""
+
+
+def _canonical(text: str) -> str:
+    address = address_of(text)
+    return str(address) if address is not None else ""
