@@ -18,7 +18,7 @@ from mailbox_app.proto.sieve.matching import COMPARATORS, NUMERIC, RELATIONS, Ma
 from mailbox_app.proto.sieve.regex import BadPattern
 from mailbox_app.proto.sieve.use import Use
 from mailbox_app.proto.sieve.values import REFERENCE, BadCharacter, Piece, Text, Texts, decode_encoded
-from mailbox_app.proto.sieve.words import Command, Question, Shape, Tag, Tests, Word
+from mailbox_app.proto.sieve.words import Shape, Tag, Tests, Word
 
 _COMPARATOR = Tag("comparator", Shape.STRING, group="comparator")
 _NOT_ALONE = {"elsif": "if", "else": "if"}
@@ -37,9 +37,8 @@ class Compiler:
         self._used: set[str] = set()
         self._named: dict[str, tuple[int, int]] = {}
         self.problems: list[Problem] = []
-        self.in_loop: list[str] = []
+        self.loops: list[str] = []
         """Names of the foreverypart loops around the current command."""
-        self.globals_declared: set[str] = set()
         self._tree: Tree | None = None
 
     # places and problems
@@ -267,17 +266,18 @@ class Compiler:
         missing = len(wanted) - len(positional)
         if missing < 0:
             raise self.error(positional[len(wanted)].position, f"`{call.name}` has too many arguments")
-        if missing > row.optional:
-            shape = wanted[len(positional)] if not row.optional else wanted[-1]
+        if missing > row.optional + row.optional_last:
+            shape = wanted[-1] if row.optional else wanted[len(positional)]
             raise self.error(call.position, f"`{call.name}` lacks an argument: {shape.value}")
-        for argument, shape in zip(positional, wanted[missing:], strict=True):
-            self._shaped(argument, shape, f"`{call.name}`", argument.position)
-        return Use(call, self.place(call.position)[0], tags, groups, [*[None] * missing, *positional])
+        absent: Sequence[None] = (None,) * missing
+        placed: list[Argument | None] = [*positional, *absent] if row.optional_last else [*absent, *positional]
+        for given, shape in zip(placed, wanted, strict=True):
+            if given is not None:
+                self._shaped(given, shape, f"`{call.name}`", given.position)
+        return Use(call, self.place(call.position)[0], tags, groups, placed)
 
     def _tags(self, row: Word) -> Sequence[Tag]:
         more = registry.TAGS.get(row.name, ())
-        if isinstance(row, Command) or not (row.matching or row.address_parts):
-            return (*row.tags, *more)
         parts = registry.ADDRESS_PARTS if row.address_parts else ()
         matching = (_COMPARATOR, *registry.MATCH_TYPES) if row.matching else ()
         return (*row.tags, *more, *parts, *matching)
@@ -345,8 +345,8 @@ class Compiler:
 
     # matching
 
-    def match(self, use: Use, keys: Texts) -> Match:
-        """The match type and comparator of a test, looked at together with its keys."""
+    def match(self, use: Use, keys: Texts, *, capture: bool = True) -> Match:
+        """The match type and comparator of a test, looked at together with its keys; `capture` sets match variables."""
         kind = use.groups.get("match", "is")
         given = use.tags.get("comparator")
         comparator = "i;ascii-casemap"
@@ -367,7 +367,7 @@ class Compiler:
                 raise self.error(argument.position, f'"{relation}" is not one of {", ".join(RELATIONS)}')
             if kind == "count":
                 comparator = comparator if given is not None else NUMERIC
-        match = Match(kind, comparator, relation, capture=self.has("variables"))
+        match = Match(kind, comparator, relation, capture=capture and self.has("variables"))
         try:
             match.prepare(keys)
         except BadPattern as error:
@@ -388,6 +388,3 @@ def _noted(call: Call, test: Test, line: int) -> Test:
         return result
 
     return noted
-
-
-__all__ = ["Compiler", "Question", "Use"]

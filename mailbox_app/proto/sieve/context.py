@@ -107,7 +107,7 @@ class Context:
     separator: str = "+"
     """Between user and detail of a local part (subaddress). RFC 5233."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """RFC 5183 items by lower-case name: domain, host, location, name, phase, remote-host, remote-ip, version; imap.* (RFC 6785)."""
+    """RFC 5183 items by lower-case name (domain, host, location, name, phase, remote-host, remote-ip, version), RFC 6785 imap.*."""
     spam_percent: float | None = None
     """0 to 100; None: not tested. RFC 5235."""
     virus_level: int | None = None

@@ -9,10 +9,22 @@ from __future__ import annotations
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from mailbox_app.proto.header import Header, header_end
+from mailbox_app.proto.header import Header, header_end, unfold
 
 _LINE = 75
+
+
+class Place(NamedTuple):
+    """One field of the header as it is now."""
+
+    where: str
+    """above, received or below."""
+    number: int
+    """Its index in `HeaderEdits.above`, `Header.fields` or `HeaderEdits.below`."""
+    value: bytes
+    """Unfolded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,33 @@ class HeaderEdits:
         if last:
             return HeaderEdits(self.above, (*self.below, (name, value)), self.removed)
         return HeaderEdits(((name, value), *self.above), self.below, self.removed)
+
+    def places(self, header: Header, key: str) -> Sequence[Place]:
+        """All fields of that name (`key` in lower case), top first."""
+        name = key.encode("utf-8", "surrogateescape")
+
+        def new(where: str, fields: Sequence[tuple[str, str]]) -> list[Place]:
+            return [
+                Place(where, index, value.encode("utf-8", "surrogateescape"))
+                for index, (added, value) in enumerate(fields)
+                if added.lower() == key
+            ]
+
+        received = [
+            Place("received", index, unfold(field.value))
+            for index, field in enumerate(header.fields)
+            if field.key == name and index not in self.removed
+        ]
+        return [*new("above", self.above), *received, *new("below", self.below)]
+
+    def without(self, places: Sequence[Place]) -> HeaderEdits:
+        """Without these fields."""
+        gone = {(place.where, place.number) for place in places}
+        return HeaderEdits(
+            tuple(field for index, field in enumerate(self.above) if ("above", index) not in gone),
+            tuple(field for index, field in enumerate(self.below) if ("below", index) not in gone),
+            self.removed | {index for where, index in gone if where == "received"},
+        )
 
     def apply(self, block: bytes) -> bytes:
         """The edited header block; `block` may be a whole message, whose body then follows unchanged."""

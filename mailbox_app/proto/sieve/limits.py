@@ -45,9 +45,9 @@ class Limits:
     duplicate_seconds: int = 90 * 86_400
     vacation_seconds_least: int = 3_600
     vacation_seconds_most: int = 365 * 86_400
-    protected_fields: frozenset[str] = frozenset(
-        {"received", "auto-submitted", "return-path", "delivered-to", "authentication-results", "dkim-signature"}
-    )
-    """Lower case; editheader cannot delete them, nor add the first three. RFC 5293 7."""
+    protected_fields: frozenset[str] = frozenset({"received", "auto-submitted", "return-path", "delivered-to"})
+    """Lower case; `deleteheader` leaves them alone. RFC 5293 7."""
+    unaddable_fields: frozenset[str] = frozenset({"received", "return-path", "authentication-results"})
+    """Lower case; `addheader` does nothing for them: others trust what they say."""
     disabled: frozenset[str] = frozenset()
     """Capabilities that this server does not offer to these scripts."""

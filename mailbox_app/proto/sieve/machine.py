@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailbox_app.proto.header import Header, decode_words, unfold
+from mailbox_app.proto.header import Header, decode_words
 from mailbox_app.proto.sieve.actions import Action, Discard, FileInto, Keep, Redirect, Reject, Remember, Vacation
 from mailbox_app.proto.sieve.context import Context
-from mailbox_app.proto.sieve.faults import Fault
+from mailbox_app.proto.sieve.faults import Fault, SieveError
 from mailbox_app.proto.sieve.header_edits import HeaderEdits
 from mailbox_app.proto.sieve.limits import Limits
 
@@ -54,8 +55,8 @@ class Machine:
         self.limits = limits
         self.line = 0
         self.frame = Frame()
-        self.depth = 0
-        self.includes = 0
+        self._includes = 0
+        self._running: list[tuple[str, str]] = []
         self.included: set[tuple[str, str]] = set()
         self.globals: dict[str, str] = {}
         self.flags: list[str] = []
@@ -63,7 +64,7 @@ class Machine:
         self.actions: list[Action] = []
         self.implicit_keep = True
         self.remember: dict[str, Remember] = {}
-        self.duplicates: dict[str, bool] = {}
+        self._duplicates: dict[str, bool] = {}
         self.part: int | None = None
         """The MIME part of the innermost foreverypart."""
         self.headers: dict[int, Header] = {}
@@ -148,16 +149,10 @@ class Machine:
 
     def raw_values(self, key: str) -> Sequence[bytes]:
         """The same undecoded; `key` in lower case."""
-        name = key.encode("utf-8", "surrogateescape")
-        edits = self.edits
         header = self.context.message.header
-        if not edits:
-            return header.all(name)
-        return [
-            *(value.encode("utf-8", "surrogateescape") for added, value in edits.above if added.lower() == key),
-            *(unfold(f.value) for i, f in enumerate(header.fields) if f.key == name and i not in edits.removed),
-            *(value.encode("utf-8", "surrogateescape") for added, value in edits.below if added.lower() == key),
-        ]
+        if not self.edits:
+            return header.all(key.encode("utf-8", "surrogateescape"))
+        return [place.value for place in self.edits.places(header, key)]
 
     def edit(self, edits: HeaderEdits) -> None:
         """The header has changed."""
@@ -174,20 +169,66 @@ class Machine:
         return frame.variables.get(name, "")
 
     def set_variable(self, name: str, value: str) -> None:
-        """Assign; what is too long is cut."""
+        """Assign to a variable of this script, or to a global one that it declared."""
+        self._assign(self.globals if name in self.frame.globals_used else self.frame.variables, name, value)
+
+    def set_global(self, name: str, value: str) -> None:
+        """Assign to one that all scripts of the run share. RFC 6609 3.4.2."""
+        self._assign(self.globals, name, value)
+
+    def _assign(self, scope: dict[str, str], name: str, value: str) -> None:
         limits = self.limits
-        if len(value) * 4 > limits.variable_bytes:
+        if len(value) * 4 > limits.variable_bytes:  # RFC 5229 6: what is too long is cut
             raw = value.encode("utf-8", "surrogateescape")
             if len(raw) > limits.variable_bytes:
                 value = raw[: limits.variable_bytes].decode("utf-8", "ignore")
-        scope = self.globals if name in self.frame.globals_used else self.frame.variables
         if name not in scope and len(scope) >= limits.variables:
             raise Fault(f"there are more than {limits.variables} variables")
         scope[name] = value
 
-    def snapshot(self) -> Mapping[str, str]:
-        """All variables of this script now."""
-        return {**self.frame.variables, **{name: self.globals.get(name, "") for name in self.frame.globals_used}}
+    # other scripts, and what was seen before
+
+    def include(self, location: str, name: str, *, once: bool, optional: bool) -> None:
+        """Run another script here. RFC 6609 3.2."""
+        key = (location, name)
+        if once and key in self.included:
+            return
+        if key in self._running:
+            raise Fault(f'the script "{name[:80]}" includes itself')
+        self._includes += 1
+        if self._includes > self.limits.includes or len(self._running) >= self.limits.include_depth:
+            raise Fault("too many scripts are included")
+        try:
+            script = self.context.library.script(location, name)
+        except SieveError as error:
+            raise Fault(f'the included script "{name[:80]}" is not valid: {error.problems[0]}') from error
+        if script is None:
+            if optional:
+                self.note(f"include {name[:80]}: there is no such script")
+                return
+            raise Fault(f'there is no {location} script "{name[:80]}" to include')
+        self.note(f"include {location} {name[:80]}")
+        self.included.add(key)
+        outer, line, part = self.frame, self.line, self.part
+        self._running.append(key)
+        self.frame = Frame(name[:80])
+        self.spend(8)
+        with suppress(Return):
+            self.run(script.block)
+        self.frame, self.line, self.part = outer, line, part
+        self._running.pop()
+
+    def duplicate(self, identity: str, seconds: int, *, last: bool) -> bool:
+        """Whether the identity was seen before this run; it is remembered for the next. RFC 7352 3."""
+        known = self._duplicates.get(identity)
+        if known is None:
+            if len(self._duplicates) >= self.limits.duplicates:
+                raise Fault(f"more than {self.limits.duplicates} duplicate tests")
+            self.spend(8)
+            known = self._duplicates[identity] = self.context.memory.seen(identity)
+        if not known or last:
+            self.remember[identity] = Remember(identity, seconds)
+        return known
 
     # actions
 

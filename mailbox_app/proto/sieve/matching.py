@@ -87,7 +87,10 @@ class Match:
                 self._regexes[key] = Regex(key, ignore_case=self.comparator != "i;octet")
 
     def test(self, machine: Machine, values: Sequence[str], keys: Texts, wanted: Sequence[str] | None = None) -> bool:
-        """Whether any value matches any key (of `wanted`, where a test reads its keys itself); `:count` compares how many there are."""
+        """Whether any value matches any key (or one of `wanted`, where a test reads its keys itself).
+
+        `:count` compares how many values there are.
+        """
         if wanted is None:
             wanted = keys.values(machine)
         machine.seen = (values, wanted)

@@ -167,7 +167,7 @@ class Regex:
                 continue
             seen.add(state)
             kind = kinds[state]
-            if kind == _CHARACTER or kind == _MATCH:
+            if kind in (_CHARACTER, _MATCH):
                 out.append((state, saves))
             elif kind == _SPLIT:
                 if second[state] >= 0:

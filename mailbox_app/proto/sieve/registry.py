@@ -16,17 +16,17 @@ CAPABILITIES: Sequence[str] = [name for each in EXTENSIONS for name in each.capa
 TAGS: Mapping[str, Sequence[Tag]] = {
     word: [tag for each in EXTENSIONS for tag in each.tags.get(word, ())] for each in EXTENSIONS for word in each.tags
 }
-BY_WORDS = frozenset(
-    row.capability
+_ROWS: Sequence[Command | Question | Tag] = [
+    row
     for each in EXTENSIONS
     for rows in (each.commands, each.questions, each.match_types, each.address_parts, *each.tags.values())
     for row in rows
-)
+]
+BY_WORDS = frozenset(row.capability for row in _ROWS)
 """Capabilities that are used by writing a word."""
 IMPLIED: Mapping[str, Sequence[str]] = {
     "vacation-seconds": ("vacation",),  # RFC 6131 4
     "spamtestplus": ("spamtest",),  # RFC 5235 2.1
     "foreverypart": ("mime",),  # RFC 5703 3: its loops look at headers of parts
-    "extracttext": (),
 }
 """Capabilities that come with another one."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from mailbox_app.proto.sieve.machine import Operation, Test
 
 if TYPE_CHECKING:
-    from mailbox_app.proto.sieve.compiler import Compiler, Use
+    from mailbox_app.proto.sieve.compiler import Compiler
+    from mailbox_app.proto.sieve.use import Use
 
 
 class Shape(Enum):
@@ -52,7 +53,12 @@ class Command:
     tags: tuple[Tag, ...] = ()
     optional: int = 0
     """So many of the first arguments may be missing."""
+    optional_last: int = 0
+    """So many of the last."""
     block: bool = False
+    matching: bool = False
+    """It takes a comparator and a match type."""
+    address_parts: bool = False
     capability: str = ""
 
 
@@ -65,8 +71,8 @@ class Question:
     arguments: tuple[Shape, ...] = ()
     tags: tuple[Tag, ...] = ()
     optional: int = 0
+    optional_last: int = 0
     matching: bool = False
-    """It takes a comparator and a match type."""
     address_parts: bool = False
     tests: Tests = Tests.NONE
     capability: str = ""

@@ -129,7 +129,7 @@ def _address(use: Use, compiler: Compiler) -> Test:
     match = compiler.match(use, keys)
 
     def address(machine: Machine) -> bool:
-        values = []
+        values: list[str] = []
         for name in names.values(machine):
             for raw in source.raw(machine, name):
                 values += address_values(machine, raw, parts)

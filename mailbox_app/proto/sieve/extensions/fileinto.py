@@ -1,4 +1,4 @@
-"""`fileinto`, and what it may be told: RFC 5228 4.1, `:copy` (RFC 3894), `:create` (RFC 5490), by id (RFC 9042), by use (RFC 8579)."""
+"""`fileinto` and `:copy`: RFC 5228 4.1, RFC 3894. Other tags of it are rows of the extensions that they belong to."""
 
 from __future__ import annotations
 
