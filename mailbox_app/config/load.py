@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -151,6 +152,8 @@ def _semantic_errors(config: Config) -> Iterator[tuple[str, str]]:
         if ":" in server and server.count(":") == 1 and not _is_host_port(server):
             yield f"dns.servers[{number}]", f'want "address" or "address:port", not {server!r}'
     yield from _queue_errors(config)
+    yield from _network_errors("proxy.trusted_networks", config.proxy.trusted_networks)
+    yield from _network_errors("lmtp.trusted_networks", config.lmtp.trusted_networks)
     if seconds(config.greylist.min_delay) >= seconds(config.greylist.max_age):
         yield "greylist.min_delay", "must be shorter than greylist.max_age"
     for sign, section, lists in ((1, "dnsbl", config.dnsbl.lists), (-1, "dnswl", config.dnswl.lists)):
@@ -174,11 +177,21 @@ def _is_safe_url(url: str) -> bool:
     )
 
 
+def _network_errors(key: str, networks: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for number, each in enumerate(networks):
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            yield f"{key}[{number}]", f'want an address or a network like "192.0.2.0/24", not {each!r}'
+
+
 def _listener_errors(config: Config) -> Iterator[tuple[str, str]]:
     seen: dict[str, str] = {}
     for service in config.listen.__struct_fields__:
         for number, address in enumerate(getattr(config.listen, service)):
             key = f"listen.{service}[{number}]"
+            if address.startswith("unix:"):
+                continue
             host, _, port = address.rpartition(":")
             if int(port) > 65535:
                 yield key, f"{port} is not a port; the highest is 65535"

@@ -10,11 +10,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from mailbox_app.config.content import Attachments, Clamav, Junk, Rspamd, UrlLists
+from mailbox_app.config.doors import Lmtp, Proxy
 from mailbox_app.config.section import Section
 from mailbox_app.proto.sasl.negotiation import NAMES
 
 Duration = Annotated[str, Meta(pattern=r"^\d+(s|m|h|d|w)$", description="a whole number and s, m, h, d or w")]
 Listeners = list[Annotated[str, Meta(pattern=r"^(\*|\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):\d{1,5}$")]]
+LocalListeners = list[Annotated[str, Meta(pattern=r"^(unix:/.+|(\*|\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):\d{1,5})$")]]
 Mechanisms = list[Annotated[str, Meta(pattern=f"^({'|'.join(NAMES)})$")]]
 HiddenCapabilities = list[Annotated[str, Meta(pattern=r"^[^:]*[^: ][^:]*:( +[!-~]+)+$")]]
 Positive = Annotated[int, Meta(ge=1)]
@@ -44,6 +46,8 @@ class Listen(Section, frozen=True):
     """Mail from our users: STARTTLS, then AUTH."""
     submissions: Listeners = field(default_factory=lambda: ["*:465"])
     """Mail from our users, TLS from the first byte."""
+    lmtp: LocalListeners = field(default_factory=list)
+    """Mail from another mail server in front of this one: "address:port", or "unix:/path" for a Unix socket."""
     imap: Listeners = field(default_factory=list)
     """IMAP with STARTTLS; LOGIN only after it."""
     imaps: Listeners = field(default_factory=lambda: ["*:993"])
@@ -326,6 +330,10 @@ class Config(Section, frozen=True):
     """Whom to ask."""
     limits: Limits = field(default_factory=Limits)
     """Bounds."""
+    proxy: Proxy = field(default_factory=Proxy)
+    """Proxies in front."""
+    lmtp: Lmtp = field(default_factory=Lmtp)
+    """Another mail server in front."""
     sieve: Sieve = field(default_factory=Sieve)
     """Filter scripts."""
     addresses: Addresses = field(default_factory=Addresses)
