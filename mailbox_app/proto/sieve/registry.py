@@ -16,13 +16,9 @@ CAPABILITIES: Sequence[str] = [name for each in EXTENSIONS for name in each.capa
 TAGS: Mapping[str, Sequence[Tag]] = {
     word: [tag for each in EXTENSIONS for tag in each.tags.get(word, ())] for each in EXTENSIONS for word in each.tags
 }
-_ROWS: Sequence[Command | Question | Tag] = [
-    row
-    for each in EXTENSIONS
-    for rows in (each.commands, each.questions, each.match_types, each.address_parts, *each.tags.values())
-    for row in rows
-]
-BY_WORDS = frozenset(row.capability for row in _ROWS)
+_WORDS = frozenset(row.capability for row in (*COMMANDS.values(), *QUESTIONS.values()))
+_TAGGED = frozenset(tag.capability for tags in (MATCH_TYPES, ADDRESS_PARTS, *TAGS.values()) for tag in tags)
+BY_WORDS = _WORDS | _TAGGED
 """Capabilities that are used by writing a word."""
 IMPLIED: Mapping[str, Sequence[str]] = {
     "vacation-seconds": ("vacation",),  # RFC 6131 4
