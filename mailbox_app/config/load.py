@@ -7,8 +7,8 @@ mean smtp?". Relative paths in the file are relative to its folder and come out 
 from __future__ import annotations
 
 import difflib
-import os
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from mailbox_app.config.content import Attachments, Clamav, Junk, Rspamd, UrlLists
+from mailbox_app.config.abuse import Abuse
+from mailbox_app.config.content import Attachments, Clamav, Junk, Rspamd
 from mailbox_app.config.doors import Lmtp, Proxy
 from mailbox_app.config.section import Section
 from mailbox_app.proto.sasl.negotiation import NAMES
@@ -250,6 +251,17 @@ class Dnswl(Section, frozen=True):
     """As in dnsbl; scores are zero or below."""
 
 
+class UrlLists(Section, frozen=True):
+    """Domains that links in junk lead to."""
+
+    lists: dict[ListZone, DnsList] = field(default_factory=dict)
+    """DNS lists of domains, as in dnsbl, asked about the domains a message links to."""
+    deny: list[str] = field(default_factory=list)
+    """Domains, with all below them, whose links make a message junk."""
+    allow: list[str] = field(default_factory=list)
+    """Domains, with all below them, that no list is asked about."""
+
+
 class Sieve(Section, frozen=True):
     """The filter scripts: the accounts' own and the administrator's."""
 
@@ -350,6 +362,8 @@ class Config(Section, frozen=True):
     """Waiting mail."""
     policy: Policy = field(default_factory=Policy)
     """Which mail is wanted."""
+    abuse: Abuse = field(default_factory=Abuse)
+    """Clients that behave badly."""
     junk: Junk = field(default_factory=Junk)
     """Learning and refused mail."""
     attachments: Attachments = field(default_factory=Attachments)
