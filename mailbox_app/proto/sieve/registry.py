@@ -16,9 +16,9 @@ CAPABILITIES: Sequence[str] = [name for each in EXTENSIONS for name in each.capa
 TAGS: Mapping[str, Sequence[Tag]] = {
     word: [tag for each in EXTENSIONS for tag in each.tags.get(word, ())] for each in EXTENSIONS for word in each.tags
 }
-_WORDS = frozenset(row.capability for row in (*COMMANDS.values(), *QUESTIONS.values()))
-_TAGGED = frozenset(tag.capability for tags in (MATCH_TYPES, ADDRESS_PARTS, *TAGS.values()) for tag in tags)
-BY_WORDS = _WORDS | _TAGGED
+_WORDS = {row.capability for row in COMMANDS.values()} | {row.capability for row in QUESTIONS.values()}
+_TAGGED = {tag.capability for tags in (MATCH_TYPES, ADDRESS_PARTS, *TAGS.values()) for tag in tags}
+BY_WORDS = frozenset(_WORDS | _TAGGED)
 """Capabilities that are used by writing a word."""
 IMPLIED: Mapping[str, Sequence[str]] = {
     "vacation-seconds": ("vacation",),  # RFC 6131 4
