@@ -69,6 +69,8 @@ class Facts:
     remote_ip: str
     service: str = "smtp"
     connected_at: datetime | None = None
+    talked_early: bool = False
+    """It said something before it was greeted."""
     helo: str = ""
     tls: str = ""
     sender: str = ""

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mailbox_app.policy.check import Check
+from mailbox_app.policy.checks.bans import Bans
+from mailbox_app.policy.checks.connection_rate import ConnectionRate
 from mailbox_app.policy.checks.dnsbl import Dnsbl
 from mailbox_app.policy.checks.dnswl import Dnswl
+from mailbox_app.policy.checks.early_talker import EarlyTalker
 from mailbox_app.policy.checks.greylist import Greylist, GreylistMessage
+from mailbox_app.policy.checks.message_rate import MessageRate
 from mailbox_app.policy.checks.ptr import Helo, Ptr
 from mailbox_app.policy.checks.sender_authentication import SenderAuthentication
 from mailbox_app.policy.tools import Tools
 
 CHECKS: tuple[Callable[[Tools], Check], ...] = (
+    Bans,
+    ConnectionRate,
+    EarlyTalker,
+    MessageRate,
     Ptr,
     Helo,
     Dnsbl,
