@@ -29,6 +29,9 @@ UNTESTED_SECONDS = 60.0
 """A list that could not be tested is not asked and tried again after this."""
 MAX_LISTS = 20
 _MAX_ANSWERS = 32
+ADDRESS_TEST = ("2.0.0.127", "1.0.0.127")
+DOMAIN_TEST = ("test", "invalid")
+"""The names that must and must not be listed. RFC 5782 5."""
 _ERROR_PREFIX = "127.255."
 """No list documents these as a listing: they say that the question was not welcome."""
 
@@ -59,7 +62,10 @@ class _List:
 class DnsLists:
     """The lists of one kind in one process."""
 
-    def __init__(self, resolver: Resolver, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, resolver: Resolver, clock: Clock, metrics: Metrics, test_points: tuple[str, str] = ADDRESS_TEST
+    ) -> None:
+        self._test_points = test_points
         self._resolver = resolver
         self._clock = clock
         self._metrics = metrics
@@ -89,6 +95,11 @@ class DnsLists:
         is_ipv6 = reversed_name.count(".") != 3
         asked = [each for each in self._lists if each.config.ipv6 or not is_ipv6]
         found = await asyncio.gather(*(self._ask(each, reversed_name) for each in asked))
+        return [each for each in found if each is not None]
+
+    async def look_name(self, name: str) -> Sequence[Listing]:
+        """What lists of domains say about a name."""
+        found = await asyncio.gather(*(self._ask(each, name) for each in self._lists))
         return [each for each in found if each is not None]
 
     async def _ask(self, each: _List, reversed_name: str) -> Listing | None:
@@ -129,25 +140,25 @@ class DnsLists:
         return await asyncio.shield(each.running)
 
     async def _test(self, each: _List) -> bool:
-        """RFC 5782 5: 127.0.0.2 is listed in every working list, 127.0.0.1 in none."""
+        """RFC 5782 5: 127.0.0.2 (TEST) is listed in every working list, 127.0.0.1 (INVALID) in none."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 positive, negative = await asyncio.gather(
-                    self._resolver.query(f"2.0.0.127.{each.zone}", "A"),
-                    self._resolver.query(f"1.0.0.127.{each.zone}", "A"),
+                    *(self._resolver.query(f"{point}.{each.zone}", "A") for point in self._test_points)
                 )
         except (ResolveError, TimeoutError):
             each.off_until = self._clock.monotonic_seconds() + UNTESTED_SECONDS
             self._log.warning("dns_list_untested", zone=each.zone)
             return False
+        shown = ("127.0.0.2", "127.0.0.1") if self._test_points == ADDRESS_TEST else self._test_points
         if negative.records:
-            self._switch_off(each, "lists 127.0.0.1, so it would list everybody")
+            self._switch_off(each, f"lists {shown[1]}, so it would list everybody")
             return False
         if not positive.records:
-            self._switch_off(each, "does not list 127.0.0.2, so it would list nobody")
+            self._switch_off(each, f"does not list {shown[0]}, so it would list nobody")
             return False
         if wrong := [record for record in positive.records if not record.startswith("127.") or _is_error(record)]:
-            self._switch_off(each, f"answered {wrong[0][:40]} for 127.0.0.2")
+            self._switch_off(each, f"answered {wrong[0][:40]} for {shown[0]}")
             return False
         if each.is_off:
             self._log.info("dns_list_on", zone=each.zone)
