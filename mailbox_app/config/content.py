@@ -43,20 +43,6 @@ class Attachments(Section, frozen=True):
     """Endings of file names with which a message is refused (550)."""
 
 
-class UrlLists(Section, frozen=True):
-    """Lists of domains that links in junk lead to."""
-
-    zones: list[str] = field(default_factory=list)
-    """DNS lists of domains, such as "dbl.example.org", asked about every domain that is linked. An answer counts only in
-    127.0.0.0/8 and never in 127.0.0.1 or 127.255.255.0/24, by which lists say that they do not answer you."""
-    score: Annotated[float, Meta(ge=0, le=20)] = 3.0
-    """What each list that names a domain adds to the score."""
-    deny: list[str] = field(default_factory=list)
-    """Domains, with all below them, whose links make a message junk."""
-    allow: list[str] = field(default_factory=list)
-    """Domains, with all below them, that no list is asked about."""
-
-
 ScannerTrouble = Literal["open", "closed"]
 
 

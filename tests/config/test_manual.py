@@ -29,7 +29,7 @@ def generate() -> str:
     """The text of config/manual.py."""
     classes = {
         node.name: node
-        for path in (SCHEMA, SCHEMA.with_name("content.py"), SCHEMA.with_name("doors.py"))
+        for path in sorted(SCHEMA.parent.glob("*.py"))
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.ClassDef)
     }
