@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
+
+from mailbox_app.proto.header import Header
 
 PIECE_BYTES = 65_536
 
@@ -20,6 +22,53 @@ def relaxed_field(name: bytes, value: bytes) -> bytes:
     """One header field in relaxed form, without the line end. RFC 6376 3.4.2."""
     value = value.replace(b"\r\n", b"").replace(b"\n", b"")
     return name.lower().rstrip(b" \t") + b":" + _BLANKS.sub(b" ", value).strip(b" \t\r")
+
+
+def simple_field(name: bytes, value: bytes) -> bytes:
+    """One header field in simple form, without the line end: as it came, but lines end in CRLF. RFC 6376 3.4.1."""
+    if b"\n" in value:
+        value = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return name + b":" + value
+
+
+class CanonicalHeader:
+    """The fields of a header by name; each is brought into canonical form once, however many signatures cover it."""
+
+    def __init__(self, header: Header) -> None:
+        self._fields: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        for field in header.fields:
+            self._fields.setdefault(field.key, []).append((field.name, field.value))
+        self._forms: dict[tuple[bytes, bool], list[bytes]] = {}
+
+    def select(self, names: Sequence[bytes], *, relaxed: bool) -> bytes:
+        """The fields of an h= list, several of one name from the bottom up; absent ones add nothing. RFC 6376 5.4.2."""
+        chosen: list[bytes] = []
+        taken: dict[bytes, int] = {}
+        for name in names:
+            forms = self._of(name, relaxed)
+            used = taken.get(name, 0)
+            if used < len(forms):
+                taken[name] = used + 1
+                chosen.append(forms[-1 - used])
+        return b"".join(chosen)
+
+    def _of(self, name: bytes, relaxed: bool) -> list[bytes]:
+        forms = self._forms.get((name, relaxed))
+        if forms is None:
+            form = relaxed_field if relaxed else simple_field
+            forms = [form(*field) + b"\r\n" for field in self._fields.get(name, ())]
+            self._forms[name, relaxed] = forms
+        return forms
+
+
+def without_signature(value: bytes) -> bytes:
+    """A signature field's value with the content of its b= tag taken out. RFC 6376 3.7."""
+    pieces = value.split(b";")
+    for number, piece in enumerate(pieces):
+        name, equals, _ = piece.partition(b"=")
+        if equals and name.strip() == b"b":
+            pieces[number] = name + equals
+    return b";".join(pieces)
 
 
 def body_pieces(body: bytes | BinaryIO) -> Iterator[bytes]:
@@ -33,15 +82,20 @@ def body_pieces(body: bytes | BinaryIO) -> Iterator[bytes]:
 
 
 class BodyHash:
-    """SHA-256 of a body in its simple or relaxed form, of at most `limit` canonical bytes (the l= tag)."""
+    """SHA-256 of a body in its simple or relaxed form; also of only its first canonical bytes, for each of `limits` (l=).
 
-    def __init__(self, *, relaxed: bool, limit: int | None = None) -> None:
+    However many limits are asked for, the body is brought into its form and hashed once.
+    """
+
+    def __init__(self, *, relaxed: bool, limits: Sequence[int] = ()) -> None:
         self._relaxed = relaxed
         self._hash = hashlib.sha256()
-        self._left = limit
+        self._marks = sorted(set(limits), reverse=True)  # the next one is the last
+        self._digests: dict[int | None, bytes] = {}
         self._held = b""  # the end of a piece that may still be part of a line end
         self._line_ends = 0  # complete ones not hashed yet: empty lines at the end do not count
-        self._any = False
+        self.size_bytes = 0
+        """Of the canonical form so far; after `digests` of all of it."""
 
     def update(self, piece: bytes) -> None:
         """Read on; `piece` should not be much longer than `PIECE_BYTES`."""
@@ -86,19 +140,34 @@ class BodyHash:
             count -= PIECE_BYTES
 
     def _add(self, data: bytes) -> None:
-        self._any = True
-        if self._left is not None:
-            data = data[: self._left]
-            self._left -= len(data)
+        while self._marks and self.size_bytes + len(data) >= self._marks[-1]:
+            mark = self._marks.pop()
+            part, data = data[: mark - self.size_bytes], data[mark - self.size_bytes :]
+            self._hash.update(part)
+            self.size_bytes += len(part)
+            self._digests[mark] = self._hash.digest()
         self._hash.update(data)
+        self.size_bytes += len(data)
 
-    def digest(self) -> bytes:
-        """The body has ended. A last line without its line end gets one, as it gets on the wire."""
+    def digests(self) -> Mapping[int | None, bytes]:
+        """The body has ended: the hash of all of it (None), and of each limit the body reaches. Called once.
+
+        A last line without its line end gets one, as it gets on the wire.
+        """
         held = self._held.rstrip(b" ") if self._relaxed else self._held
         if held:
             self._flush_line_ends()
             self._add(self._held)
         # RFC 6376 3.4.3 and 3.4.4: an empty body is one line end in the simple form, nothing in the relaxed form
-        if self._any or not self._relaxed:
+        if self.size_bytes or not self._relaxed:
             self._add(b"\r\n")
-        return self._hash.digest()
+        if 0 in self._marks:
+            self._digests[0] = hashlib.sha256().digest()
+        self._digests[None] = self._hash.digest()
+        return self._digests
+
+    def digest(self) -> bytes:
+        """The hash of the whole body, when no limit was asked for. Called once."""
+        whole = self.digests()[None]
+        assert whole is not None
+        return whole

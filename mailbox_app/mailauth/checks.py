@@ -1,14 +1,16 @@
 """All checks of who sent a message, under one deadline, reported and never raised.
 
-Costs follow the message: without a signature nothing is hashed, and a local client's unsigned message asks DNS nothing.
+Costs follow the message: without a signature nothing is hashed, and a local client's unsigned message asks DNS nothing. The
+body is read once, for DKIM and ARC together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import replace
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import BinaryIO, TypeVar
 
@@ -16,34 +18,75 @@ import structlog
 
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import ResolveError
-from mailbox_app.mailauth.dkim_verify import BodyForm, Signature, hash_body, read_signatures, verify
+from mailbox_app.mailauth.arc import ARC_FIELDS, Chain, read_chain, verify_chain
+from mailbox_app.mailauth.canonical import CanonicalHeader
+from mailbox_app.mailauth.dkim_verify import BodyForm, BodyHashes, Signature, hash_body, read_signatures, verify
 from mailbox_app.mailauth.dmarc import Dmarc, author_domain
-from mailbox_app.mailauth.results import AuthResults, DkimResult, DmarcResult, Result, SpfResult
-from mailbox_app.mailauth.spf_check import check_spf
-from mailbox_app.net.resolver import Answer, Resolver
-from mailbox_app.proto.authres import Method, compose_authres
+from mailbox_app.mailauth.iprev import iprev
+from mailbox_app.mailauth.report import report
+from mailbox_app.mailauth.results import ArcResult, AuthResults, DkimResult, DmarcResult, IprevResult, Result, SpfResult
+from mailbox_app.mailauth.spf_check import check_helo, check_spf
+from mailbox_app.net.resolver import Resolver
 from mailbox_app.proto.header import Header
 
 T = TypeVar("T")
 
 # Hashing this much takes less time than the way to a thread and back.
 _INLINE_BODY_BYTES = 65_536
+# A message of ten signatures is signed ten times over; only a chain of many sets needs more keys at once.
+_KEYS_AT_ONCE = 16
+# A longer chain is judged in a thread: fifty sets are a hundred public-key operations.
+_SHORT_CHAIN = 5
+_SIGNED = frozenset((b"dkim-signature", *ARC_FIELDS))
 _TIMED_OUT = "no answer in time"
 _FAILED = "the check could not be made"
 _PRIVATE = tuple(
     map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 )
+_Keys = Mapping[str, Sequence[str] | str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """Who hands a message in."""
+
+    remote_ip: str
+    helo: str
+    sender: str
+    local: bool
 
 
 class SenderChecks:
-    """SPF, DKIM and DMARC of one message at a time; holds no state of its own."""
+    """SPF, DKIM, ARC, DMARC and iprev of one message at a time; holds no state of its own."""
 
-    def __init__(self, resolver: Resolver, offload: Offload, hostname: str, *, check_private_clients: bool) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        offload: Offload,
+        hostname: str,
+        *,
+        check_private_clients: bool,
+        trusted_sealers: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """`trusted_sealers` gives the domains, in lower case, whose ARC seals are believed."""
         self._resolver = resolver
         self._offload = offload
         self._hostname = hostname
         self._check_private_clients = check_private_clients
+        self._trusted_sealers = trusted_sealers
         self._log = structlog.get_logger("mailauth")
+
+    async def spf(self, *, remote_ip: str, helo: str, sender: str, timeout_seconds: float) -> SpfResult:
+        """SPF alone, as soon as the sender is named: of the envelope sender, with the HELO name's beside it (`helo`).
+
+        For the null sender the HELO name's is the only one. Hand the result to `check` later.
+        """
+        client = _Client(remote_ip, helo, sender, self._is_local(remote_ip))
+        return await self._spf(client, asyncio.get_running_loop().time() + timeout_seconds)
+
+    async def iprev(self, remote_ip: str, *, timeout_seconds: float) -> IprevResult:
+        """The client's confirmed name; for clients of the local network as for all."""
+        return await self._iprev(remote_ip, asyncio.get_running_loop().time() + timeout_seconds)
 
     async def check(
         self,
@@ -54,24 +97,29 @@ class SenderChecks:
         header: Header,
         body: bytes | BinaryIO,
         timeout_seconds: float,
+        spf: SpfResult | None = None,
+        iprev: IprevResult | None = None,
     ) -> AuthResults:
-        """Check one message; `body` is all after the empty line, a file read from where it stands."""
-        local = not self._check_private_clients and is_private(remote_ip)
-        signed = any(field.key == b"dkim-signature" for field in header.fields)
-        if local:
-            spf = SpfResult(Result.NONE, sender=sender or helo, reason="local client")
-            if not signed:
-                dmarc = DmarcResult(Result.NONE, author_domain(header) or "")
-                return self._report(spf, (), dmarc)
+        """Check one message; `body` is all after the empty line, a file read from where it stands.
+
+        `spf` and `iprev` are results that are there already, else they are found now.
+        """
+        client = _Client(remote_ip, helo, sender, self._is_local(remote_ip))
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        if local:
-            dkim = await self._check_dkim(header, body, deadline)
-        else:
-            spf, dkim = await asyncio.gather(
-                self._check_spf(remote_ip, helo, sender, deadline), self._check_dkim(header, body, deadline)
-            )
-        dmarc = await self._check_dmarc(header, spf, dkim, deadline)
-        return self._report(spf, dkim, dmarc)
+        if client.local and not any(field.key in _SIGNED for field in header.fields):
+            found = await self._spf(client, deadline)
+            unasked = DmarcResult(Result.NONE, author_domain(header) or "")
+            return report(self._hostname, remote_ip, found, (), unasked, ArcResult(Result.NONE), None)
+        found, name, (dkim, arc) = await asyncio.gather(
+            _known(spf) if spf is not None else self._spf(client, deadline),
+            _known(iprev) if iprev is not None or client.local else self._iprev(remote_ip, deadline),
+            self._check_signatures(header, body, deadline),
+        )
+        dmarc = await self._check_dmarc(header, found, dkim, arc, deadline)
+        return report(self._hostname, remote_ip, found, dkim, dmarc, arc, name)
+
+    def _is_local(self, remote_ip: str) -> bool:
+        return not self._check_private_clients and is_private(remote_ip)
 
     async def _bounded(self, check: Awaitable[T], deadline: float | None, method: str) -> T | str:
         """The result, or why there is none."""
@@ -86,73 +134,124 @@ class SenderChecks:
             self._log.exception("sender check failed", method=method)
             return _FAILED
 
-    async def _check_spf(self, remote_ip: str, helo: str, sender: str, deadline: float) -> SpfResult:
-        check = check_spf(self._resolver, remote_ip=remote_ip, helo=helo, sender=sender, receiver=self._hostname)
-        result = await self._bounded(check, deadline, "spf")
-        if isinstance(result, str):
-            identity = "mailfrom" if sender else "helo"
-            domain = sender.rpartition("@")[2] if sender else helo
-            return SpfResult(Result.TEMPERROR, domain, identity, sender or helo, result)
-        return result
+    async def _iprev(self, remote_ip: str, deadline: float) -> IprevResult:
+        result = await self._bounded(iprev(self._resolver, remote_ip), deadline, "iprev")
+        return IprevResult(Result.TEMPERROR, remote_ip, reason=result) if isinstance(result, str) else result
 
-    async def _check_dkim(self, header: Header, body: bytes | BinaryIO, deadline: float) -> Sequence[DkimResult]:
-        if not any(field.key == b"dkim-signature" for field in header.fields):
-            return ()
+    async def _spf(self, client: _Client, deadline: float) -> SpfResult:
+        if client.local:
+            return SpfResult(Result.NONE, sender=client.sender or client.helo, reason="local client")
+        arguments = {"remote_ip": client.remote_ip, "helo": client.helo, "receiver": self._hostname}
+        if not client.sender:
+            return await self._one_spf(check_spf(self._resolver, sender="", **arguments), client, "helo", deadline)
+        found, greeted = await asyncio.gather(
+            self._one_spf(check_spf(self._resolver, sender=client.sender, **arguments), client, "mailfrom", deadline),
+            self._one_spf(check_helo(self._resolver, **arguments), client, "helo", deadline),
+        )
+        return replace(found, helo=greeted)
+
+    async def _one_spf(self, check: Awaitable[SpfResult], client: _Client, identity: str, deadline: float) -> SpfResult:
+        result = await self._bounded(check, deadline, "spf")
+        if not isinstance(result, str):
+            return result
+        asked = client.sender if identity == "mailfrom" else client.helo
+        return SpfResult(Result.TEMPERROR, asked.rpartition("@")[2], identity, asked, result)
+
+    async def _check_signatures(
+        self, header: Header, body: bytes | BinaryIO, deadline: float
+    ) -> tuple[Sequence[DkimResult], ArcResult]:
         items = read_signatures(header)
         signatures = [item for item in items if isinstance(item, Signature)]
+        chain = read_chain(header)
+        names = [signature.key_name for signature in signatures]
+        forms = [signature.form for signature in signatures]
+        if isinstance(chain, Chain):
+            names.extend(chain.key_names())
+            forms.extend(chain.body_forms())
+        if not names:
+            return _unread(items), chain if isinstance(chain, ArcResult) else ArcResult(Result.NONE)
         # The hash is local work and is waited for in any case: a thread must not read a file its owner uses again.
         hashes, keys = await asyncio.gather(
-            self._bounded(self._hash(body, signatures), None, "dkim"), self._fetch_keys(signatures, deadline)
+            self._bounded(self._hash(body, forms), None, "dkim"), self._fetch_keys(list(dict.fromkeys(names)), deadline)
         )
-        found = dict(zip(map(id, signatures), keys, strict=True))
-        results = []
-        for item in items:
-            if isinstance(item, Signature):
-                results.append(self._verify(item, header, hashes, found[id(item)]))
-            else:
-                results.append(item)
-        return results
+        canonical = CanonicalHeader(header)
+        dkim = [
+            self._verify(item, canonical, hashes, keys[item.key_name]) if isinstance(item, Signature) else item
+            for item in items
+        ]
+        return dkim, await self._judge(chain, canonical, keys, hashes)
 
-    async def _fetch_keys(self, signatures: Sequence[Signature], deadline: float) -> Sequence[Answer | str]:
-        query = self._resolver.query
-        return await asyncio.gather(
-            *(self._bounded(query(item.key_name, "TXT"), deadline, "dkim") for item in signatures)
-        )
+    async def _fetch_keys(self, names: Sequence[str], deadline: float) -> _Keys:
+        """The TXT records at each name, or why they could not be had."""
+        turns = asyncio.Semaphore(_KEYS_AT_ONCE)
 
-    async def _hash(self, body: bytes | BinaryIO, signatures: Sequence[Signature]) -> Mapping[BodyForm, bytes]:
-        forms = [signature.form for signature in signatures]
-        if not forms or (isinstance(body, bytes) and len(body) <= _INLINE_BODY_BYTES):
-            return hash_body(body, forms) if forms else {}
+        async def fetch(name: str) -> Sequence[str]:
+            async with turns:
+                return (await self._resolver.query(name, "TXT")).records
+
+        found = await asyncio.gather(*(self._bounded(fetch(name), deadline, "dkim") for name in names))
+        return dict(zip(names, found, strict=True))
+
+    async def _hash(self, body: bytes | BinaryIO, forms: Sequence[BodyForm]) -> BodyHashes:
+        if isinstance(body, bytes) and len(body) <= _INLINE_BODY_BYTES:
+            return hash_body(body, forms)
         return await self._offload.run(hash_body, body, forms)
 
     def _verify(
-        self, signature: Signature, header: Header, hashes: Mapping[BodyForm, bytes] | str, key: Answer | str
+        self, signature: Signature, header: CanonicalHeader, hashes: BodyHashes | str, key: Sequence[str] | str
     ) -> DkimResult:
         if isinstance(hashes, str) or isinstance(key, str):
             why = key if isinstance(key, str) else "the body could not be read"
             return replace(signature.draft, result=Result.TEMPERROR, reason=why)
         try:
-            return verify(signature, header, key.records, hashes[signature.form])
+            return verify(signature, header, key, hashes)
         except Exception:  # noqa: BLE001 - as in `_bounded`
             self._log.exception("sender check failed", method="dkim")
             return replace(signature.draft, result=Result.TEMPERROR, reason=_FAILED)
 
+    async def _judge(
+        self, chain: Chain | ArcResult, header: CanonicalHeader, keys: _Keys, hashes: BodyHashes | str
+    ) -> ArcResult:
+        if isinstance(chain, ArcResult):
+            return chain
+        if isinstance(hashes, str):
+            return ArcResult(Result.TEMPERROR, reason="the body could not be read", instance=len(chain.links))
+        if len(chain.links) <= _SHORT_CHAIN:
+            verdict = self._bounded(_at_once(verify_chain, chain, header, keys, hashes), None, "arc")
+        else:
+            verdict = self._bounded(self._offload.run(verify_chain, chain, header, keys, hashes), None, "arc")
+        result = await verdict
+        if isinstance(result, str):
+            return ArcResult(Result.TEMPERROR, reason=result, instance=len(chain.links))
+        return result
+
     async def _check_dmarc(
-        self, header: Header, spf: SpfResult, dkim: Sequence[DkimResult], deadline: float
+        self, header: Header, spf: SpfResult, dkim: Sequence[DkimResult], arc: ArcResult, deadline: float
     ) -> DmarcResult:
-        result = await self._bounded(Dmarc(self._resolver).evaluate(header, spf, dkim), deadline, "dmarc")
+        dmarc = Dmarc(self._resolver, lot=random.random(), trusted_sealers=self._trusted_sealers())
+        result = await self._bounded(dmarc.evaluate(header, spf, dkim, arc), deadline, "dmarc")
         if isinstance(result, str):
             return DmarcResult(Result.TEMPERROR, author_domain(header) or "", reason=result)
         return result
 
-    def _report(self, spf: SpfResult, dkim: Sequence[DkimResult], dmarc: DmarcResult) -> AuthResults:
-        methods = [_spf_method(spf), *map(_dkim_method, dkim), _dmarc_method(dmarc)]
-        if not dkim:
-            methods.insert(1, Method("dkim", "none"))
-        words = [str(result.result) for result in dkim] or ["none"]
-        best = "pass" if "pass" in words else words[0]
-        summary = f"spf={spf.result} dkim={best} dmarc={dmarc.result}"
-        return AuthResults(compose_authres(self._hostname, methods), summary, spf, tuple(dkim), dmarc)
+
+async def _known(result: T) -> T:
+    return result
+
+
+async def _at_once(
+    judge: Callable[[Chain, CanonicalHeader, _Keys, BodyHashes], ArcResult],
+    chain: Chain,
+    header: CanonicalHeader,
+    keys: _Keys,
+    hashes: BodyHashes,
+) -> ArcResult:
+    return judge(chain, header, keys, hashes)
+
+
+def _unread(items: Sequence[Signature | DkimResult]) -> Sequence[DkimResult]:
+    """The results of signatures none of which could be read."""
+    return [item for item in items if isinstance(item, DkimResult)]
 
 
 @lru_cache(4096)
@@ -169,29 +268,3 @@ def is_private(remote_ip: str) -> bool:
         or address.is_link_local
         or any(address in network for network in _PRIVATE if network.version == address.version)
     )
-
-
-def _spf_method(spf: SpfResult) -> Method:
-    properties = [(f"smtp.{spf.identity}", spf.sender)] if spf.sender else []
-    return Method("spf", spf.result, properties, comment=spf.reason)
-
-
-def _dkim_method(dkim: DkimResult) -> Method:
-    pairs = (
-        ("header.d", dkim.domain),
-        ("header.s", dkim.selector),
-        ("header.a", dkim.algorithm),
-        ("header.b", dkim.signature),
-    )
-    notes = [dkim.reason] if dkim.reason else []
-    if dkim.body_limited:
-        notes.append("only a part of the body is signed")
-    if dkim.testing:
-        notes.append("test key")
-    return Method("dkim", dkim.result, [pair for pair in pairs if pair[1]], comment=", ".join(notes))
-
-
-def _dmarc_method(dmarc: DmarcResult) -> Method:
-    comment = f"p={dmarc.policy}" if dmarc.policy else dmarc.reason
-    properties = [("header.from", dmarc.domain)] if dmarc.domain else []
-    return Method("dmarc", dmarc.result, properties, comment=comment)

@@ -7,6 +7,7 @@ added on the way. There is no l= tag: it would let anyone append to the signed t
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,33 +86,28 @@ class DkimSigner:
         for piece in body_pieces(body):
             hashed.update(piece)
         body_hash = base64.b64encode(hashed.digest())
-        names, signed = _select(Header.parse(header))
+        names, signed = select_fields(Header.parse(header))
         return b"".join([self._sign(key, names, signed, body_hash, int(now_seconds)) for key in keys])
 
     def _sign(
         self, key: SigningKey, names: Sequence[bytes], signed: bytes, body_hash: bytes, now_seconds: int
     ) -> bytes:
-        private = self._load(key)
-        domain, selector = _ascii_name(key.domain), _ascii_name(key.selector)
+        private = self.private_key(key)
+        domain, selector = ascii_name(key.domain), ascii_name(key.selector)
         algorithm = b"rsa-sha256" if isinstance(private, rsa.RSAPrivateKey) else b"ed25519-sha256"
         field = b" v=1; a=%b; c=relaxed/relaxed;\r\n\td=%b; s=%b;\r\n\tt=%d; h=%b;\r\n\tbh=%b;\r\n\tb=" % (
             algorithm,
             domain,
             selector,
             now_seconds,
-            _fold_names(names),
+            fold_names(names),
             body_hash,
         )
         data = signed + relaxed_field(b"dkim-signature", field)
-        if isinstance(private, rsa.RSAPrivateKey):
-            signature = private.sign(data, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            digest = hashes.Hash(hashes.SHA256())
-            digest.update(data)
-            signature = private.sign(digest.finalize())  # RFC 8463 3: the hash is what is signed
-        return b"DKIM-Signature:" + field + _fold(base64.b64encode(signature)) + b"\r\n"
+        return b"DKIM-Signature:" + field + fold_base64(sign_data(private, data)) + b"\r\n"
 
-    def _load(self, key: SigningKey) -> PrivateKey:
+    def private_key(self, key: SigningKey) -> PrivateKey:
+        """The key, read once and kept. Raises `MailboxError` (`dkim.bad_key`)."""
         loaded = self._loaded.get(key.private_pem)
         if loaded is None:
             try:
@@ -128,21 +124,33 @@ class DkimSigner:
         return loaded
 
 
-def _ascii_name(name: str) -> bytes:
+def sign_data(private: PrivateKey, data: bytes) -> bytes:
+    """The signature of canonical data in base64."""
+    if isinstance(private, rsa.RSAPrivateKey):
+        return base64.b64encode(private.sign(data, padding.PKCS1v15(), hashes.SHA256()))
+    # RFC 8463 3: the hash is what is signed
+    return base64.b64encode(private.sign(hashlib.sha256(data).digest()))
+
+
+def ascii_name(name: str) -> bytes:
+    """A domain or selector as it is written into a tag."""
     text = name if name.isascii() else name.encode("idna").decode("ascii")
     if not _SAFE_NAME.fullmatch(text):
         raise MailboxError("dkim.bad_key", "A signing key has no usable domain or selector.", temporary=True)
     return text.lower().encode("ascii")
 
 
-def _select(header: Header) -> tuple[Sequence[bytes], bytes]:
-    """The names for h=, and the canonical fields in that order: several of one name from the bottom up. RFC 6376 5.4.2."""
+def select_fields(header: Header, more: Sequence[bytes] = ()) -> tuple[Sequence[bytes], bytes]:
+    """The names for h= and the canonical fields in that order, of the fields worth signing and those in `more`.
+
+    Several of one name stand from the bottom up. RFC 6376 5.4.2.
+    """
     names: list[bytes] = []
     signed: list[bytes] = []
     values: dict[bytes, list[bytes]] = {}
     for field in header.fields:
         values.setdefault(field.key, []).append(field.value)
-    for name in (*_PROTECTED, *_SIGNED):
+    for name in (*_PROTECTED, *_SIGNED, *more):
         found = values.get(name, ())
         signed.extend(relaxed_field(name, value) + b"\r\n" for value in reversed(found))
         names.extend([name] * len(found))
@@ -150,7 +158,8 @@ def _select(header: Header) -> tuple[Sequence[bytes], bytes]:
     return names, b"".join(signed)
 
 
-def _fold_names(names: Sequence[bytes]) -> bytes:
+def fold_names(names: Sequence[bytes]) -> bytes:
+    """An h= list over several lines."""
     lines: list[bytes] = []
     line = names[0]
     for name in names[1:]:
@@ -163,5 +172,6 @@ def _fold_names(names: Sequence[bytes]) -> bytes:
     return b":\r\n\t".join([*lines, line])
 
 
-def _fold(value: bytes) -> bytes:
+def fold_base64(value: bytes) -> bytes:
+    """A b= value over several lines."""
     return b"\r\n\t".join([value[start : start + _LINE - 4] for start in range(0, len(value), _LINE - 4)])

@@ -1,7 +1,8 @@
-"""DKIM verification: dkimpy reads and validates the signatures and hashes the headers, OpenSSL checks them.
+"""DKIM verification: dkimpy reads and validates the signatures, OpenSSL checks them.
 
 The body is hashed once, streamed, for all signatures (dkimpy would hold it whole and the interpreter for seconds). Key
-records are fetched by the caller. Nothing here waits or raises: every outcome is a `DkimResult`.
+records are fetched by the caller. Nothing here waits or raises: every outcome is a `DkimResult`. What is valid by the
+mathematics but proves too little (a short key, a body signed in part) is `policy`, never `pass`.
 """
 
 from __future__ import annotations
@@ -15,40 +16,54 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import dkim
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from dkim.canonicalization import CanonicalizationPolicy, InvalidCanonicalizationPolicyError
-from dkim.util import InvalidTagValueList, parse_tag_value
 
-from mailbox_app.mailauth.canonical import BodyHash, body_pieces
+from mailbox_app.mailauth.canonical import (
+    BodyHash,
+    CanonicalHeader,
+    body_pieces,
+    relaxed_field,
+    simple_field,
+    without_signature,
+)
+from mailbox_app.mailauth.key_records import MIN_RSA_BITS, find_key
 from mailbox_app.mailauth.results import DkimResult, Result
+from mailbox_app.mailauth.tag_list import TagListError, parse_tags, without_blanks
 from mailbox_app.proto.header import Field, Header
 
-# Each costs a DNS look-up and a public-key operation; more than five are never honest.
-MAX_SIGNATURES = 5
-# dkimpy's expressions are quadratic in runs of white space, and its selection in names times fields.
-_MAX_FIELD_BYTES = 8_192
+# Each costs a DNS look-up and a public-key operation; more than ten are never honest.
+MAX_SIGNATURES = 10
+_MAX_FIELD_BYTES = 8_192  # dkimpy's expressions are quadratic in runs of white space
 _MAX_SIGNED_NAMES = 200
 _MAX_HEADER_FIELDS = 2_000
 _LONG_BLANKS = re.compile(rb"\s{100}")
-_MIN_RSA_BITS = 1_024  # RFC 8301 3.2
-_BLANK = re.compile(rb"\s+")
+_MANDATORY = [b"v", b"a", b"b", b"bh", b"d", b"h", b"s"]
+_DATED = (("x= value is past", "the signature has expired"), ("t= value is in the", "the signature is from the future"))
 
 BodyForm = tuple[bool, int | None]
 """Whether relaxed, and the l= limit."""
 
 
 @dataclass(frozen=True, slots=True)
+class BodyHashes:
+    """The hashes of one body in the forms that were asked for; a limit behind its end has none."""
+
+    digests: Mapping[BodyForm, bytes]
+    sizes: Mapping[bool, int]
+    """The length of the whole canonical body, by whether relaxed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
-    """One DKIM-Signature field, read."""
+    """One DKIM-Signature or ARC-Message-Signature field, read."""
 
     tags: Mapping[bytes, bytes]
     names: Sequence[bytes]
     """The h= list in lower case."""
     field: tuple[bytes, bytes]
-    policy: CanonicalizationPolicy
+    """Name and value as received."""
+    relaxed: bool
+    """The form of the header fields."""
     form: BodyForm
     draft: DkimResult
     """The result so far, without a verdict."""
@@ -56,7 +71,18 @@ class Signature:
     @property
     def key_name(self) -> str:
         """Where the key record is."""
-        return f"{self.draft.selector}._domainkey.{self.draft.domain}"
+        return key_name(self.draft.selector, self.draft.domain)
+
+
+def key_name(selector: str, domain: str) -> str:
+    """Where a key record stands. RFC 6376 3.6.2.1; names in UTF-8 are asked in ASCII (RFC 8616 4)."""
+    name = f"{selector}._domainkey.{domain}"
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode("ascii")
+        except UnicodeError:
+            return name
+    return name
 
 
 def _text(raw: bytes) -> str:
@@ -73,138 +99,102 @@ def _read(field: Field, field_count: int) -> Signature | DkimResult:
     value = field.value
     if len(value) > _MAX_FIELD_BYTES or _LONG_BLANKS.search(value) or field_count > _MAX_HEADER_FIELDS:
         return DkimResult(Result.PERMERROR, reason="the signature or the header is too large")
-    reader = dkim.DKIM()
-    reader.headers = [[field.name, value + b"\r\n"]]
     try:
-        tags, names, _ = reader.verify_headerprep()
-        policy = CanonicalizationPolicy.from_c_value(tags.get(b"c", b"simple/simple"))
-    except (
-        dkim.DKIMException,
-        InvalidTagValueList,
-        InvalidCanonicalizationPolicyError,
-        ValueError,
-        IndexError,
-    ) as error:
-        return DkimResult(Result.PERMERROR, reason=f"the signature cannot be read: {error}"[:100])
+        tags = parse_tags(value)
+    except TagListError as error:
+        return DkimResult(Result.PERMERROR, reason=f"the signature cannot be read: {error}")
+    if not tags.get(b"d") or not tags.get(b"s"):
+        return DkimResult(Result.PERMERROR, reason="the signature cannot be read: no domain or selector")
     draft = DkimResult(
         Result.NONE,
         domain=_text(tags[b"d"]).lower(),
         selector=_text(tags[b"s"]).lower(),
-        algorithm=_text(tags[b"a"]),
+        algorithm=_text(tags.get(b"a", b"")),
         identity=_text(tags.get(b"i", b"@" + tags[b"d"])),
-        signature=_text(_BLANK.sub(b"", tags[b"b"])[:8]),
+        signature=_text(without_blanks(tags.get(b"b", b""))[:8]),
         body_limited=b"l" in tags,
     )
+    if tags.get(b"a") == b"rsa-sha1":
+        # RFC 8301 3.1: SHA-1 proves nothing any more
+        return replace(draft, result=Result.PERMERROR, reason="the signature algorithm is not secure")
+    try:
+        dkim.validate_signature_fields(tags, _MANDATORY)
+        policy = CanonicalizationPolicy.from_c_value(tags.get(b"c", b"simple/simple"))
+    except (dkim.DKIMException, InvalidCanonicalizationPolicyError, ValueError, IndexError) as error:
+        return _unreadable(draft, str(error))
+    names = header_names(tags[b"h"])
     if b"from" not in names:
         return replace(draft, result=Result.PERMERROR, reason="the From field is not signed")  # RFC 6376 6.1.1
     if len(names) > _MAX_SIGNED_NAMES:
         return replace(draft, result=Result.PERMERROR, reason="too many signed fields")
-    if tags[b"a"] not in (b"rsa-sha256", b"ed25519-sha256"):
-        # RFC 8301 3.1: SHA-1 proves nothing any more
-        return replace(draft, result=Result.PERMERROR, reason="the signature algorithm is not secure")
     limit = int(tags[b"l"]) if tags.get(b"l") else None
     form = (policy.body_algorithm.name == b"relaxed", limit)
-    return Signature(tags, names, (field.name, value + b"\r\n"), policy, form, draft)
+    relaxed = policy.header_algorithm.name == b"relaxed"
+    return Signature(tags, names, (field.name, value), relaxed, form, draft)
 
 
-def hash_body(body: bytes | BinaryIO, forms: Sequence[BodyForm]) -> Mapping[BodyForm, bytes]:
+def _unreadable(draft: DkimResult, error: str) -> DkimResult:
+    for start, reason in _DATED:
+        if error.startswith(start):
+            return replace(draft, result=Result.FAIL, reason=reason)
+    return replace(draft, result=Result.PERMERROR, reason=f"the signature cannot be read: {error}"[:100])
+
+
+def header_names(value: bytes) -> Sequence[bytes]:
+    """The names of an h= tag in lower case."""
+    return [name.strip(b" \t\r\n").lower() for name in value.split(b":")]
+
+
+def hash_body(body: bytes | BinaryIO, forms: Sequence[BodyForm]) -> BodyHashes:
     """The body hashes in each asked form, in one pass; a file is read from where it stands."""
-    hashers = {form: BodyHash(relaxed=form[0], limit=form[1]) for form in forms}
+    hashers = {
+        relaxed: BodyHash(
+            relaxed=relaxed, limits=[limit for form, limit in forms if form is relaxed and limit is not None]
+        )
+        for relaxed in {form for form, _ in forms}
+    }
     for piece in body_pieces(body):
         for hasher in hashers.values():
             hasher.update(piece)
-    return {form: hasher.digest() for form, hasher in hashers.items()}
+    digests = {
+        (relaxed, limit): digest for relaxed, hasher in hashers.items() for limit, digest in hasher.digests().items()
+    }
+    return BodyHashes(digests, {relaxed: hasher.size_bytes for relaxed, hasher in hashers.items()})
 
 
-def verify(signature: Signature, header: Header, key_records: Sequence[str], body_hash: bytes) -> DkimResult:
+def header_digest(signature: Signature, header: CanonicalHeader, *, relaxed: bool, guard: bool) -> bytes:
+    """The hash that is signed; with `guard` a second From breaks it whether it was oversigned or not. RFC 6376 3.7."""
+    names = [*signature.names, b"from"] if guard else signature.names
+    name, value = signature.field
+    form = relaxed_field if relaxed else simple_field
+    return hashlib.sha256(header.select(names, relaxed=relaxed) + form(name, without_signature(value))).digest()
+
+
+def verify(signature: Signature, header: CanonicalHeader, key_records: Sequence[str], body: BodyHashes) -> DkimResult:
     """Check one signature with the TXT records found at its key name."""
     draft = signature.draft
     try:
-        claimed = base64.b64decode(_BLANK.sub(b"", signature.tags[b"bh"]))
-        given = base64.b64decode(_BLANK.sub(b"", signature.tags[b"b"]))
+        claimed = base64.b64decode(without_blanks(signature.tags[b"bh"]), validate=True)
+        given = base64.b64decode(without_blanks(signature.tags[b"b"]), validate=True)
     except binascii.Error:
         return replace(draft, result=Result.PERMERROR, reason="the signature is not base64")
-    if claimed != body_hash:
+    found = body.digests.get(signature.form)
+    if found is None:  # RFC 6376 3.5: l= must not be larger than the body
+        return replace(draft, result=Result.FAIL, reason="the body is shorter than what was signed")
+    if claimed != found:
         return replace(draft, result=Result.FAIL, reason="the body was changed")
-    key, testing, problem = _load_key(key_records, signature)
-    draft = replace(draft, testing=testing)
+    key, problem = find_key(key_records, signature.tags[b"a"])
     if key is None:
         return replace(draft, result=Result.PERMERROR, reason=problem)
-    digest = _hash_header(signature, header)
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            key.verify(given, digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
-        else:
-            key.verify(given, digest)
-    except (InvalidSignature, ValueError):
+    draft = replace(draft, testing=key.testing, key_bits=key.bits)
+    if key.exact_domain and draft.identity.rpartition("@")[2].lower() != draft.domain:
+        return replace(draft, result=Result.PERMERROR, reason="the key is not for subdomains")
+    if not key.verify(given, header_digest(signature, header, relaxed=signature.relaxed, guard=True)):
         return replace(draft, result=Result.FAIL, reason="the signature does not match")
+    if key.bits and key.bits < MIN_RSA_BITS:  # RFC 8301 3.2
+        return replace(draft, result=Result.POLICY, reason="the key is too short")
+    relaxed, limit = signature.form
+    if limit is not None and limit < body.sizes[relaxed]:
+        # RFC 6376 8.2: anyone could have appended the rest, so this proves nothing about what a reader sees
+        return replace(draft, result=Result.POLICY, reason="only a part of the body is signed")
     return replace(draft, result=Result.PASS)
-
-
-def _hash_header(signature: Signature, header: Header) -> bytes:
-    wanted = set(signature.names)
-    fields = [
-        (field.name, field.value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + b"\r\n")
-        for field in header.fields
-        if field.key in wanted
-    ]
-    hasher = hashlib.sha256()
-    # A second From must break the signature whether it was oversigned or not.
-    names = [*signature.names, b"from"]
-    canonical = signature.policy.canonicalize_headers(fields)
-    dkim.hash_headers(hasher, signature.policy, canonical, names, signature.field, signature.tags)
-    return hasher.digest()
-
-
-def _load_key(
-    records: Sequence[str], signature: Signature
-) -> tuple[rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None, bool, str]:
-    """The key, whether it is in test mode, and what is wrong when there is none. RFC 6376 3.6.1 and 6.1.2."""
-    problem = "no key"
-    for record in records[:5]:
-        try:
-            tags = parse_tag_value(record.encode("latin-1", "replace"))
-        except (InvalidTagValueList, IndexError):
-            problem = "the key record cannot be read"
-            continue
-        problem = _unusable(tags, signature)
-        if problem:
-            continue
-        testing = b"y" in [flag.strip() for flag in tags.get(b"t", b"").split(b":")]
-        key = _public_key(tags)
-        if key is None:
-            problem = "the key cannot be read"
-        elif isinstance(key, rsa.RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
-            problem = "the key is too short"
-        else:
-            return key, testing, ""
-    return None, False, problem
-
-
-def _unusable(tags: Mapping[bytes, bytes], signature: Signature) -> str:
-    kind = tags.get(b"k", b"rsa").lower()
-    flags = [flag.strip() for flag in tags.get(b"t", b"").split(b":")]
-    algorithms = [name.strip().lower() for name in tags.get(b"h", b"sha256").split(b":")]
-    services = [name.strip().lower() for name in tags.get(b"s", b"*").split(b":")]
-    if tags.get(b"v", b"DKIM1") != b"DKIM1" or b"p" not in tags:
-        return "no key"
-    if not tags[b"p"]:
-        return "the key was revoked"
-    if not signature.tags[b"a"].startswith(kind + b"-"):
-        return "the key is of another kind"
-    if b"sha256" not in algorithms or not {b"*", b"email"} & set(services):
-        return "the key is not for this use"
-    if b"s" in flags and signature.draft.identity.rpartition("@")[2].lower() != signature.draft.domain:
-        return "the key is not for subdomains"
-    return ""
-
-
-def _public_key(tags: Mapping[bytes, bytes]) -> rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None:
-    try:
-        raw = base64.b64decode(_BLANK.sub(b"", tags[b"p"]))
-        if tags.get(b"k", b"rsa").lower() == b"ed25519":
-            return ed25519.Ed25519PublicKey.from_public_bytes(raw)
-        key = serialization.load_der_public_key(raw)
-    except (ValueError, UnsupportedAlgorithm, binascii.Error):
-        return None
-    return key if isinstance(key, rsa.RSAPublicKey) else None

@@ -1,161 +1,176 @@
-"""DMARC: the policy of the visible author's domain, and whether SPF or DKIM passed for that domain.
+"""DMARC: the policy of the visible author's domain, and whether SPF or DKIM passed for that domain (RFC 9989, RFC 7489).
 
-The organizational domain is found by walking up the DNS tree (at most eight look-ups a name) instead of by a list of
-public suffixes. The result is only reported here.
+The result says what the domain's owner asks for this message (`disposition`), after the share of pct=, the test mode of t=,
+and the word of a forwarder this server trusts; each of these is named among the overrides. Nothing is decided here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from mailbox_app.mailauth.results import DkimResult, DmarcResult, Result, SpfResult
+from mailbox_app.mailauth.organizations import Organizations, exists
+from mailbox_app.mailauth.results import (
+    ArcResult,
+    DkimResult,
+    DmarcRecord,
+    DmarcResult,
+    OverrideKind,
+    Result,
+    SpfResult,
+)
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.proto.address import parse_address_list
 from mailbox_app.proto.header import Header
 
-# RFC 9989 4.10: the walk asks at most eight names, so a name of very many labels costs no more than another.
-_MAX_WALK = 8
-_MAX_RECORD = 4_096
-_POLICIES = frozenset(("none", "quarantine", "reject"))
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+# A From of more domains has no honest reason, and each costs look-ups.
+_MAX_AUTHORS = 3
+_MILDER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
+_SEEN_PASS = re.compile(r"(?:^|;)\s*dmarc\s*=\s*pass\b[^;]*", re.IGNORECASE)
+_HEADER_FROM = re.compile(r"\bheader\.from\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
+_COMMENT = re.compile(r"\([^()]*\)")
+_WORST = {Result.FAIL: 0, Result.TEMPERROR: 1, Result.PERMERROR: 2, Result.NONE: 3, Result.PASS: 4}
+_STRICTEST = {"reject": 0, "quarantine": 1, "none": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A DMARC record and where it stands."""
-
-    domain: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+def author_domains(header: Header) -> Sequence[str] | str:
+    """The domains of the From field, in lower case and ASCII, or why there are none."""
+    values = header.all(b"from")
+    if len(values) != 1:
+        return "there is no From field" if not values else "there is more than one From field"
+    found: dict[str, None] = {}
+    for address in parse_address_list(values[0]):
+        if not address.domain:
+            continue
+        try:
+            text = address.domain.lower().decode("utf-8")
+            text = (text if text.isascii() else text.encode("idna").decode("ascii")).rstrip(".").lower()
+        except UnicodeError:
+            return "the From field does not name a domain"
+        if len(text) > 253 or not _DOMAIN.fullmatch(text):
+            return "the From field does not name a domain"
+        found[text] = None
+    if len(found) > _MAX_AUTHORS:
+        return "the From field names too many domains"
+    return tuple(found) or "the From field does not name a domain"
 
 
 def author_domain(header: Header) -> str | None:
-    """The one domain of the From field, in lower case and ASCII; None when there is none or more than one."""
-    values = header.all(b"from")
-    if len(values) != 1:
-        return None
-    domains = {address.domain.lower() for address in parse_address_list(values[0]) if address.domain}
-    if len(domains) != 1:
-        return None
+    """The one domain of the From field; None when there is none or more than one."""
+    domains = author_domains(header)
+    return None if isinstance(domains, str) or len(domains) != 1 else domains[0]
+
+
+def _ascii(domain: str) -> str:
+    """A signing or sending domain as it is compared; "" for none that could be."""
     try:
-        text = domains.pop().decode("utf-8")
-        text = (text if text.isascii() else text.encode("idna").decode("ascii")).rstrip(".").lower()
+        return (domain if domain.isascii() else domain.encode("idna").decode("ascii")).lower().rstrip(".")
     except UnicodeError:
-        return None
-    return text if len(text) <= 253 and _DOMAIN.fullmatch(text) else None
-
-
-def parse_record(text: str) -> Mapping[str, str] | None:
-    """The tags of a record; None when it is no DMARC record."""
-    first, *rest = [piece.partition("=") for piece in text.split(";")]
-    if first[0].strip() != "v" or first[2].strip() != "DMARC1":
-        return None
-    tags: dict[str, str] = {}
-    for name, separator, value in rest:
-        if separator:
-            tags.setdefault(name.strip().lower(), value.strip().lower())
-    return tags
+        return ""
 
 
 class Dmarc:
-    """DMARC evaluation for one message; remembers the records it met."""
+    """Evaluates one message; keeps the records it asked for."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, *, lot: float = 0.0, trusted_sealers: Collection[str] = ()) -> None:
+        """`lot` is drawn from [0, 1) for pct=; of the `trusted_sealers` (domains) a chain is believed."""
         self._resolver = resolver
-        self._records: dict[str, Mapping[str, str] | None] = {}
+        self._organizations = Organizations(resolver)
+        self._lot = lot
+        self._trusted = trusted_sealers
 
-    async def _record(self, domain: str) -> Mapping[str, str] | None:
-        if domain not in self._records:
-            answer = await self._resolver.query(f"_dmarc.{domain}", "TXT")
-            found = [
-                tags for text in answer.records if len(text) <= _MAX_RECORD and (tags := parse_record(text)) is not None
-            ]
-            # RFC 9989 4.7: several records count as none
-            self._records[domain] = found[0] if len(found) == 1 else None
-        return self._records[domain]
+    async def evaluate(
+        self, header: Header, spf: SpfResult, dkim: Sequence[DkimResult], arc: ArcResult | None = None
+    ) -> DmarcResult:
+        """The result for one message; raises `ResolveError` when DNS could not be asked.
 
-    async def _walk(self, domain: str) -> Sequence[Record]:
-        """The records at the domain and above it, longest name first, until one says that the walk ends."""
-        labels = domain.split(".")
-        starts = list(range(len(labels)))
-        if len(starts) > _MAX_WALK:
-            starts = [0, *starts[-(_MAX_WALK - 1) :]]
-        found: list[Record] = []
-        for start in starts:
-            name = ".".join(labels[start:])
-            tags = await self._record(name)
-            if tags is not None:
-                found.append(Record(name, tags))
-                if tags.get("psd") in ("y", "n"):
-                    break
-        return found
+        Several domains in the From field are each evaluated, and the worst counts (RFC 9989 4.2: a receiver's choice), so
+        naming a harmless one beside a protected one gains nothing.
+        """
+        domains = author_domains(header)
+        if isinstance(domains, str):
+            return DmarcResult(Result.PERMERROR, reason=domains)
+        results = [await self._of(domain, spf, dkim) for domain in domains]
+        result = min(results, key=lambda each: (_WORST[each.result], _STRICTEST.get(each.policy, 3)))
+        if len(results) > 1 and result.result is not Result.PASS:
+            result = replace(result, reason="the From field names several domains")
+        if result.result is Result.FAIL:
+            result = self._treatment(result, arc)
+        listed = header.count(b"list-id") > 0 or header.count(b"list-post") > 0
+        return replace(result, mailing_list=listed)
 
-    async def organization(self, domain: str) -> str:
-        """The organizational domain of a name; the name itself when no record says otherwise."""
-        records = await self._walk(domain)
-        for record in records:
-            if record.tags.get("psd") == "n":
-                return record.domain
-            if record.tags.get("psd") == "y" and record.domain != domain:
-                below = len(record.domain.split(".")) + 1
-                return ".".join(domain.split(".")[-below:])
-        return records[-1].domain if records else domain
-
-    async def _policy_record(self, domain: str) -> Record | None:
-        """The record at the domain, else the one of its organization, else of a public suffix above."""
-        own = await self._record(domain)
-        if own is not None:
-            return Record(domain, own)
-        records = await self._walk(domain)
-        organization = await self.organization(domain)
-        for record in records:
-            if record.domain == organization:
-                return record
-        return records[-1] if records and records[-1].tags.get("psd") == "y" else None
-
-    async def _aligned(self, domain: str, author: str, *, strict: bool) -> bool:
-        domain = domain.lower().rstrip(".")
-        if domain == author:
-            return True
-        if strict:
-            return False
-        shared = 0
-        for one, other in zip(reversed(domain.split(".")), reversed(author.split(".")), strict=False):
-            if one != other:
-                break
-            shared += 1
-        if shared == 0:
-            return False  # no name in common, so no organization: nothing to ask
-        return await self.organization(domain) == await self.organization(author)
-
-    async def evaluate(self, header: Header, spf: SpfResult, dkim: Sequence[DkimResult]) -> DmarcResult:
-        """The result for one message; raises `ResolveError` when DNS could not be asked."""
-        author = author_domain(header)
-        if author is None:
-            return DmarcResult(Result.PERMERROR, reason="the From field does not name one domain")
-        record = await self._policy_record(author)
+    async def _of(self, author: str, spf: SpfResult, dkim: Sequence[DkimResult]) -> DmarcResult:
+        record = await self._organizations.policy(author)
         if record is None:
             return DmarcResult(Result.NONE, author)
-        tags = record.tags
-        policy = await self._policy(record, author)
-        testing = tags.get("t") == "y"
-        passed = [(result.domain, tags.get("adkim") == "s") for result in dkim if result.result is Result.PASS]
-        if spf.result is Result.PASS:
-            passed.append((spf.domain, tags.get("aspf") == "s"))
-        for domain, strict in passed:
-            if await self._aligned(domain, author, strict=strict):
-                return DmarcResult(Result.PASS, author, policy, record.domain, "", testing)
+        if not record.policy:
+            return DmarcResult(Result.NONE, author, record_domain=record.domain, reason="the record names no policy")
+        organization, _ = await self._organizations.find(author)
+        by_dkim = await self._any_aligned(
+            [result.domain for result in dkim if result.result is Result.PASS], author, strict=record.strict_dkim
+        )
+        by_spf = spf.result is Result.PASS and await self._any_aligned([spf.domain], author, strict=record.strict_spf)
+        draft = DmarcResult(
+            Result.PASS,
+            author,
+            await self._policy(record, author),
+            record.domain,
+            testing=record.testing,
+            spf_aligned=by_spf,
+            dkim_aligned=by_dkim,
+            organization=organization,
+            record=record,
+        )
+        if by_dkim or by_spf:
+            return draft
         if Result.TEMPERROR in (spf.result, *(result.result for result in dkim)):
-            return DmarcResult(Result.TEMPERROR, author, policy, record.domain, "a check could not be made", testing)
-        return DmarcResult(Result.FAIL, author, policy, record.domain, "", testing)
+            return replace(draft, result=Result.TEMPERROR, reason="a check could not be made")
+        return replace(draft, result=Result.FAIL)
 
-    async def _policy(self, record: Record, author: str) -> str:
-        """p= for the domain itself; sp= or np= when the record stands above it."""
-        tags = record.tags
-        policy = tags.get("p", "none")
-        if record.domain != author:
-            policy = tags.get("sp", policy)
-            if "np" in tags and not (await self._resolver.query(author, "A")).exists:
-                policy = tags["np"]
-        return policy if policy in _POLICIES else "none"
+    async def _any_aligned(self, domains: Sequence[str], author: str, *, strict: bool) -> bool:
+        for domain in dict.fromkeys(map(_ascii, domains)):
+            if domain == author or (not strict and domain and await self._organizations.share(domain, author)):
+                return True
+        return False
+
+    async def _policy(self, record: DmarcRecord, author: str) -> str:
+        """p= for the domain itself; sp= or np= when the record stands above it. RFC 9989 4.7."""
+        if record.domain == author:
+            return record.policy
+        below = record.subdomain_policy or record.policy
+        if record.missing_policy and not await exists(self._resolver, author):
+            return record.missing_policy
+        return below
+
+    def _treatment(self, result: DmarcResult, arc: ArcResult | None) -> DmarcResult:
+        """What the owner asks for a message that failed."""
+        record = result.record
+        assert record is not None
+        result = replace(result, disposition=result.policy)
+        if arc is not None and (sealer := self._vouched(result, arc)):
+            return result.overridden(OverrideKind.TRUSTED_FORWARDER, "none", sealer)
+        if record.testing and result.policy != "none":  # RFC 9989 4.7: one step milder
+            return result.overridden(OverrideKind.TEST_MODE, _MILDER[result.policy], "t=y")
+        # RFC 7489 6.6.4: who is not drawn gets the next milder treatment
+        if result.policy != "none" and self._lot * 100 >= record.percent:
+            return result.overridden(OverrideKind.SAMPLED_OUT, _MILDER[result.policy], f"pct={record.percent}")
+        return result
+
+    def _vouched(self, result: DmarcResult, arc: ArcResult) -> str:
+        """A trusted sealer of a valid chain that saw this author pass, in the words reports use. RFC 8617 7.2.2.
+
+        Every set from the vouching one on must be of a trusted sealer: whoever came later could have changed the message.
+        """
+        if arc.result is not Result.PASS:
+            return ""
+        for each in reversed(arc.sets):
+            if each.domain not in self._trusted:
+                return ""
+            seen = _SEEN_PASS.search(_COMMENT.sub(" ", each.results))
+            author = _HEADER_FROM.search(seen[0]) if seen else None
+            if author is not None and author[1].lower().rpartition("@")[2] == result.domain:
+                words = [f"as[{one.instance}].d={one.domain} as[{one.instance}].s={one.selector}" for one in arc.sets]
+                return " ".join(["arc=pass", *words])[:500]
+        return ""

@@ -13,7 +13,7 @@ from mailbox_app.proto.header import Field, Header, unfold
 from mailbox_app.proto.parameters import strip_comments
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+^_`{|}~.-]+")
-_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+^_`{|}~.=/-]*@?[A-Za-z0-9.:_-]+")
+_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+^_`{|}~.=/-]*@[A-Za-z0-9._-]+")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _NOT_IN_COMMENT = re.compile(r"[^ !#-'*-\[\]-~]")
 _SERVICE = re.compile(rb"[ \t]*(?:\"([^\"]*)\"|([^\s;\"]+))")

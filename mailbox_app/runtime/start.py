@@ -25,6 +25,7 @@ from mailbox_app.config.load import load
 from mailbox_app.config.paths import Paths, config_path, resolve
 from mailbox_app.config.schema import Config
 from mailbox_app.errors import ConfigError, MailboxError
+from mailbox_app.mailauth import organizations
 from mailbox_app.net import unix_socket
 from mailbox_app.net.listeners import Listener, bind_all, close_all
 from mailbox_app.net.tls import TlsContexts
@@ -160,6 +161,7 @@ def _run_processes(daemon: Daemon) -> int:
         _announce(daemon)
         notifier.ready("running")
 
+    organizations.preload()
     gc.collect()
     memory.give_back()
     gc.freeze()  # what is frozen is not touched by the collector, so its pages stay shared

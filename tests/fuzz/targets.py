@@ -17,7 +17,11 @@ from mailbox_app.accounts import addresses
 from mailbox_app.config.load import parse as parse_config
 from mailbox_app.control.wire import decode_answer, decode_request
 from mailbox_app.errors import AccountError, ConfigError, ControlError, MailboxError, ProtocolError, StoreError
-from mailbox_app.mailauth.dmarc import author_domain, parse_record
+from mailbox_app.mailauth.arc import read_chain
+from mailbox_app.mailauth.dmarc import author_domain
+from mailbox_app.mailauth.dmarc_record import parse_record
+from mailbox_app.mailauth.key_records import find_key
+from mailbox_app.mailauth.tag_list import TagListError, parse_tags
 from mailbox_app.outbound.dot_stuffing import DotStuffer
 from mailbox_app.outbound.replies import ReplyReader
 from mailbox_app.proto.authres import Method, compose_authres, forged_authres
@@ -157,7 +161,12 @@ def authres(data: bytes) -> None:
 
 
 def records(data: bytes) -> None:
-    parse_record(data.decode("latin-1"))
+    parse_record("a.example", data.decode("latin-1"))
+    parse_record("a.example", "v=DMARC1;" + data.decode("latin-1"))
+    find_key([data.decode("latin-1"), "p=" + data.decode("latin-1")], b"rsa-sha256")
+    with contextlib.suppress(TagListError):
+        assert parse_tags(data)
+    read_chain(Header.parse(data))
     author_domain(Header.parse(data))
     author_domain(Header.parse(b"From: " + data))
 

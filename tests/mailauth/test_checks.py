@@ -183,21 +183,42 @@ async def test_no_check_outlives_the_deadline(offload):
     assert found.summary == "spf=temperror dkim=temperror dmarc=temperror"
 
 
-async def test_at_most_five_signatures_are_looked_at(offload):
+async def test_at_most_ten_signatures_are_looked_at(offload):
     resolver = ZoneResolver(ZONE)
     signature = sign(keys=KEYS[:1])[: -len(HEADER + BODY)]
-    found = await run_check(offload, resolver, message=signature * 9 + HEADER + BODY)
-    assert len(found.dkim) == 5
+    found = await run_check(offload, resolver, message=signature * 12 + HEADER + BODY)
+    assert len(found.dkim) == 10
+    assert resolver.asked.count(("r1._domainkey.example.net", "TXT")) == 1
 
 
-async def test_a_body_limit_is_told(offload):
+async def test_a_signature_of_a_part_of_the_body_proves_nothing(offload):
     field = dkim.sign(
         HEADER + BODY, b"r1", b"example.net", pkcs1_pem(), canonicalize=(b"relaxed", b"relaxed"), length=True
     )
-    found = await run_check(offload, ZoneResolver(ZONE), message=field + HEADER + BODY + b"appended\r\n")
-    assert found.dkim[0].result is Result.PASS
+    found = await run_check(
+        offload, ZoneResolver(ZONE), message=field + HEADER + BODY + b"appended\r\n", remote_ip="203.0.113.10"
+    )
+    assert found.dkim[0].result is Result.POLICY
     assert found.dkim[0].body_limited
     assert b"only a part of the body is signed" in found.field
+    assert found.dmarc.result is Result.FAIL
+
+
+async def test_a_body_limit_that_covers_all_is_no_limit(offload):
+    field = dkim.sign(
+        HEADER + BODY, b"r1", b"example.net", pkcs1_pem(), canonicalize=(b"relaxed", b"relaxed"), length=True
+    )
+    found = await run_check(offload, ZoneResolver(ZONE), message=field + HEADER + BODY)
+    assert found.dkim[0].result is Result.PASS
+    assert b"signed with a body limit" in found.field
+
+
+async def test_a_body_shorter_than_what_was_signed_fails(offload):
+    field = dkim.sign(
+        HEADER + BODY, b"r1", b"example.net", pkcs1_pem(), canonicalize=(b"relaxed", b"relaxed"), length=True
+    )
+    found = await run_check(offload, ZoneResolver(ZONE), message=field + HEADER + BODY[:5])
+    assert (found.dkim[0].result, found.dkim[0].reason) == (Result.FAIL, "the body is shorter than what was signed")
 
 
 def pkcs1_pem() -> bytes:
@@ -287,9 +308,16 @@ async def test_a_name_of_very_many_labels_costs_eight_questions(offload):
 
 
 @pytest.mark.parametrize(
-    "header", [b"Subject: x\r\n\r\n", b"From: a@b.example\r\nFrom: c@d.example\r\n\r\n", b"From: a@b.c, d@e.f\r\n\r\n"]
+    "header",
+    [
+        b"Subject: x\r\n\r\n",
+        b"From: a@b.example\r\nFrom: c@d.example\r\n\r\n",
+        b"From: nobody\r\n\r\n",
+        b"From: a@[192.0.2.1]\r\n\r\n",
+        b"From: a@b.c, d@e.f, g@h.i, j@k.l\r\n\r\n",
+    ],
 )
-async def test_dmarc_needs_one_author_domain(offload, header):
+async def test_dmarc_needs_an_author_domain(offload, header):
     found = await run_check(offload, ZoneResolver(ZONE), message=header)
     assert found.dmarc.result is Result.PERMERROR
 
