@@ -57,15 +57,18 @@ def address_parts_of(use: Use) -> AddressPart:
 
 
 def address_values(machine: Machine, raw: bytes, part: AddressPart) -> Sequence[str]:
-    """That part of every address in a header value."""
+    """That part of every address in a header value; what is no whole address is seen by `:all` only. RFC 5228 2.7.4."""
     found = []
     machine.spend(len(raw) >> 9)
-    for item in parse_address_items(raw, machine.limits.header_values):
-        if item.localpart is not None and item.domain is not None:
-            value = part(machine, decode_text(item.localpart), decode_text(item.domain))
-            if value is not None:
-                found.append(value)
-    return found
+    items = parse_address_items(raw, machine.limits.header_values)
+    for item in items:
+        if item.localpart is None or item.domain is None:
+            continue
+        local, domain = decode_text(item.localpart), decode_text(item.domain)
+        value = part(machine, local, domain) if (local and domain) or part is _all else None
+        if value is not None:
+            found.append(value)
+    return found if items or part is not _all else [decode_words(raw)]
 
 
 def picker(use: Use, compiler: Compiler) -> Pick | None:

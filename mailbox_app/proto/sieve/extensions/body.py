@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from mailbox_app.proto.mime import Part
 from mailbox_app.proto.sieve.machine import Machine, Test
 from mailbox_app.proto.sieve.parts import part_text, raw_text
 from mailbox_app.proto.sieve.use import Use
@@ -45,17 +46,27 @@ def _content(machine: Machine, wanted: Sequence[str]) -> Sequence[str]:
         if not _wanted(part.content_type.decode("latin-1"), wanted):
             continue
         if part.is_multipart:
-            first = table.child(part, 1)
-            found.append(raw_text(machine, part.body_start, first.header_start if first else part.body_end))
-            children = [table.child(part, number) for number in range(max(part.children, 1), part.children + 1)]
-            if children and children[0] is not None:
-                found.append(raw_text(machine, children[0].body_end, part.body_end))
+            found += _around(machine, part)
         elif part.is_message:
             inner = table.embedded(part)
-            found.append(raw_text(machine, part.body_start, inner.body_start if inner else part.body_end))
+            header = raw_text(machine, part.body_start, inner.body_start if inner else part.body_end)
+            found.append(header.removesuffix("\r\n") if header.endswith("\r\n\r\n") else header)
         else:
             found.append(part_text(machine, part, html_as_text=False))
     return found
+
+
+def _around(machine: Machine, part: Part) -> Sequence[str]:
+    """What stands before and after the parts of a multipart, without the delimiters. RFC 5173 5.2."""
+    table = machine.context.message.parts
+    first, last = table.child(part, 1), table.child(part, part.children)
+    if first is None or last is None:
+        return ()
+    before = raw_text(machine, part.body_start, first.header_start)
+    after = raw_text(machine, last.body_end, part.body_end)
+    delimiter = after.find("\n--")
+    line_end = after.find("\n", delimiter + 1) if delimiter >= 0 else -1
+    return before[: max(before.rfind("\n--"), 0)], after[line_end + 1 :] if line_end >= 0 else ""
 
 
 def _text(machine: Machine) -> Sequence[str]:
