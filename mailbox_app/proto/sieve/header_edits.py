@@ -73,6 +73,11 @@ class HeaderEdits:
             self.removed | {index for where, index in gone if where == "received"},
         )
 
+    def growth(self, header: Header) -> int:
+        """By how many bytes the message is longer with these edits."""
+        added = sum(len(render_field(name, value)) for name, value in (*self.above, *self.below))
+        return added - sum(header.fields[index].end - header.fields[index].start for index in self.removed)
+
     def apply(self, block: bytes) -> bytes:
         """The edited header block; `block` may be a whole message, whose body then follows unchanged."""
         end = header_end(block)

@@ -159,6 +159,11 @@ class Machine:
         self.edits = edits
         self._values.clear()
 
+    def size_bytes(self) -> int:
+        """The size of the message as edited so far."""
+        message = self.context.message
+        return message.size_bytes + (self.edits.growth(message.header) if self.edits else 0)
+
     # variables. RFC 5229
 
     def variable(self, name: str) -> str:

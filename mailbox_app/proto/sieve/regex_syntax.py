@@ -78,6 +78,16 @@ CLASSES: Mapping[str, Callable[[str], bool]] = {
     "xdigit": lambda character: character in "0123456789abcdefABCDEF",
 }
 
+_ESCAPES: Mapping[str, Callable[[str], bool]] = {
+    "d": CLASSES["digit"],
+    "D": lambda character: not CLASSES["digit"](character),
+    "s": CLASSES["space"],
+    "S": lambda character: not CLASSES["space"](character),
+    "w": lambda character: character.isalnum() or character == "_",
+    "W": lambda character: not (character.isalnum() or character == "_"),
+}
+"""No part of POSIX; every library knows them and scripts use them."""
+
 
 def parse_pattern(pattern: str, *, ignore_case: bool) -> tuple[Node, int]:
     """The tree and the number of groups; raises `BadPattern`."""
@@ -174,6 +184,8 @@ class _Parser:
             if not character:
                 raise BadPattern("it ends with a backslash")
             self.position += 1
+            if character in _ESCAPES:
+                return Character(_ESCAPES[character])
             if character.isalnum():
                 raise BadPattern(f'"\\{character}" means nothing here')
         return Character((_cases(character) if self._ignore_case else frozenset((character,))).__contains__)

@@ -91,7 +91,7 @@ def _size(use: Use, compiler: Compiler) -> Test:
     over = use.groups["bound"] == "over"
 
     def size(machine: Machine) -> bool:
-        actual = machine.context.message.size_bytes
+        actual = machine.size_bytes()
         machine.seen = ((str(actual),), (str(limit),))
         return actual > limit if over else actual < limit
 

@@ -43,8 +43,10 @@ def _envelope(use: Use, compiler: Compiler) -> Test:
             if not address or key == "auth":  # the null sender is the empty string, whatever part is asked for
                 values.append(address)
                 continue
-            local, _, domain = address.rpartition("@") if "@" in address else (address, "", "")
-            value = part(machine, local, domain)
+            local, at, domain = address.rpartition("@") if "@" in address else (address, "", "")
+            broken = bool(at) and not (local and domain)  # then no part of it means anything
+            whole = "part" not in use.groups or use.groups["part"] == "all"
+            value = address if broken and whole else None if broken else part(machine, local, domain)
             if value is not None:
                 values.append(value)
         return match.test(machine, values, keys)
