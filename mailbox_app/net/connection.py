@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol, ABC, Generic[FramerT]):
         "framer",
         "is_local",
         "is_tls",
+        "proxied_ip",
         "remote_ip",
         "session_id",
         "writing_paused",
@@ -81,6 +82,8 @@ class Connection(asyncio.Protocol, ABC, Generic[FramerT]):
         self.framer = framer
         self.clock = clock
         self.session_id: SessionId = new_session_id()
+        self.proxied_ip = ""
+        """See `net/proxy.py`."""
         self.remote_ip = ""
         self.is_local = True
         self.is_tls = False
@@ -100,7 +103,7 @@ class Connection(asyncio.Protocol, ABC, Generic[FramerT]):
         """A peer is there."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.remote_ip = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
+        self.remote_ip = self.proxied_ip or (peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else "")
         self.is_local = self.remote_ip.startswith("127.") or self.remote_ip in {"", "::1"}
         self.is_tls = transport.get_extra_info("ssl_object") is not None
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from socket import socket
+from socket import AF_UNIX, socket
 
 from mailbox_app.config.schema import Config
 from mailbox_app.events.hub import HubClient
+from mailbox_app.net.proxy import ProxiedListener, TrustedProxies
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.runtime.daemon import IMPLICIT_TLS
 from mailbox_app.runtime.process import Spawn
@@ -40,6 +41,7 @@ class Front:
         imap_listener: socket,
         let_go: Callable[[], Awaitable[None]],
         close_stores: Callable[[], None],
+        proxies: Sequence[str] = (),
     ) -> None:
         self._smtp = smtp
         self._imap = imap
@@ -52,7 +54,8 @@ class Front:
         self._imap_listener = imap_listener
         self._let_go = let_go
         self._close_stores = close_stores
-        self._servers: list[asyncio.Server] = []
+        self._proxies = proxies
+        self._servers: list[asyncio.Server | ProxiedListener] = []
 
     async def start(self, spawn: Spawn) -> None:
         """Accept on every socket."""
@@ -92,9 +95,11 @@ class Front:
             await asyncio.sleep(_REST_SECONDS)
             await self._let_go()
 
-    async def _listen(self, service: str, sock: socket) -> asyncio.Server:
+    async def _listen(self, service: str, sock: socket) -> asyncio.Server | ProxiedListener:
         loop = asyncio.get_running_loop()
         factory = self._factory(service)
+        if self._proxies and sock.family != AF_UNIX:
+            return self._listen_behind_proxies(service, sock, factory)
         if service not in IMPLICIT_TLS:
             return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
         context: ssl.SSLContext = self._tls.server_context()
@@ -106,6 +111,21 @@ class Front:
             ssl_handshake_timeout=_HANDSHAKE_SECONDS,
             ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,
         )
+
+    def _listen_behind_proxies(
+        self, service: str, sock: socket, factory: Callable[[], asyncio.BaseProtocol]
+    ) -> ProxiedListener:
+        listener = ProxiedListener(
+            service,
+            sock,
+            factory,
+            TrustedProxies(self._proxies),
+            self._tls.server_context if service in IMPLICIT_TLS else None,
+            handshake_seconds=_HANDSHAKE_SECONDS,
+            shutdown_seconds=_TLS_SHUTDOWN_SECONDS,
+        )
+        listener.start()
+        return listener
 
     def _factory(self, service: str) -> Callable[[], asyncio.BaseProtocol]:
         match service:

@@ -40,7 +40,7 @@ from mailbox_app.runtime.supervisor import Role, Supervisor
 _EXIT_FAILED = 1
 _EXIT_BUSY = 75
 _EXIT_NOT_PERMITTED = 77
-_NEEDS_RESTART = ("server", "listen", "dns", "delivery", "queue")
+_NEEDS_RESTART = ("server", "listen", "dns", "delivery", "queue", "proxy", "lmtp")
 
 
 def start(given_config: str | None, *, single: bool) -> int:

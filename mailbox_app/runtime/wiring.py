@@ -29,6 +29,8 @@ from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInf
 from mailbox_app.control.server import ControlServer
 from mailbox_app.db.offload import Offload
 from mailbox_app.delivery.explaining import Explainer
+from mailbox_app.delivery.filter_memory import FilterMemory
+from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.local import LocalTransport
@@ -70,6 +72,7 @@ from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Retention
+from mailbox_app.store.scripts import Scripts
 from mailbox_app.store.search.builder import IndexBuilder
 
 _IDLE_INDEX_SECONDS = 2.0
@@ -159,6 +162,7 @@ class Parts:
     mail_log: MailLog
     forwarder: Forwarder
     recipients: Recipients
+    filters: Filters
     inbound: Inbound
     current: CurrentConfig
     state: StateFiles
@@ -181,6 +185,10 @@ class Parts:
         spool = Spool(data_dir / "queue")
         queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
         decisions = Decisions(data_dir / "journal.db", clock)
+        memory = FilterMemory(data_dir / "state.db", clock)
+        filters = Filters(
+            store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve
+        )
         return cls(
             config=config,
             data_dir=data_dir,
@@ -198,7 +206,8 @@ class Parts:
             mail_log=MailLog([metrics.count_mail, decisions.record]),
             forwarder=forwarder,
             recipients=Recipients(directory, store, offload, clock, forwarder),
-            inbound=Inbound(store, queue, spool, offload, clock, metrics, forwarder),
+            filters=filters,
+            inbound=Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters),
             current=CurrentConfig(config),
             state=StateFiles(data_dir, clock),
         )
@@ -222,11 +231,13 @@ class Parts:
         self.store.retention = retention(new)
         self.directory.configure(new.addresses.separators, new.server.hostname)
         self.forwarder.rules = forwarding_rules(new)
+        self.filters.configure(new.sieve)
 
     def close(self) -> None:
         """Wait for calls under way, then close the files."""
         self.offload.close()
         self.state.close()
+        self.filters.memory.close()
         self.store.close()
         self.queue.close()
         self.decisions.close()
@@ -304,6 +315,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
         daemon.imap_listener,
         lambda: parts.offload.run(let_go),
         close_all,
+        config.proxy.trusted_networks,
     )
 
 

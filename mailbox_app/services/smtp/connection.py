@@ -37,6 +37,8 @@ class SmtpConnection(SMTP):
         asyncio.StreamReaderProtocol.__init__(self, reader, self._cb_client_connected, loop=loop)
         self.clock = clock
         self.limits = limits
+        self.proxied_ip = ""
+        """See `net/proxy.py`."""
         self.remote_ip = ""
         self.tls: tuple[str, str] | None = None
         """Version and cipher."""
@@ -67,7 +69,7 @@ class SmtpConnection(SMTP):
         self._link = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         # a listener for both families tells IPv4 clients in IPv6 clothes
-        self.remote_ip = peer[0].removeprefix("::ffff:") if peer else ""
+        self.remote_ip = self.proxied_ip or (peer[0].removeprefix("::ffff:") if peer else "")
         self._note_tls(transport)
         super().connection_made(transport)
 
