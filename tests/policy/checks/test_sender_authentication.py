@@ -1,0 +1,181 @@
+"""What SPF, DKIM, DMARC and ARC come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailbox_app.mailauth.results import (
+    ArcResult,
+    ArcSet,
+    DkimResult,
+    DmarcResult,
+    OverrideKind,
+    Result,
+    SpfResult,
+)
+from mailbox_app.policy.checks.sender_authentication import SenderAuthentication, trusted_sealer
+from mailbox_app.policy.verdict import Finding, Judgement, Verdict
+from tests.support.policy import Door, message, opened, run
+
+BANK = "bank.example"
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    with opened(tmp_path) as found:
+        yield found
+
+
+def failing(policy: str, disposition: str | None = None) -> DmarcResult:
+    return DmarcResult(Result.FAIL, BANK, policy, BANK, disposition=policy if disposition is None else disposition)
+
+
+def findings(door: Door, remote_ip: str = "192.0.2.7", sender: str = f"x@{BANK}", **results: Any) -> list[Finding]:
+    facts = door.facts(remote_ip, sender=sender, message=message(**results))
+    return list(run(SenderAuthentication(door.tools), facts))
+
+
+def verdict(found: list[Finding]) -> Verdict:
+    return Judgement(tuple(found)).verdict()
+
+
+def test_a_forged_domain_that_asks_for_rejection_is_refused(door: Door) -> None:
+    found = findings(door, dmarc=failing("reject"), spf=SpfResult(Result.FAIL, BANK))
+    assert verdict(found) is Verdict.REJECT
+    assert found[0].reply is not None
+    assert str(found[0].reply).startswith(f"550 5.7.1 {BANK} asks")
+    assert found[0].inputs["dmarc"] == "fail"
+
+
+def test_quarantine_is_junk_and_none_a_score(door: Door) -> None:
+    assert verdict(findings(door, dmarc=failing("quarantine"))) is Verdict.JUNK
+    found = findings(door, dmarc=failing("none"))
+    assert (verdict(found), found[0].score) == (Verdict.ACCEPT, 1.0)
+
+
+@pytest.mark.parametrize("disposition", ["quarantine", "none"])
+def test_what_the_owner_asks_milder_is_done_milder_and_says_why(door: Door, disposition: str) -> None:
+    dmarc = failing("reject").overridden(OverrideKind.SAMPLED_OUT, disposition)
+    found = findings(door, dmarc=dmarc)
+    assert verdict(found) is (Verdict.JUNK if disposition == "quarantine" else Verdict.ACCEPT)
+    assert "sampled_out" in found[0].reason
+
+
+@pytest.mark.parametrize(("how", "wanted"), [("junk", Verdict.JUNK), ("report", Verdict.ACCEPT)])
+def test_the_administrator_may_be_milder(tmp_path: Path, how: str, wanted: Verdict) -> None:
+    with opened(tmp_path, policy={"dmarc": how}) as door:
+        assert verdict(findings(door, dmarc=failing("reject"))) is wanted
+
+
+def test_trusted_and_allowed_clients_are_excused_but_a_name_alone_proves_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path, policy={"trusted_networks": ["198.51.100.0/24"], "allow": ["203.0.113.0/24", BANK]}) as door:
+        for remote_ip in ("198.51.100.1", "203.0.113.1", "127.0.0.1"):
+            assert verdict(findings(door, remote_ip, dmarc=failing("reject"))) is Verdict.ACCEPT
+        assert verdict(findings(door, dmarc=failing("reject"))) is Verdict.REJECT
+        spf = SpfResult(Result.PASS, BANK)
+        assert verdict(findings(door, dmarc=failing("reject"), spf=spf)) is Verdict.ACCEPT
+
+
+def chain(*sealers: tuple[str, str]) -> ArcResult:
+    sets = tuple(
+        ArcSet(number, domain, "s", f"{domain}; {results}") for number, (domain, results) in enumerate(sealers, 1)
+    )
+    return ArcResult(Result.PASS, sets)
+
+
+PASS_THEN_LIST = chain(("lists.example", "dmarc=pass header.from=bank.example"), ("relay.example", "arc=pass"))
+
+
+@pytest.mark.parametrize(
+    ("arc", "trusted", "sealer"),
+    [
+        (PASS_THEN_LIST, ["lists.example", "relay.example"], "lists.example"),
+        (PASS_THEN_LIST, ["lists.example"], ""),
+        (PASS_THEN_LIST, ["relay.example"], ""),
+        (PASS_THEN_LIST, [], ""),
+        (chain(("mx.lists.example", "spf=fail; DMARC = pass")), ["Lists.example."], "mx.lists.example"),
+        (chain(("lists.example", "dmarc=fail (dmarc=pass would be nice)")), ["lists.example"], ""),
+        (chain(("notlists.example", "dmarc=pass")), ["lists.example"], ""),
+        (ArcResult(Result.FAIL, PASS_THEN_LIST.sets), ["lists.example", "relay.example"], ""),
+    ],
+)
+def test_a_seal_is_believed_when_everybody_behind_it_is_trusted(
+    arc: ArcResult, trusted: list[str], sealer: str
+) -> None:
+    assert trusted_sealer(arc, trusted) == sealer
+
+
+def test_a_trusted_seal_saves_forwarded_mail(tmp_path: Path) -> None:
+    arc = chain(("lists.example", "dmarc=pass"))
+    with opened(tmp_path, policy={"trusted_sealers": ["lists.example"]}) as door:
+        found = findings(door, dmarc=failing("reject"), arc=arc)
+        assert verdict(found) is Verdict.ACCEPT
+        assert found[0].reason.endswith("but lists.example saw it pass and sealed it")
+    with opened(tmp_path) as door:
+        assert verdict(findings(door, dmarc=failing("reject"), arc=arc)) is Verdict.REJECT
+
+
+def test_what_cannot_be_checked_is_put_off_for_an_hour_in_all(door: Door) -> None:
+    dmarc = DmarcResult(Result.TEMPERROR, BANK, "reject", BANK, "no answer in time")
+    for _ in range(6):
+        found = findings(door, dmarc=dmarc)
+        assert verdict(found) is Verdict.DEFER
+        assert found[0].reply is not None
+        assert str(found[0].reply).startswith("451 4.7.24 ")
+        door.clock.skip(600)
+    found = findings(door, dmarc=dmarc)
+    assert (verdict(found), found[0].score) == (Verdict.ACCEPT, 1.0)
+
+
+def test_trouble_with_dns_is_held_against_nobody_else(door: Door) -> None:
+    dmarc = DmarcResult(Result.TEMPERROR, BANK, "none", BANK)
+    assert findings(door, dmarc=dmarc, spf=SpfResult(Result.TEMPERROR, BANK)) == []
+    assert findings(door, dkim=[DkimResult(Result.TEMPERROR, BANK), DkimResult(Result.FAIL, BANK)]) == []
+
+
+@pytest.mark.parametrize(
+    ("spf", "score"),
+    [
+        (Result.FAIL, 2.0),
+        (Result.SOFTFAIL, 1.0),
+        (Result.PERMERROR, 0.5),
+        (Result.NEUTRAL, 0),
+        (Result.NONE, 0),
+        (Result.PASS, 0),
+        (Result.TEMPERROR, 0),
+    ],
+)
+def test_spf_without_dmarc_is_a_score_and_never_a_refusal(door: Door, spf: Result, score: float) -> None:
+    found = findings(door, spf=SpfResult(spf, BANK))
+    assert verdict(found) is Verdict.ACCEPT
+    assert sum(each.score for each in found) == score
+
+
+def test_forwarded_mail_that_passes_by_its_signature_has_no_score_for_spf(door: Door) -> None:
+    passed = DmarcResult(Result.PASS, BANK, "reject", BANK)
+    signature = [DkimResult(Result.PASS, BANK), DkimResult(Result.FAIL, "list.example")]
+    assert findings(door, dmarc=passed, spf=SpfResult(Result.FAIL, BANK), dkim=signature) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "score"),
+    [([], 0), ([Result.FAIL], 0.5), ([Result.PERMERROR], 0.5), ([Result.FAIL, Result.PASS], 0), ([Result.POLICY], 0.3)],
+)
+def test_a_broken_signature_is_a_small_score(door: Door, results: list[Result], score: float) -> None:
+    found = findings(door, dkim=[DkimResult(each, BANK, reason="why") for each in results])
+    assert sum(each.score for each in found) == score
+
+
+def test_a_from_field_that_names_nobody_is_a_score(door: Door) -> None:
+    found = findings(
+        door, sender="", dmarc=DmarcResult(Result.PERMERROR, reason="the From field does not name one domain")
+    )
+    assert (verdict(found), found[0].score) == (Verdict.ACCEPT, 1.5)
+
+
+def test_switched_off_checks_say_nothing(door: Door) -> None:
+    assert run(SenderAuthentication(door.tools), door.facts()) == ()
