@@ -103,8 +103,7 @@ def _day_text(now_seconds: float) -> str:
 
 
 def _day_number(text: str) -> int:
-    high, low = text.upper()
-    return _ALPHABET.index(high) << 5 | _ALPHABET.index(low)
+    return _ALPHABET.index(text[0].upper()) << 5 | _ALPHABET.index(text[1].upper())
 
 
 def _has_bad_dots(localpart: str) -> bool:

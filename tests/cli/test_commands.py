@@ -148,11 +148,48 @@ def test_aliases(filled: Run) -> None:
         "info@example.org leads to alice@example.org, Bob@elsewhere.net.\n"
     )
     assert filled("alias", "list")[1] == (
-        "ALIAS             LEADS TO                              SINCE\n"
-        "info@example.org  alice@example.org, Bob@elsewhere.net  TIME\n"
+        "ALIAS             LEADS TO                              SINCE              KIND\n"
+        "info@example.org  alice@example.org, Bob@elsewhere.net  TIME  alias\n"
     )
     assert filled("alias", "remove", "info@example.org")[0] == 0
     assert filled("alias", "list")[1].startswith("There is no alias")
+
+
+def test_a_list_is_made_changed_and_shown(filled: Run) -> None:
+    words = ("--list", "--post", "posters", "--poster", "alice@example.org", "--owner", "alice@example.org")
+    assert filled("alias", "add", "dev@example.org", "x@elsewhere.net", *words, "--max-size", "2M")[0] == 0
+    assert filled("alias", "update", "dev@example.org", "--description", "Developers", "--disabled")[1] == (
+        "dev@example.org leads to x@elsewhere.net. It is disabled: mail is refused.\n"
+    )
+    shown = json.loads(filled("alias", "show", "dev@example.org", "--json")[1])
+    assert (shown["kind"], shown["post"], shown["posters"], shown["owner"], shown["max_bytes"]) == (
+        "list", "posters", ["alice@example.org"], "alice@example.org", 2 << 20,
+    )  # fmt: skip
+    assert (shown["description"], shown["enabled"], shown["members_may_send"]) == ("Developers", False, False)
+    assert "list, posters post, disabled" in filled("alias", "list")[1]
+    assert "may post         posters alice@example.org" in filled("alias", "show", "dev@example.org")[1]
+    assert filled("alias", "update", "ghost@example.org", "--disabled")[0] == 1
+    entry = json.loads(filled("audit", "export")[1].splitlines()[-2])
+    assert entry["what"] == "alias.update"
+    assert ('"enabled":true' in entry["before"], '"enabled":false' in entry["after"]) == (True, True)
+
+
+def test_a_domain_stands_for_another_and_has_its_own_separators(filled: Run) -> None:
+    assert filled("domain", "add", "bücher.example", "--alias-of", "example.org")[0] == 0
+    shown = filled("domain", "show", "BÜCHER.example")[1]
+    assert "xn--bcher-kva.example" in shown
+    assert "bücher.example" in shown
+    assert "stands for" in shown
+    refused = filled("alias", "add", "x@bücher.example", "alice@example.org")[2]
+    assert refused.startswith("mailbox: xn--bcher-kva.example stands for example.org")
+    assert "stands for example.org" in filled("domain", "remove", "example.org")[2]
+    assert filled("domain", "separators", "example.org", "+-")[1] == "example.org: details behind any of +-.\n"
+    assert filled("domain", "separators", "example.org", "")[1] == "example.org: no details.\n"
+    assert filled("domain", "separators", "example.org", "--default")[1] == (
+        "example.org: details as the configuration says.\n"
+    )
+    assert filled("domain", "separators", "example.org")[0] == 2
+    assert filled("domain", "separators", "example.org", "x")[0] == 1
 
 
 def test_signing_keys_and_zone_lines(filled: Run) -> None:
@@ -211,7 +248,7 @@ def test_a_dry_run_changes_nothing(filled: Run) -> None:
     for words, told in (
         (("alias", "remove", "info@example.org"), "Would remove info@example.org, which leads to alice@example.org.\n"),
         (("dkim", "retire", "example.org", "one"), "Would retire one of example.org for good; mail is then not signed any more.\n"),
-        (("user", "remove", "alice@example.org"), "Would move alice@example.org with 0 messages (0 B) to the trash for 30 days.\n"),
+        (("user", "remove", "alice@example.org"), "Would move alice@example.org with 0 messages (0 B) to the trash for 30 days.\nStill named by info@example.org: mailbox alias update\n"),  # noqa: E501
         (("domain", "remove", "example.org"), "Would be refused: it has 1 account(s) and 1 alias(es).\n"),
     ):  # fmt: skip
         assert filled(*words, "--dry-run")[:2] == (0, told)

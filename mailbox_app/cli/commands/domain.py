@@ -21,11 +21,27 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("name")
+@click.option(
+    "--alias-of", default="", metavar="DOMAIN", help="It stands for this domain and has no addresses of its own."
+)
 @click.pass_obj
-def add(config_file: str | None, name: str) -> None:
+def add(config_file: str | None, name: str, alias_of: str) -> None:
     """Take mail for a domain."""
-    domain = connection.call(config_file, "domain.add", name=name)
+    domain = connection.call(config_file, "domain.add", name=name, **({"alias_of": alias_of} if alias_of else {}))
     click.echo(f"Added {clean(domain['name'])}. Its DNS records: mailbox domain dns {clean(domain['name'])}")
+
+
+@command.command("separators")
+@click.argument("name")
+@click.argument("separators", required=False)
+@click.option("--default", "is_default", is_flag=True, help="As the configuration says.")
+@click.pass_obj
+def separators(config_file: str | None, name: str, separators: str | None, is_default: bool) -> None:
+    """What stands between a name and its detail in a domain: "+-" for both; "" for nothing."""
+    if (separators is None) != is_default:
+        raise click.UsageError('Name the separators, "" for none, or --default.')
+    domain = connection.call(config_file, "domain.separators", name=name, separators=separators)
+    click.echo(f"{clean(domain['name'])}: {_separators(domain)}.")
 
 
 @command.command("list")
@@ -149,5 +165,14 @@ def _print(domain: Mapping[str, Any], as_json: bool) -> None:
         ("accounts", domain["accounts"]),
         ("aliases", domain["aliases"]),
         ("dkim", " ".join(domain["dkim_selectors"])),
+        ("addresses", _separators(domain)),
+        *([("stands for", domain["alias_of"])] if domain["alias_of"] else []),
+        *([("written", domain["unicode_name"])] if domain["unicode_name"] != domain["name"] else []),
         ("since", time(domain["created_at"])),
     ])  # fmt: skip
+
+
+def _separators(domain: Mapping[str, Any]) -> str:
+    if domain["separators"] is None:
+        return "details as the configuration says"
+    return f"details behind any of {domain['separators']}" if domain["separators"] else "no details"

@@ -156,10 +156,12 @@ def remove(config_file: str | None, address: str, dry_run: bool) -> None:
         user = connection.call(config_file, "user.show", address=address)
         count, used = user["messages"], size(user["used_bytes"])
         click.echo(f"Would move {clean(user['address'])} with {count} messages ({used}) to the trash for 30 days.")
+        _tell_naming(user)
         return
     user = connection.call(config_file, "user.remove", address=address)
     name = clean(user["address"])
     click.echo(f"Removed {name}. For 30 days it can come back: mailbox user restore {name}")
+    _tell_naming(user)
 
 
 @command.command("restore")
@@ -208,3 +210,8 @@ def _password(file: str | None) -> str:
         raise click.UsageError("there is no terminal to ask for the password on: use --password-file FILE (- = stdin)")
     answer: str = click.prompt("Password", hide_input=True, confirmation_prompt="The same again", err=True)
     return answer
+
+
+def _tell_naming(user: Mapping[str, Any]) -> None:
+    if user["named_by"]:
+        click.echo(f"Still named by {clean(', '.join(user['named_by']))}: mailbox alias update")

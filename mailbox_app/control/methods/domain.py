@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from mailbox_app.accounts.addresses import u_labels
 from mailbox_app.accounts.model import DkimKey, Domain
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.dns_check import compare
@@ -20,6 +21,18 @@ class DomainName(Params):
     name: str
 
 
+class NewDomain(DomainName, kw_only=True):
+    """A domain; `alias_of`: the one of ours that it stands for."""
+
+    alias_of: str = ""
+
+
+class DomainSeparators(DomainName, kw_only=True):
+    """What stands between a name and its detail; empty: nothing does; null: as the configuration says."""
+
+    separators: str | None = None
+
+
 class DomainView(Struct):
     """One domain."""
 
@@ -28,6 +41,10 @@ class DomainView(Struct):
     aliases: int
     dkim_selectors: list[str]
     created_at: datetime
+    unicode_name: str = ""
+    """As people write it; the same as `name` for most."""
+    alias_of: str = ""
+    separators: str | None = None
 
 
 class Domains(Struct):
@@ -69,12 +86,26 @@ class Records(Struct):
     records: list[Record]
 
 
-async def add(context: ControlContext, call: Call, params: DomainName) -> DomainView:
+async def add(context: ControlContext, call: Call, params: NewDomain) -> DomainView:
     """Mail for the domain ends here from now on."""
     call.object = params.name
-    view = _view(await context.offload.run(context.directory.add_domain, params.name))
+    view = _view(await context.offload.run(context.directory.add_domain, params.name, params.alias_of))
     context.bus.publish(DIRECTORY_TOPIC)
     call.object, call.after = view.name, view
+    return view
+
+
+async def separators(context: ControlContext, call: Call, params: DomainSeparators) -> DomainView:
+    """How details of addresses are told apart in the domain from now on."""
+    call.object = params.name
+
+    def run() -> DomainView:
+        call.before = _view(context.directory.domain(params.name))
+        return _view(context.directory.set_separators(params.name, params.separators))
+
+    call.after = view = await context.offload.run(run)
+    context.bus.publish(DIRECTORY_TOPIC)
+    call.object = view.name
     return view
 
 
@@ -158,12 +189,22 @@ def dkim_records(keys: list[DkimKey]) -> list[Record]:
 
 def _view(domain: Domain) -> DomainView:
     return DomainView(
-        domain.name, domain.account_count, domain.alias_count, list(domain.dkim_selectors), domain.created_at
+        domain.name,
+        domain.account_count,
+        domain.alias_count,
+        list(domain.dkim_selectors),
+        domain.created_at,
+        u_labels(domain.name),
+        domain.alias_of,
+        domain.separators,
     )
 
 
 METHODS = (
-    Method("domain.add", DomainName, DomainView, add, "Take mail for a domain.", changes=True),
+    Method("domain.add", NewDomain, DomainView, add, "Take mail for a domain.", changes=True),
+    Method(
+        "domain.separators", DomainSeparators, DomainView, separators, "What parts names and details.", changes=True
+    ),
     Method("domain.remove", DomainName, DomainView, remove, "Take no more mail for a domain.", changes=True),
     Method("domain.list", NoParams, Domains, list_all, "All domains."),
     Method("domain.show", DomainName, DomainView, show, "One domain."),

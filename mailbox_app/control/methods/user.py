@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from mailbox_app.accounts import passwords
 from mailbox_app.accounts.addresses import check_account_address
@@ -77,6 +77,8 @@ class UserView(Struct):
     created_at: datetime
     last_login_at: datetime | None
     quota_messages: int = 0
+    named_by: list[str] = field(default_factory=list)
+    """When it is shown or removed: aliases and lists that name it. They keep doing so, and its mail there is refused."""
 
 
 class Users(Struct):
@@ -137,7 +139,13 @@ async def list_all(context: ControlContext, _call: Call | None, params: WantedUs
 
 async def show(context: ControlContext, _call: Call | None, params: UserAddress) -> UserView:
     """One account."""
-    return await context.offload.run(lambda: _view(context, context.directory.existing(params.address)))
+
+    def run() -> UserView:
+        view = _view(context, context.directory.existing(params.address))
+        view.named_by = list(context.directory.aliases_naming(view.address))
+        return view
+
+    return await context.offload.run(run)
 
 
 async def password(context: ControlContext, call: Call, params: NewPassword) -> UserView:
@@ -194,7 +202,9 @@ async def remove(context: ControlContext, call: Call, params: UserAddress) -> Us
             context.directory.restore_account(account.account_id)  # or its mail would stay behind for ever (D22)
             raise
         context.directory.set_removed_place(account.account_id, place)
-        return _removed_view(account)
+        view = _removed_view(account)
+        view.named_by = list(context.directory.aliases_naming(account.address))
+        return view
 
     return _changed(context, call, await context.offload.run(run))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mailbox_app.accounts.model import Account
@@ -16,6 +16,7 @@ from mailbox_app.clock import Clock
 from mailbox_app.delivery.header_block import read_header, rest_behind
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mail import Body, Delivered, Mail
+from mailbox_app.delivery.posting import proven_author
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.ids import new_queue_id
 from mailbox_app.mailauth.results import AuthResults
@@ -162,7 +163,8 @@ class Receiver:
         if _OURS.search(message.block) is not None:
             prefix += cut_own_fields(message.block, facts.header, self._hostname)
             body = rest_behind(body, len(message.block))
-        return await self._inbound.deliver(self._mail(session, message, prefix, body, judgement))
+        mail = self._mail(session, message, prefix, body, judgement)
+        return await self._inbound.deliver(replace(mail, author=proven_author(facts.header, facts.auth)))
 
     @staticmethod
     def _verdict_field(session: SmtpSession, judgement: Judgement) -> bytes:
