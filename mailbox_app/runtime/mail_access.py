@@ -14,11 +14,10 @@ from mailbox_app.services.managesieve.dependencies import ManageSieveDependencie
 from mailbox_app.services.managesieve.server import ManageSieveService
 from mailbox_app.services.pop3.dependencies import Pop3Dependencies
 from mailbox_app.services.pop3.server import Pop3Service
-from mailbox_app.store.scripts import Scripts
 from mailbox_app.store.search.index import SearchIndex
 
 if TYPE_CHECKING:
-    from mailbox_app.runtime.wiring import Parts
+    from mailbox_app.runtime.parts import Parts
 
 
 def imap_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> ImapService:
@@ -66,7 +65,7 @@ def managesieve_service(parts: Parts, sasl: Sasl) -> ManageSieveService:
     """ManageSieve's sessions."""
     return ManageSieveService(
         ManageSieveDependencies(
-            scripts=Scripts(parts.data_dir),
+            scripts=parts.filters.scripts,
             sasl=sasl,
             account_by_id=parts.directory.account_by_id,
             tls=parts.tls,

@@ -8,71 +8,48 @@ the board. `initialise` makes the databases once before the first fork.
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
-from mailbox_app.accounts.addresses import canonical_domain
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.introspection import Introspection
 from mailbox_app.accounts.login import PasswordAuthenticator
 from mailbox_app.accounts.login_failures import LoginFailures
 from mailbox_app.accounts.passwords import Hasher
 from mailbox_app.accounts.sasl import Sasl
-from mailbox_app.clock import Clock, SystemClock
+from mailbox_app.clock import SystemClock
 from mailbox_app.config.paths import Paths
 from mailbox_app.config.schema import Config
 from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInfo
 from mailbox_app.control.server import ControlServer
-from mailbox_app.db.offload import Offload
-from mailbox_app.delivery.explaining import Explainer
-from mailbox_app.delivery.filter_memory import FilterMemory
-from mailbox_app.delivery.filtering import Filters
-from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
-from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.local import LocalTransport
-from mailbox_app.delivery.recipients import Recipients
-from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
-from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.events.hub import HubClient, HubServer
 from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
-from mailbox_app.journal.decisions import Decisions
-from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.report_signing import ReportSigner
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
-from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.net import unix_socket
-from mailbox_app.net.resolver import DnsResolver
-from mailbox_app.net.tls import TlsContexts
-from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics, exposition, total
 from mailbox_app.outbound.transport import SmtpTransport
-from mailbox_app.policy.pipeline import Pipeline
-from mailbox_app.policy.state_files import StateFiles, prepare
-from mailbox_app.policy.tools import Tools
+from mailbox_app.policy.state_files import prepare
 from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.mail_access import imap_service, managesieve_service, pop3_service
+from mailbox_app.runtime.mail_exchange import smtp_service
+from mailbox_app.runtime.parts import Parts, retention
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.repairs import RepairWatch
-from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
-from mailbox_app.store.maildir.backend import MaildirStore
-from mailbox_app.store.model import Retention
-from mailbox_app.store.scripts import Scripts
 from mailbox_app.store.search.builder import IndexBuilder
 
 _IDLE_INDEX_SECONDS = 2.0
@@ -115,137 +92,8 @@ def build_single(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Pa
     return [_core(daemon, parts, None, parts.close), _front(daemon, 0, parts, None, lambda: None)]
 
 
-def retention(config: Config) -> Retention:
-    """What the configuration says about expunged messages, as the store wants it."""
-    rule = config.retention
-    return Retention(rule.expunged_days, rule.expunged_max_bytes, rule.expunged_max_percent)
-
-
-class CurrentConfig:
-    """The configuration that holds now in this process; `config` is replaced at a reload."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def __call__(self) -> Config:
-        """For whoever asks each time."""
-        return self.config
-
-
-def forwarding_rules(config: Config) -> ForwardingRules:
-    """What the configuration says about mail that leaves again."""
-    return ForwardingRules(canonical_domain(config.forwarding.srs_domain), config.forwarding.junk)
-
-
-def _srs_key(directory: SqliteDirectory) -> bytes:
-    """The same in all processes and for ever, and of no use for anything else that is made of the directory's secret."""
-    return hmac.digest(directory.secret(), b"sender rewriting", "sha256")
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What every process has."""
-
-    config: Config
-    data_dir: Path
-    clock: Clock
-    offload: Offload
-    bus: LocalBus
-    metrics: Metrics
-    tls: TlsContexts
-    resolver: DnsResolver
-    directory: SqliteDirectory
-    store: MaildirStore
-    spool: Spool
-    queue: SqliteQueue
-    decisions: Decisions
-    mail_log: MailLog
-    forwarder: Forwarder
-    recipients: Recipients
-    filters: Filters
-    inbound: Inbound
-    current: CurrentConfig
-    state: StateFiles
-
-    @classmethod
-    def build(cls, daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Parts:
-        """Open everything; once in a process."""
-        config, data_dir = daemon.config, daemon.paths.data_dir
-        hostname = config.server.hostname
-        clock = SystemClock()
-        offload = Offload()
-        bus = LocalBus()
-        bus.bind(loop)
-        metrics = Metrics()
-        directory = SqliteDirectory(data_dir / "directory.db", clock)
-        bus.subscribe(DIRECTORY_TOPIC, directory.look_again)
-        directory.configure(config.addresses.separators, hostname)
-        forwarder = Forwarder(directory, SenderRewriting(_srs_key(directory)), clock, forwarding_rules(config))
-        store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock, retention=retention(config))
-        spool = Spool(data_dir / "queue")
-        queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
-        decisions = Decisions(data_dir / "journal.db", clock)
-        memory = FilterMemory(data_dir / "state.db", clock)
-        filters = Filters(
-            store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve
-        )
-        return cls(
-            config=config,
-            data_dir=data_dir,
-            clock=clock,
-            offload=offload,
-            bus=bus,
-            metrics=metrics,
-            tls=TlsContexts(config.tls, data_dir, hostname),
-            resolver=DnsResolver(config.dns.servers, config.dns.timeout_seconds, clock),
-            directory=directory,
-            store=store,
-            spool=spool,
-            queue=queue,
-            decisions=decisions,
-            mail_log=MailLog([metrics.count_mail, decisions.record]),
-            forwarder=forwarder,
-            recipients=Recipients(directory, store, offload, clock, forwarder),
-            filters=filters,
-            inbound=Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters),
-            current=CurrentConfig(config),
-            state=StateFiles(data_dir, clock),
-        )
-
-    def tools(self) -> Tools:
-        """What the checks of the policy work with."""
-        return Tools(
-            config=self.current,
-            resolver=self.resolver,
-            offload=self.offload,
-            clock=self.clock,
-            metrics=self.metrics,
-            hostname=self.config.server.hostname,
-            directory=self.directory,
-            data_dir=self.data_dir,
-            state=self.state.state,
-        )
-
-    def configure(self, new: Config) -> None:
-        """What every process takes from a changed configuration."""
-        self.store.retention = retention(new)
-        self.directory.configure(new.addresses.separators, new.server.hostname)
-        self.forwarder.rules = forwarding_rules(new)
-        self.filters.configure(new.sieve)
-
-    def close(self) -> None:
-        """Wait for calls under way, then close the files."""
-        self.offload.close()
-        self.state.close()
-        self.filters.memory.close()
-        self.store.close()
-        self.queue.close()
-        self.decisions.close()
-        self.directory.close()
-
-
 def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
-    config, hostname = parts.config, parts.config.server.hostname
+    config = parts.config
     failures = LoginFailures(parts.data_dir / "state.db", parts.clock, daemon.login_key)
     authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics, failures=failures)
     sasl = Sasl(authenticator, proofs=authenticator)
@@ -261,38 +109,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
         configure_logins(new)
         parts.configure(new)
 
-    smtp = SmtpService(
-        SmtpDependencies(
-            config=config,
-            directory=parts.directory,
-            sasl=sasl,
-            recipients=parts.recipients,
-            inbound=parts.inbound,
-            submission=Submission(
-                parts.directory,
-                parts.inbound,
-                DkimSigner(),
-                parts.offload,
-                parts.clock,
-                hostname=hostname,
-                correspondents=parts.state.state.correspondents,
-            ),
-            sender_checks=SenderChecks(
-                parts.resolver,
-                parts.offload,
-                hostname,
-                check_private_clients=config.delivery.allow_private_addresses,
-            ),
-            tls=parts.tls,
-            offload=parts.offload,
-            clock=parts.clock,
-            metrics=parts.metrics,
-            mail_log=parts.mail_log,
-            tmp_dir=parts.data_dir / "tmp",
-            pipeline=Pipeline.build(parts.tools()),
-            sink=Explainer(parts.decisions, parts.clock),
-        )
-    )
+    smtp = smtp_service(parts, sasl)
 
     def close_all() -> None:
         close()

@@ -1,0 +1,49 @@
+"""Builds the service by which mail comes in; part of `wiring.py`."""
+
+from __future__ import annotations
+
+from mailbox_app.accounts.sasl import Sasl
+from mailbox_app.delivery.explaining import Explainer
+from mailbox_app.delivery.submission import Submission
+from mailbox_app.mailauth.checks import SenderChecks
+from mailbox_app.mailauth.dkim_sign import DkimSigner
+from mailbox_app.policy.pipeline import Pipeline
+from mailbox_app.runtime.parts import Parts
+from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
+
+
+def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
+    """SMTP's sessions: other servers, our users, LMTP."""
+    config, hostname = parts.config, parts.config.server.hostname
+    return SmtpService(
+        SmtpDependencies(
+            config=config,
+            directory=parts.directory,
+            sasl=sasl,
+            recipients=parts.recipients,
+            inbound=parts.inbound,
+            submission=Submission(
+                parts.directory,
+                parts.inbound,
+                DkimSigner(),
+                parts.offload,
+                parts.clock,
+                hostname=hostname,
+                correspondents=parts.state.state.correspondents,
+            ),
+            sender_checks=SenderChecks(
+                parts.resolver,
+                parts.offload,
+                hostname,
+                check_private_clients=config.delivery.allow_private_addresses,
+            ),
+            tls=parts.tls,
+            offload=parts.offload,
+            clock=parts.clock,
+            metrics=parts.metrics,
+            mail_log=parts.mail_log,
+            tmp_dir=parts.data_dir / "tmp",
+            pipeline=Pipeline.build(parts.tools()),
+            sink=Explainer(parts.decisions, parts.clock),
+        )
+    )

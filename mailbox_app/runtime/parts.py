@@ -1,0 +1,169 @@
+"""What every process of the daemon has, opened once after the fork; `wiring.py` makes fronts and core of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailbox_app.accounts.addresses import canonical_domain
+from mailbox_app.accounts.directory import SqliteDirectory
+from mailbox_app.clock import Clock, SystemClock
+from mailbox_app.config.schema import Config
+from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.filter_memory import FilterMemory
+from mailbox_app.delivery.filtering import Filters
+from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
+from mailbox_app.delivery.inbound import Inbound
+from mailbox_app.delivery.recipients import Recipients
+from mailbox_app.events.bus import LocalBus
+from mailbox_app.events.hints import DIRECTORY_TOPIC
+from mailbox_app.journal.decisions import Decisions
+from mailbox_app.mailqueue.spool import Spool
+from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.srs import SenderRewriting
+from mailbox_app.net.resolver import DnsResolver, Resolver
+from mailbox_app.net.tls import TlsContexts
+from mailbox_app.observe.mail_log import MailLog
+from mailbox_app.observe.metrics import Metrics
+from mailbox_app.policy.state_files import StateFiles
+from mailbox_app.policy.tools import Tools
+from mailbox_app.runtime.daemon import Daemon
+from mailbox_app.store.maildir.backend import MaildirStore
+from mailbox_app.store.model import Retention
+from mailbox_app.store.scripts import Scripts
+
+
+def retention(config: Config) -> Retention:
+    """What the configuration says about expunged messages, as the store wants it."""
+    rule = config.retention
+    return Retention(rule.expunged_days, rule.expunged_max_bytes, rule.expunged_max_percent)
+
+
+class CurrentConfig:
+    """The configuration that holds now in this process; `config` is replaced at a reload."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def __call__(self) -> Config:
+        """For whoever asks each time."""
+        return self.config
+
+
+def forwarding_rules(config: Config) -> ForwardingRules:
+    """What the configuration says about mail that leaves again."""
+    return ForwardingRules(canonical_domain(config.forwarding.srs_domain), config.forwarding.junk)
+
+
+def _srs_key(directory: SqliteDirectory) -> bytes:
+    """The same in all processes and for ever, and of no use for anything else that is made of the directory's secret."""
+    return hmac.digest(directory.secret(), b"sender rewriting", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every process has."""
+
+    config: Config
+    data_dir: Path
+    clock: Clock
+    offload: Offload
+    bus: LocalBus
+    metrics: Metrics
+    tls: TlsContexts
+    resolver: Resolver
+    directory: SqliteDirectory
+    store: MaildirStore
+    spool: Spool
+    queue: SqliteQueue
+    decisions: Decisions
+    mail_log: MailLog
+    forwarder: Forwarder
+    recipients: Recipients
+    filters: Filters
+    inbound: Inbound
+    current: CurrentConfig
+    state: StateFiles
+
+    @classmethod
+    def build(
+        cls,
+        daemon: Daemon,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        clock: Clock | None = None,
+        resolver: Resolver | None = None,
+    ) -> Parts:
+        """Open everything; once in a process. A clock and a resolver are given where a pretend world is served."""
+        config, data_dir = daemon.config, daemon.paths.data_dir
+        hostname = config.server.hostname
+        clock = clock or SystemClock()
+        offload = Offload()
+        bus = LocalBus()
+        bus.bind(loop)
+        metrics = Metrics()
+        directory = SqliteDirectory(data_dir / "directory.db", clock)
+        bus.subscribe(DIRECTORY_TOPIC, directory.look_again)
+        directory.configure(config.addresses.separators, hostname)
+        forwarder = Forwarder(directory, SenderRewriting(_srs_key(directory)), clock, forwarding_rules(config))
+        store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock, retention=retention(config))
+        spool = Spool(data_dir / "queue")
+        queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
+        decisions = Decisions(data_dir / "journal.db", clock)
+        memory = FilterMemory(data_dir / "state.db", clock)
+        filters = Filters(store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve)
+        return cls(
+            config=config,
+            data_dir=data_dir,
+            clock=clock,
+            offload=offload,
+            bus=bus,
+            metrics=metrics,
+            tls=TlsContexts(config.tls, data_dir, hostname),
+            resolver=resolver or DnsResolver(config.dns.servers, config.dns.timeout_seconds, clock),
+            directory=directory,
+            store=store,
+            spool=spool,
+            queue=queue,
+            decisions=decisions,
+            mail_log=MailLog([metrics.count_mail, decisions.record]),
+            forwarder=forwarder,
+            recipients=Recipients(directory, store, offload, clock, forwarder),
+            filters=filters,
+            inbound=Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters),
+            current=CurrentConfig(config),
+            state=StateFiles(data_dir, clock),
+        )
+
+    def tools(self) -> Tools:
+        """What the checks of the policy work with."""
+        return Tools(
+            config=self.current,
+            resolver=self.resolver,
+            offload=self.offload,
+            clock=self.clock,
+            metrics=self.metrics,
+            hostname=self.config.server.hostname,
+            directory=self.directory,
+            data_dir=self.data_dir,
+            state=self.state.state,
+        )
+
+    def configure(self, new: Config) -> None:
+        """What every process takes from a changed configuration."""
+        self.store.retention = retention(new)
+        self.directory.configure(new.addresses.separators, new.server.hostname)
+        self.forwarder.rules = forwarding_rules(new)
+        self.filters.configure(new.sieve)
+
+    def close(self) -> None:
+        """Wait for calls under way, then close the files."""
+        self.offload.close()
+        self.state.close()
+        self.filters.memory.close()
+        self.store.close()
+        self.queue.close()
+        self.decisions.close()
+        self.directory.close()
