@@ -4,6 +4,8 @@
 * `recipients`: what a RCPT address comes to: accounts, outside addresses, or a refusal; quota.
 * `inbound`: into mailboxes (one file for all recipients, group commit) and, for what must wait or leave, into the queue.
 * `submission`: the rules for our own users' mail (who may send as whom, missing fields, Bcc, DKIM), then `inbound`.
+* `filtering`: which filter scripts run on an account's copy; `filter_actions`: what their actions come to, as a `filter_plan`;
+  `carrying_out`: does it. `vacation`, `notifications`, `generated`: messages written in an account's name.
 * `local`: the queue's transport for local recipients: bounces and what could not be stored at once.
 * `header_block`: the header of a message in memory or in a file, and the rest behind it.
 

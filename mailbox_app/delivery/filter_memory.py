@@ -67,7 +67,7 @@ class FilterMemory:
                     " ON CONFLICT (account_id, kind, digest) DO UPDATE SET until_seconds = excluded.until_seconds",
                     rows,
                 )
-                if random.random() < _BOUND_CHANCE * len(rows):  # noqa: S311 - no secret
+                if random.random() < _BOUND_CHANCE * len(rows):
                     connection.execute(
                         "DELETE FROM filter_memory WHERE account_id = ? AND kind = ? AND digest IN (SELECT digest FROM"
                         " filter_memory WHERE account_id = ? AND kind = ? ORDER BY until_seconds DESC LIMIT -1 OFFSET ?)",

@@ -1,15 +1,16 @@
 """Into mailboxes and, for what must wait or leave, into the queue. A return means durable for every recipient.
 
-Outside addresses are queued first: what fails there can still be answered with a 4xx before anybody has a copy. Local
+The filters decide first, before anything is done: when every recipient's own rule refuses, the message is refused at the door.
+Outside addresses are queued next: what fails there can still be answered with a 4xx before anybody has a copy. Local
 recipients share one staged file (hard links) and, per account, one commit with everything else that arrives. A recipient whose
 mailbox cannot take the message now waits in the queue for the local transport while others have their copy; if nobody could be
 served, the error is raised. In the worst case (others stored, then the queue fails too) the answer is 4xx as well: a duplicate
-is possible, a loss is not.
+is possible, a loss is not. A recipient who refuses while others accept gets the message as junk with the reason: no backscatter.
 """
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,19 +19,29 @@ import structlog
 from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.carrying_out import Carrier, Job
+from mailbox_app.delivery.filter_plan import TO_INBOX, Plan
+from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder
-from mailbox_app.delivery.mail import Body, Delivered, Mail, Recipient
+from mailbox_app.delivery.header_block import read_header
+from mailbox_app.delivery.mail import Body, Delivered, Filing, Mail, Recipient
 from mailbox_app.errors import MailboxError, StoreError
-from mailbox_app.ids import AccountId, AccountRef, QueueId
+from mailbox_app.ids import AccountId, QueueId
 from mailbox_app.mailqueue.interface import QueueBackend
-from mailbox_app.mailqueue.model import Envelope, NewRecipient
+from mailbox_app.mailqueue.model import NewRecipient
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.observe.metrics import Metrics
-from mailbox_app.proto.smtp.replies import Reply, reply_for
-from mailbox_app.store.appender import Appender
-from mailbox_app.store.interface import Content, Staged, Store
+from mailbox_app.policy.verdict import Finding, Judgement
+from mailbox_app.policy.verdict_field import read_verdict
+from mailbox_app.proto.header import Header
+from mailbox_app.proto.smtp.replies import Refusal, Reply, reply_for
+from mailbox_app.store.interface import Store
 
 _UNEXPECTED = StoreError("store.failed", "the mailbox cannot take mail now", temporary=True)
+_REPLY_LINES = 10
+_REPLY_CHARACTERS = 400
+"""Of one line; RFC 5321 4.5.3.1.5 allows 512 bytes with code and line end."""
+_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Inbound:
@@ -45,95 +56,118 @@ class Inbound:
         clock: Clock,
         metrics: Metrics,
         forwarder: Forwarder,
+        filters: Filters | None = None,
     ) -> None:
         self._forwarder = forwarder
-        self._store = store
-        self._queue = queue
-        self._spool = spool
+        self._filters = filters
         self._offload = offload
-        self._clock = clock
         self._metrics = metrics
-        self._appender = Appender(store, offload)
+        self._carrier = Carrier(store, queue, spool, offload, clock, forwarder, filters)
         self._log = structlog.get_logger("delivery")
 
-    async def deliver(self, mail: Mail) -> Delivered:
-        """Serve every recipient, each account once; a `MailboxError` when nobody could be served."""
-        plan = await self._forwarder.plan(mail)
-        queued: list[tuple[QueueId, Sequence[str]]] = []
-        for copy in plan.copies:
-            leaving = replace(mail, envelope=copy.envelope, prefix=copy.prefix)
-            queued.append(await self._enqueue(leaving, copy.recipients))
+    async def deliver(self, mail: Mail, *, may_refuse: bool = True, each_answers: bool = False) -> Delivered:
+        """Serve every recipient, each account once; a `MailboxError` when nobody could be served.
+
+        Not `may_refuse`: the message was accepted before, so what a rule refuses is stored as junk. `each_answers`: every
+        recipient has an answer of its own (LMTP): who refuses or cannot be served now is told so in `Delivered.replies`.
+        """
+        parts = await self._forwarder.plan(mail)
+        jobs = await self._jobs(parts.mail)
+        refusals = {id(job): self._refusal(job, mail) for job in jobs if job.plan.rejection is not None}
+        if refusals and may_refuse and len(refusals) == len(jobs) and not parts.copies and not each_answers:
+            raise next(iter(refusals.values()))
+        replies: dict[str, Reply] = {}
+        filings = [*parts.filings]
+        serving = []
+        for job in jobs:
+            refusal = refusals.get(id(job))
+            if refusal is not None and each_answers and may_refuse:
+                replies[job.recipient.address] = refusal.reply
+                filings.append(_rejected(job, refusal.reply))
+                continue
+            if refusal is not None:
+                assert job.plan.rejection_copy is not None
+                job.plan = replace(job.plan, copies=[job.plan.rejection_copy], redirects=())
+            serving.append(job)
+        queued = [
+            await self._carrier.enqueue(copy.envelope, copy.recipients, copy.prefix, mail.body) for copy in parts.copies
+        ]
+        await self._carrier.carry_out(parts.mail, [job for job in serving if job.error is None])
+        stored, waiting = self._sorted(serving, filings, queued)
+        answers = [self._answer(job.error) for job in waiting if job.error is not None]
+        if waiting and each_answers:
+            replies.update({job.recipient.address: reply for job, reply in zip(waiting, answers, strict=True)})
+        elif waiting:
+            if not stored and not queued:
+                raise _gravest([job.error for job in waiting])
+            targets = []
+            for job, reply in zip(waiting, answers, strict=True):
+                filings.append(Filing(job.account.address, "queued", "", str(reply)))
+                notify, orcpt = job.recipient.notify, job.recipient.orcpt
+                targets.append(NewRecipient(job.account.address, "local", notify, orcpt, str(reply)))
+            queued.append(await self._carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body))
+        return Delivered(stored, queued, filings=filings, replies=replies)
+
+    async def judged_before(self, body: Body) -> Judgement:
+        """What our own verdict field of a message says that waited in the queue."""
+        header = Header.parse(await self._offload.run(read_header, body))
+        found = read_verdict(header)
+        if found is None:
+            return Judgement()
+        verdict, score = found
+        return Judgement([Finding("earlier", "judged when it came in", score=score, verdict=verdict)])
+
+    async def _jobs(self, mail: Mail) -> list[Job]:
+        """One per account, with its plan."""
         accounts: dict[AccountId, tuple[Account, Recipient]] = {}
-        for recipient in plan.mail.recipients:
+        for recipient in mail.recipients:
             for account in recipient.accounts:
                 accounts.setdefault(account.account_id, (account, recipient))
         pairs = list(accounts.values())
-        errors = await self.append([account for account, _ in pairs], mail.envelope.sender, mail.prefix, mail.body)
-        waiting: list[NewRecipient] = []
-        stored: list[str] = []
-        for (account, recipient), error in zip(pairs, errors, strict=True):
-            if error is None:
-                stored.append(account.address)
+        filters = self._filters
+        concerned = [pair for pair in pairs if filters.concern(mail, pair[0])] if filters is not None else []
+        if filters is None or not concerned:
+            return [Job(account, recipient, TO_INBOX) for account, recipient in pairs]
+        plans: dict[AccountId, Plan | MailboxError] = {}
+        for (account, _), plan in zip(concerned, await self._offload.run(filters.plans, mail, concerned), strict=True):
+            plans[account.account_id] = plan
+        jobs = []
+        for account, recipient in pairs:
+            found = plans.get(account.account_id, TO_INBOX)
+            if isinstance(found, Plan):
+                jobs.append(Job(account, recipient, found))
             else:
-                reason = str(self._answer(error))
-                waiting.append(NewRecipient(account.address, "local", recipient.notify, recipient.orcpt, reason))
-        if waiting:
-            if not stored and not queued:
-                raise _gravest(errors)
-            queued.append(await self._enqueue(mail, waiting))
-        return Delivered(stored, queued, filings=plan.filings)
+                jobs.append(Job(account, recipient, TO_INBOX, found))
+        return jobs
 
-    async def append(
-        self, accounts: Sequence[Account], sender: str, prefix: bytes, body: Body
-    ) -> Sequence[Exception | None]:
-        """Into each account's INBOX, below a Return-Path; None where it is durable, else the error, in order."""
-        if not accounts:
-            return ()
-        prefix = f"Return-Path: <{sender}>\r\n".encode() + prefix  # RFC 5321 4.4
-        size_bytes = len(prefix) + (len(body) if isinstance(body, bytes) else body.seek(0, 2))
-        refs = [account.ref for account in accounts]
-        content = Content(prefix, body, size_bytes)
-        if len(refs) == 1:
-            return [await self._append(refs[0], content)]
-        try:
-            staged = await self._offload.run(self._stage_all, refs, content)
-        except StoreError as error:
-            return [error] * len(refs)
-        return await asyncio.gather(*map(self._append, refs, staged))
+    @staticmethod
+    def _sorted(
+        jobs: Sequence[Job], filings: list[Filing], queued: list[tuple[QueueId, Sequence[str]]]
+    ) -> tuple[list[str], list[Job]]:
+        """Addresses of accounts that are served, and the jobs that are not."""
+        stored: list[str] = []
+        waiting: list[Job] = []
+        for job in jobs:
+            if job.error is None:
+                stored.append(job.account.address)
+                filings += job.filings()
+                queued += job.queued
+            else:
+                waiting.append(job)
+        return stored, waiting
 
-    async def _append(self, ref: AccountRef, message: Content | Staged | Exception) -> Exception | None:
-        if isinstance(message, Exception):
-            return message
-        try:
-            await self._appender.append(ref, message)
-        except Exception as error:  # noqa: BLE001 - one recipient's trouble is not the others'; `_answer` logs it
-            return error
-        return None
-
-    def _stage_all(self, refs: Sequence[AccountRef], content: Content) -> Sequence[Staged | Exception]:
-        """One file, linked into every further account."""
-        first = self._store.stage(refs[0], content)
-        staged: list[Staged | Exception] = [first]
-        for ref in refs[1:]:
-            try:
-                staged.append(self._store.link(first, ref))
-            except StoreError as error:
-                staged.append(error)
-        return staged
-
-    async def _enqueue(self, mail: Mail, recipients: Sequence[NewRecipient]) -> tuple[QueueId, Sequence[str]]:
-        queue_id = await self._offload.run(self._write_queue, mail.envelope, recipients, mail.prefix, mail.body)
-        return queue_id, [recipient.address for recipient in recipients]
-
-    def _write_queue(
-        self, envelope: Envelope, recipients: Sequence[NewRecipient], prefix: bytes, body: Body
-    ) -> QueueId:
-        spool = self._spool.write(prefix, body)
-        try:
-            return self._queue.enqueue(envelope, recipients, spool, self._clock.now())
-        except BaseException:
-            self._spool.discard(spool.path)
-            raise
+    @staticmethod
+    def _refusal(job: Job, mail: Mail) -> Refusal:
+        """The script's words as a reply. RFC 5429 2.1: at the door, where the sender's own server tells the sender."""
+        text = _UNSAFE.sub(" ", job.plan.rejection or "").replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
+        if not mail.envelope.smtputf8:
+            text = text.encode("ascii", "replace").decode()
+        lines = [line[:_REPLY_CHARACTERS].strip() for line in text.strip().split("\n")[:_REPLY_LINES]]
+        found = "\n".join(line or "-" for line in lines)
+        return Refusal(
+            550, "5.7.1", found if found != "-" else "The recipient does not want this message", reason="sieve_reject",
+            address=job.recipient.address,
+        )  # fmt: skip
 
     def _answer(self, error: Exception) -> Reply:
         """The reply that stands for an error; an unexpected one is logged and counted."""
@@ -144,6 +178,10 @@ class Inbound:
         self._metrics.errors.inc()
         self._log.error("append_failed", exc_info=error)
         return reply_for(_UNEXPECTED)
+
+
+def _rejected(job: Job, reply: Reply) -> Filing:
+    return Filing(job.account.address, "rejected", str(reply), "the account's script refused it", job.plan.steps)
 
 
 def _gravest(errors: Sequence[Exception | None]) -> MailboxError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -10,6 +10,7 @@ from mailbox_app.accounts.model import Account, Alias
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.policy.verdict import Judgement
+from mailbox_app.proto.smtp.replies import Reply
 
 Body = bytes | BinaryIO
 """Content in memory, or an open file that is read from its start."""
@@ -50,6 +51,10 @@ class Mail:
     """What the policy found; decides between INBOX and Junk where no script does."""
     author: str = ""
     """The From address when SPF or DKIM prove its domain; lists go by it. "" when nothing proves it."""
+    remote_ip: str = ""
+    """The client it came from, for scripts that ask; "" when unknown."""
+    remote_name: str = ""
+    """That client's confirmed name, else what it called itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +84,5 @@ class Delivered:
     """The Message-ID, when delivery added one."""
     filings: Sequence[Filing] = ()
     """Per account and outside address, in words for the decision record."""
+    replies: Mapping[str, Reply] = field(default_factory=dict)
+    """By recipient address as RCPT had it: who was not served, when each recipient has an answer of its own."""

@@ -36,6 +36,8 @@ _DIGEST_MARK = "#"
 _MAX_FILE_CHARACTERS = 200
 _ACTIVE = ".active"
 _LOCK = ".lock"
+_FAILURE = ".failure"
+_MAX_FAILURE_BYTES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Scripts:
         with DiskErrors(), AccountLock(os.path.join(folder, _LOCK)):
             self._check_space(folder, name, len(source))
             _write(folder, name, source)
+            unlink_quietly(os.path.join(folder, _FAILURE))
 
     def have_space(self, ref: AccountRef, name: str, size_bytes: int) -> None:
         """Whether a put of so many bytes would be taken: `script.too_large`, `script.too_many`, `script.bad_name`."""
@@ -108,6 +111,7 @@ class Scripts:
         """Let this one run, or none with the empty name; `script.no_such`."""
         folder = self._made(ref)
         with DiskErrors(), AccountLock(os.path.join(folder, _LOCK)):
+            unlink_quietly(os.path.join(folder, _FAILURE))
             if not name:
                 with suppress(FileNotFoundError):
                     os.unlink(os.path.join(folder, _ACTIVE))
@@ -168,6 +172,24 @@ class Scripts:
     def has_active(self, ref: AccountRef) -> bool:
         """Whether a script is active: one look at one name, so it may be asked on the loop."""
         return os.path.exists(f"{self._folder(ref)}/{_ACTIVE}")
+
+    def failure(self, ref: AccountRef) -> str:
+        """What went wrong with the account's script the last time it did, since a script was put or activated."""
+        with DiskErrors():
+            try:
+                with open(os.path.join(self._folder(ref), _FAILURE), "rb") as file:
+                    return file.read(_MAX_FAILURE_BYTES).decode("utf-8", "replace")
+            except FileNotFoundError:
+                return ""
+
+    def note_failure(self, ref: AccountRef, text: str) -> None:
+        """Let the owner find out; the same trouble is written once."""
+        data = text.encode("utf-8", "replace")[:_MAX_FAILURE_BYTES]
+        if self.failure(ref).encode("utf-8", "replace") == data:
+            return
+        folder = self._made(ref)
+        with DiskErrors(), AccountLock(os.path.join(folder, _LOCK)):
+            write_durably(folder, _FAILURE, data)
 
     def _folder(self, ref: AccountRef) -> str:
         return os.path.join(self._mail, account_folder(ref.domain), account_folder(ref.localpart), "sieve")

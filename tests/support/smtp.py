@@ -15,8 +15,10 @@ from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.model import Account
 from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock, SystemClock
-from mailbox_app.config.schema import Config, Limits, Server, Tls
+from mailbox_app.config.schema import Config, Limits, Server, Sieve, Tls
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.filter_memory import FilterMemory
+from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.local import LocalTransport
@@ -35,6 +37,7 @@ from mailbox_app.proto.smtp.dot_stream import stuff
 from mailbox_app.services.smtp.limits import SmtpLimits
 from mailbox_app.services.smtp.receive import SenderCheck
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
+from mailbox_app.store.scripts import Scripts
 from tests.support.memory_store import MemoryStore
 
 HOSTNAME = "mail.example.org"
@@ -135,6 +138,7 @@ class SmtpWorld:
     ports: Mapping[str, int]
     inbound: Inbound
     recipients: Recipients
+    filters: Filters
 
     async def connect(self, kind: str = "smtp", *, hello: str = "EHLO client.example") -> Client:
         context = insecure_context() if kind == "submissions" else None
@@ -173,6 +177,7 @@ async def smtp_world(
     sender_checks: SenderCheck | None = None,
     store: Any = None,
     clock: Clock | None = None,
+    sieve: Sieve | None = None,
 ) -> AsyncIterator[SmtpWorld]:
     clock = clock or SystemClock()
     directory = SqliteDirectory(path / "directory.db")
@@ -190,7 +195,9 @@ async def smtp_world(
     store = store or MemoryStore()
     forwarder = Forwarder(directory, SenderRewriting(directory.secret()), clock, ForwardingRules())
     recipients = Recipients(directory, store, offload, clock, forwarder)
-    inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder)
+    memory = FilterMemory(path / "state.db", clock)
+    filters = Filters(store, Scripts(path), memory, directory, clock, hostname=HOSTNAME, settings=sieve)
+    inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters)
     submission = Submission(directory, inbound, DkimSigner(), offload, clock, hostname=HOSTNAME)
     authenticator = FixedAuthenticator(directory)
     tls = TlsContexts(config.tls, path, HOSTNAME)
@@ -224,12 +231,13 @@ async def smtp_world(
     try:
         yield SmtpWorld(
             service, directory, store, queue, spool, LocalTransport(inbound, recipients, metrics), authenticator,
-            events, metrics, ports, inbound, recipients,
+            events, metrics, ports, inbound, recipients, filters,
         )  # fmt: skip
     finally:
         for server in servers.values():
             server.close()
         await service.drain(1)
         offload.close()
+        memory.close()
         queue.close()
         directory.close()

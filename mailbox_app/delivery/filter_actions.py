@@ -1,0 +1,279 @@
+"""What the actions of filter scripts come to for one account: places, addresses, answers, or a note why not."""
+
+from __future__ import annotations
+
+from typing import Protocol, assert_never
+
+from mailbox_app.accounts.interface import Directory
+from mailbox_app.accounts.model import Account
+from mailbox_app.clock import Clock
+from mailbox_app.config.schema import Sieve
+from mailbox_app.delivery import notifications, vacation
+from mailbox_app.delivery.filter_context import AccountMailboxes, FilteredMessage
+from mailbox_app.delivery.filter_memory import FilterMemory
+from mailbox_app.delivery.filter_plan import Plan, PlannedAnswer, PlannedCopy, PlannedRedirect
+from mailbox_app.delivery.generated import compose, one_line
+from mailbox_app.delivery.mail import Mail, Recipient
+from mailbox_app.errors import ProtocolError
+from mailbox_app.proto.address import parse_address, parse_address_list
+from mailbox_app.proto.sieve.actions import (
+    Action,
+    Discard,
+    Fcc,
+    FileInto,
+    Keep,
+    Notify,
+    Redirect,
+    Reject,
+    Vacation,
+)
+from mailbox_app.proto.sieve.header_edits import HeaderEdits, render_field
+from mailbox_app.store.appender import Place
+from mailbox_app.store.model import SpecialUse, SystemFlag
+
+_INBOX = "INBOX"
+_SYSTEM = {f"\\{flag.name.lower()}": int(flag) for flag in SystemFlag if flag.name}
+_MAX_KEYWORDS = 10
+"""Of one copy; a mailbox holds 26 different ones."""
+_REASON_FIELD = "X-Mailbox-Reason"
+
+
+class Surroundings(Protocol):
+    """What the planner asks; `filtering.Filters`."""
+
+    memory: FilterMemory
+    directory: Directory
+    clock: Clock
+    hostname: str
+    settings: Sieve
+
+
+class ActionPlanner:
+    """Gathers one account's plan."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        mail: Mail,
+        message: FilteredMessage,
+        account: Account,
+        recipient: Recipient,
+        mailboxes: AccountMailboxes,
+        *,
+        dry: bool,
+    ) -> None:
+        self.notes: list[str] = []
+        self.steps: list[str] = []
+        self.remember: list[tuple[str, float]] = []
+        self._around = around
+        self._mail = mail
+        self._original = message
+        self._account = account
+        self._recipient = recipient
+        self._mailboxes = mailboxes
+        self._dry = dry
+        self._is_junk = mail.judgement.is_junk(account.account_id)
+        self._copies: dict[tuple[str, bytes | None], PlannedCopy] = {}
+        self._redirects: dict[str, PlannedRedirect] = {}
+        self._answers: list[PlannedAnswer] = []
+        self._rejection: str | None = None
+
+    def take(self, action: Action, message: FilteredMessage, script: str) -> None:
+        """Plan one action of a script that saw this message; keeping is decided behind the last script."""
+        reason = f"script {script}"
+        match action:
+            case Keep():
+                return
+            case FileInto():
+                self._add(self._place(action, action.flags), self._head(message, action.edits), reason)
+            case Redirect():
+                self._redirect(action, message, reason)
+            case Discard():
+                self.notes.append(f"{reason}: discarded")
+            case Reject():
+                self._rejection = action.reason
+            case Vacation():
+                self._vacation(action, message, reason)
+            case Notify():
+                self._notify(action, message, reason)
+            case _:
+                assert_never(action)
+
+    def keep(self, kept: Keep, message: FilteredMessage) -> None:
+        """The message was kept to the end: into INBOX by a script's word, else where mail goes by default."""
+        name, reason = _INBOX, ""
+        if self._is_junk and kept.implicit:
+            judgement = self._mail.judgement
+            name = self._junk_name()
+            reason = f"junk: score {judgement.score(self._account.account_id):g} of {judgement.junk_score:g}"
+        self._add(_with_flags(name, kept.flags), self._head(message, None), reason)
+
+    def plan(self) -> Plan:
+        """All that was decided."""
+        refused = self._rejection is not None
+        return Plan(
+            () if refused else tuple(self._copies.values()),
+            () if refused else tuple(self._redirects.values()),
+            tuple(self._answers),
+            self._rejection,
+            None if self._rejection is None else self._refused_copy(self._rejection),
+            tuple(self.notes),
+            tuple(self.steps),
+            tuple(self.remember),
+        )
+
+    def _add(self, place: Place, head: bytes | None, reason: str) -> None:
+        """One copy more; the same mailbox gets one copy of the same bytes, with the flags of all. RFC 5228 2.10.3."""
+        key = (place.mailbox, head)
+        before = self._copies.get(key)
+        if before is not None:
+            keywords = tuple(dict.fromkeys((*before.place.keywords, *place.keywords)))[:_MAX_KEYWORDS]
+            place = Place(place.mailbox, place.flags | before.place.flags, keywords)
+            reason = before.reason
+        self._copies[key] = PlannedCopy(place, head, reason)
+
+    def _head(self, message: FilteredMessage, edits: HeaderEdits | None) -> bytes | None:
+        if edits:
+            return edits.apply(message.head)
+        return None if message.head is self._original.head else message.head
+
+    def _place(self, action: FileInto | Fcc, flags: tuple[str, ...]) -> Place:
+        """The mailbox an action means, made where it says so; INBOX when there is none."""
+        found = self._mailboxes.by_id(action.mailbox_id) if action.mailbox_id else None
+        if found is None and action.special_use:
+            found = self._mailboxes.by_special_use(action.special_use)
+        if found is None:
+            found = self._mailboxes.find(action.mailbox)
+        if found is None and action.create:
+            found = action.mailbox if self._dry else self._made(action)
+        if found is None:
+            shown = one_line(action.mailbox, 200)
+            self.notes.append(f"there is no mailbox {shown}: the copy goes to INBOX")
+            found = _INBOX
+        return _with_flags(found, flags)
+
+    def _made(self, action: FileInto | Fcc) -> str | None:
+        wanted = action.special_use.lstrip("\\").lower()
+        use = next((use for use in SpecialUse if use.value.lower() == wanted), None)
+        return self._mailboxes.create(action.mailbox, use)
+
+    def _junk_name(self) -> str:
+        """The mailbox with the role; by its role's name the store makes it when it is missing."""
+        return self._mailboxes.by_special_use(SpecialUse.JUNK.value) or SpecialUse.JUNK.value
+
+    def _refused_copy(self, reason: str) -> PlannedCopy:
+        head = render_field(_REASON_FIELD, one_line(f"refused by your filter: {reason}")) + self._original.head
+        return PlannedCopy(Place(self._junk_name()), head, "refused by the script, but others have the message")
+
+    def _redirect(self, action: Redirect, message: FilteredMessage, reason: str) -> None:
+        head = self._head(message, action.edits)
+        trouble, where = self._why_not_on(action.address, message), _INBOX
+        if not trouble and self._is_junk and not self._around.settings.redirect_junk:
+            trouble, where = "junk is not passed on", self._junk_name()
+        if not trouble and not self._dry:
+            limit = self._around.settings.redirects_per_day
+            if not self._around.memory.may_send(self._account.account_id, "redirect", limit):
+                trouble = "too many messages were passed on today"
+        if trouble:
+            text = f"not passed on to {one_line(action.address, 200)}: {trouble}"
+            self.notes.append(text)
+            if not action.copy:
+                self._add(Place(where), head, text)
+            return
+        self._redirects.setdefault(action.address.lower(), PlannedRedirect(action.address, head, reason))
+
+    def _why_not_on(self, address: str, message: FilteredMessage) -> str:
+        try:
+            parse_address(address)
+        except ProtocolError:
+            return "the address is not valid"
+        if self._owns(address):
+            return "the address is this account's own"
+        own = self._account.address.lower().encode()
+        if any(value.strip().lower() == own for value in message.header.all(b"delivered-to")):
+            return "the message was here before, this is a loop"
+        return ""
+
+    def _vacation(self, action: Vacation, message: FilteredMessage, reason: str) -> None:
+        sender, header = self._mail.envelope.sender, message.header
+        own = {self._account.address, *(address.lower() for address in action.addresses)}
+        trouble = vacation.why_not_to(sender, self._owns) or vacation.why_silent(header)
+        if not trouble and self._is_junk:
+            trouble = "the message is junk"
+        if not trouble and not vacation.is_addressed(header, own, self._owns):
+            trouble = "the message is not addressed to this account"
+        claim = vacation.claim_of(action, sender)
+        if not trouble and action.seconds and self._around.memory.seen(self._account.account_id, "vacation", claim):
+            trouble = "the sender had this answer already"
+        if trouble:
+            self.notes.append(f"no answer sent: {trouble}")
+            return
+        content = compose(
+            sender=self._from(action.sender, action.addresses),
+            recipients=[sender],
+            subject=vacation.subject_of(action, header),
+            auto_submitted="auto-replied",
+            text=action.reason,
+            now=self._around.clock.now(),
+            hostname=self._around.hostname,
+            answered=header,
+            is_entity=action.mime,
+        )
+        place = None if action.fcc is None else self._place(action.fcc, action.fcc.flags)
+        claim = claim if action.seconds else ""
+        self._answers.append(PlannedAnswer("replied", (sender,), content, reason, claim, action.seconds, place))
+
+    def _notify(self, action: Notify, message: FilteredMessage, reason: str) -> None:
+        header = message.header
+        target = notifications.read_mailto(action.method)
+        trouble = "" if target else "only mailto with one to five addresses is known"
+        automatic = (header.first(b"auto-submitted") or b"no").split(b";")[0].strip().lower()
+        if automatic != b"no":  # RFC 5436 2.7.1: no notification about a notification
+            trouble = "the message was sent by a program"
+        if self._is_junk:
+            trouble = "the message is junk"
+        if target is None or trouble:
+            self.notes.append(f"no notification sent: {trouble}")
+            return
+        content = compose(
+            sender=self._from(action.sender, ()),
+            recipients=target.recipients,
+            subject=notifications.subject_of(action, target, header),
+            auto_submitted=f'auto-notified; owner-email="{self._account.address}"',  # RFC 5436 2.7.1
+            text=notifications.text_of(action, target, header),
+            now=self._around.clock.now(),
+            hostname=self._around.hostname,
+            further=[("Importance", notifications.importance_of(action)), *target.fields],
+        )
+        place = None if action.fcc is None else self._place(action.fcc, action.fcc.flags)
+        self._answers.append(PlannedAnswer("notified", tuple(target.recipients), content, reason, fcc=place))
+
+    def _from(self, wanted: str | None, extra: tuple[str, ...]) -> str:
+        """Whom a generated message is from: the script's word when the address is the account's own."""
+        if wanted:
+            found = parse_address_list(wanted.encode("utf-8", "surrogateescape"))
+            if len(found) == 1:
+                each = found[0]
+                address = f"{(each.localpart or b'').decode('utf-8', 'replace')}@{(each.domain or b'').decode('utf-8', 'replace')}"
+                if self._owns(address):
+                    return one_line(wanted, 320)
+            self.notes.append(f"the From address {one_line(wanted, 200)} is not this account's own: not used")
+        address = self._recipient.address
+        found_here = self._around.directory.resolve(address).accounts
+        alone = len(found_here) == 1 and found_here[0].account_id == self._account.account_id
+        return f"<{address if alone else self._account.address}>"
+
+    def _owns(self, address: str) -> bool:
+        return self._around.directory.owns(self._account, address)
+
+
+def _with_flags(mailbox: str, flags: tuple[str, ...]) -> Place:
+    """Flags as the store has them: system flags as bits, others as keywords."""
+    bits, keywords = 0, []
+    for flag in flags:
+        bit = _SYSTEM.get(flag.lower())
+        if bit is not None:
+            bits |= bit
+        elif not flag.startswith("\\"):
+            keywords.append(flag)
+    return Place(mailbox, bits, tuple(dict.fromkeys(keywords))[:_MAX_KEYWORDS])

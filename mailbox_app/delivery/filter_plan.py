@@ -1,0 +1,64 @@
+"""What the filters decided about one account's copy, ready to be carried out; nothing has happened yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailbox_app.store.appender import INBOX, Place
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCopy:
+    """One copy for one mailbox of the account."""
+
+    place: Place
+    head: bytes | None = None
+    """Trace fields and header block in place of the received ones; None: as received."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRedirect:
+    """One address the message goes on to."""
+
+    address: str
+    head: bytes | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAnswer:
+    """A message of our own to somebody: an out-of-office answer or a notification."""
+
+    kind: str
+    """replied or notified."""
+    recipients: Sequence[str]
+    content: bytes
+    reason: str = ""
+    claim: str = ""
+    """Not sent when this is remembered already; remembered when it is sent."""
+    claim_seconds: float = 0.0
+    fcc: Place | None = None
+    """Where the account wants a copy of it. RFC 8580."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All for one account."""
+
+    copies: Sequence[PlannedCopy] = ()
+    redirects: Sequence[PlannedRedirect] = ()
+    answers: Sequence[PlannedAnswer] = ()
+    rejection: str | None = None
+    """The text of a refusal; there are no copies and redirects then."""
+    rejection_copy: PlannedCopy | None = None
+    """What is stored instead where a refusal would reach a stranger who did not send it."""
+    notes: Sequence[str] = ()
+    """What was not done, and why."""
+    steps: Sequence[str] = ()
+    remember: Sequence[tuple[str, float]] = ()
+    """Identities for `duplicate`, with seconds."""
+
+
+TO_INBOX = Plan((PlannedCopy(INBOX),))
