@@ -23,6 +23,8 @@ class Junk(Section, frozen=True):
 
     learn: bool = True
     """Learn from what people do: moving mail into and out of Junk, marking it as junk or not, answering it."""
+    refuse_malformed: bool = False
+    """Refuse messages without exactly one From and one Date field (550). Otherwise that is only a score."""
     rejects_mailbox: Annotated[str, Meta(max_length=200)] = "Rejects"
     """Where mail refused by its score alone is kept for its recipient; "" keeps none. Moving it out of there says that it
     was wanted."""
@@ -53,7 +55,7 @@ class Rspamd(Section, frozen=True):
     """Its normal worker, such as "http://127.0.0.1:11333", or "unix:/run/rspamd/worker.sock"; "" asks none."""
     password_file: str = ""
     """A file holding its password, if it wants one."""
-    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 8
+    timeout_seconds: Annotated[int, Meta(ge=1, le=9)] = 8
     """The whole time for one message."""
     fail: ScannerTrouble = "open"
     """open: mail comes in when it does not answer; closed: the sender is asked to come back (451)."""
@@ -68,7 +70,7 @@ class Clamav(Section, frozen=True):
 
     address: str = ""
     """Its socket: "unix:/run/clamav/clamd.ctl" or "127.0.0.1:3310"; "" asks none."""
-    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 8
+    timeout_seconds: Annotated[int, Meta(ge=1, le=9)] = 8
     """The whole time for one message."""
     max_bytes: Annotated[int, Meta(ge=1024)] = 26_214_400
     """Larger messages are scanned up to here. Must not exceed clamd's StreamMaxLength."""

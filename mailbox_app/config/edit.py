@@ -24,7 +24,7 @@ from mailbox_app.errors import ConfigError
 if TYPE_CHECKING:
     from tomlkit.items import Item
 
-Plain = str | int | bool | Sequence[str]
+Plain = str | int | float | bool | Sequence[str]
 """What a setting can be."""
 
 

@@ -114,6 +114,7 @@ MANUAL: Mapping[str, str] = {
     "abuse.ban_minutes": "How long such a ban holds. Banned clients are told to come back later.",
     "junk": "Unwanted mail: what is learnt from people, and what happens to mail that was refused by its score.",
     "junk.learn": "Learn from what people do: moving mail into and out of Junk, marking it as junk or not, answering it.",
+    "junk.refuse_malformed": "Refuse messages without exactly one From and one Date field (550). Otherwise that is only a score.",
     "junk.rejects_mailbox": "Where mail refused by its score alone is kept for its recipient; \"\" keeps none. Moving it out of there says that it was wanted.",
     "junk.rejects_days": "How long it is kept.",
     "junk.rejects_max_messages": "The most that is kept of one account; the oldest go first.",

@@ -59,10 +59,16 @@ class Content:
 class Source:
     """A message as one run of bytes: header block, then body."""
 
-    def __init__(self, block: bytes, body: bytes | BinaryIO) -> None:
+    def __init__(self, block: bytes, body: bytes | BinaryIO, size_bytes: int) -> None:
         self._block = block
         self._body = body
         self._lock = threading.Lock()
+        self.size_bytes = len(block) + len(body) if isinstance(body, bytes) else size_bytes
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether `read` never blocks."""
+        return isinstance(self._body, bytes)
 
     @property
     def is_small(self) -> bool:
@@ -86,7 +92,7 @@ def source_of(message: MessageFacts) -> Source:
     """The one `Source` of this message: whoever reads a body that is a file reads it through this."""
     found = message.derived.get("source")
     if not isinstance(found, Source):
-        found = message.derived["source"] = Source(message.block, message.body)
+        found = message.derived["source"] = Source(message.block, message.body, message.size_bytes)
     return found
 
 

@@ -1,5 +1,8 @@
 """Runs the checks of a stage together under one deadline and adds up what they say.
 
+Clients of trusted networks pass all stages before the message; senders on the allow list pass everything, unless SPF or DMARC
+says that somebody else uses their name. Checks with `is_safety = True` (what harms whoever sent it) look at those, too.
+
 A check that raises or is late gives a finding without a score ("could not be made") and a line in the log, never a refusal.
 """
 
@@ -12,9 +15,12 @@ from dataclasses import replace
 import structlog
 
 from mailbox_app.config.schema import Config
+from mailbox_app.mailauth.results import Result
 from mailbox_app.policy.check import Check, Mode
 from mailbox_app.policy.checks import CHECKS
 from mailbox_app.policy.facts import Facts, Stage
+from mailbox_app.policy.identity import author_of
+from mailbox_app.policy.settings import Settings
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding, Judgement
 
@@ -22,6 +28,9 @@ CONNECT_SECONDS = 3.0
 SENDER_SECONDS = 5.0
 RECIPIENT_SECONDS = 5.0
 MESSAGE_SECONDS = 10.0
+
+_FORGED = (Result.FAIL, Result.SOFTFAIL)
+_NOTHING = Judgement()
 
 _ActiveCheck = tuple[Check, bool]
 """A check and whether it is only listened to."""
@@ -35,6 +44,7 @@ class Pipeline:
         self._checks = checks
         self._log = structlog.get_logger("policy")
         self._config: Config | None = None
+        self._settings = Settings(tools.config().policy)
         self._stages: dict[Stage, Sequence[_ActiveCheck]] = {}
 
     @classmethod
@@ -56,19 +66,62 @@ class Pipeline:
 
     async def message(self, facts: Facts, seconds: float = MESSAGE_SECONDS) -> Judgement:
         """At the end of content: with what the earlier stages found, scores count."""
-        found = await self._run(Stage.MESSAGE, facts, seconds)
         policy = self._tools.config().policy
-        return Judgement((*facts.findings, *found), policy.junk_score, policy.reject_score)
+        active = self._active(Stage.MESSAGE)
+        earlier: Sequence[Finding] = facts.findings
+        entry = self._allowed(facts)
+        if entry:
+            active = [each for each in active if getattr(each[0], "is_safety", False)]
+            earlier = [replace(finding, advisory=True) for finding in earlier]
+        found = await self._run(active, facts, seconds)
+        named = [_allowance(entry)] if entry else []
+        return Judgement((*named, *earlier, *found), policy.junk_score, policy.reject_score)
 
     async def _stage(self, stage: Stage, facts: Facts, seconds: float) -> Judgement:
-        return Judgement(tuple(await self._run(stage, facts, seconds)))
-
-    async def _run(self, stage: Stage, facts: Facts, seconds: float) -> Sequence[Finding]:
         active = self._active(stage)
+        if not active or self._settings.trusts(facts.remote_ip) or self._settings.allows_client(facts.remote_ip):
+            return _NOTHING
+        if stage is not Stage.CONNECT and await self._allowed_so_far(facts, seconds):
+            return _NOTHING
+        return Judgement(tuple(await self._run(active, facts, seconds)))
+
+    async def _allowed_so_far(self, facts: Facts, seconds: float) -> bool:
+        """Whether the envelope sender is on the allow list and SPF does not say that it is forged."""
+        if not self._settings.allows_sender(facts.sender):
+            return False
+        if facts.spf is None:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                return (await facts.spf()).result not in _FORGED
+        except TimeoutError:
+            return False
+
+    def _allowed(self, facts: Facts) -> str:
+        """The entry of the allow list that lets this message pass, or ""."""
+        settings = self._settings
+        if entry := settings.allows_client(facts.remote_ip):
+            return entry
+        if not settings.has_senders or facts.message is None:
+            return ""
+        auth = facts.message.auth
+        address, domain = author_of(facts.message.header)
+        entry = settings.allows_sender(address or domain)
+        if entry and auth is not None and auth.dmarc.result is Result.PASS:
+            return entry
+        entry = settings.allows_sender(facts.sender)
+        if entry and (auth is None or (auth.spf.result not in _FORGED and auth.dmarc.result is not Result.FAIL)):
+            return entry
+        return ""
+
+    async def _run(self, active: Sequence[_ActiveCheck], facts: Facts, seconds: float) -> Sequence[Finding]:
         if not active:
             return ()
         deadline = asyncio.get_running_loop().time() + seconds
-        results = await asyncio.gather(*(self._one(check, facts, deadline) for check, _ in active))
+        if len(active) == 1:
+            results = [await self._one(active[0][0], facts, deadline)]
+        else:
+            results = await asyncio.gather(*(self._one(check, facts, deadline) for check, _ in active))
         return [
             replace(finding, advisory=True) if advisory else finding
             for (_, advisory), findings in zip(active, results, strict=True)
@@ -95,6 +148,13 @@ class Pipeline:
                 mode = modes.get(check.name, check.default_mode)
                 if mode != "off":
                     stages[check.stage].append((check, mode == "advisory"))
+            if unknown := sorted(modes.keys() - {check.name for check in self._checks}):
+                self._log.warning("unknown_checks", names=unknown)
             self._stages.update(stages)
+            self._settings = Settings(config.policy)
             self._config = config
         return self._stages[stage]
+
+
+def _allowance(entry: str) -> Finding:
+    return Finding("allow_list", f"{entry} is on the allow list")

@@ -21,6 +21,11 @@ class Settings:
         self._allowed = [(each, network) for each in policy.allow if (network := network_in(each))]
         self._senders = {_folded(each): each for each in policy.allow if network_in(each) is None}
 
+    @property
+    def has_senders(self) -> bool:
+        """Whether any address or domain is on the allow list."""
+        return bool(self._senders)
+
     def trusts(self, remote_ip: str) -> bool:
         """Whether this client is ours: this machine, or a trusted network."""
         if remote_ip.startswith("127.") or not remote_ip:

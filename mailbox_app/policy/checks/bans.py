@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mailbox_app.policy.check import Mode
 from mailbox_app.policy.facts import Facts, Stage
+from mailbox_app.policy.state.bans import Ban
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding, Verdict
 from mailbox_app.proto.smtp.replies import Reply
@@ -25,11 +26,18 @@ class Bans:
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """A refusal while a ban holds."""
         ban = self._bans.find(facts.remote_ip)
-        if ban is None:
-            return ()
-        inputs = {"network": ban.network, "source": ban.source, "expires_at": ban.expires_at_seconds}
-        if ban.expires_at_seconds:
-            reply = Reply(421, "4.7.0", "Your address is banned for now, try again later")
-            return [Finding(self.name, ban.reason, verdict=Verdict.DEFER, reply=reply, inputs=inputs)]
-        reply = Reply(554, "5.7.1", "Your address is banned")
-        return [Finding(self.name, ban.reason, verdict=Verdict.REJECT, reply=reply, inputs=inputs)]
+        return () if ban is None else [ban_finding(ban)]
+
+
+def ban_finding(ban: Ban) -> Finding:
+    """What a ban says."""
+    inputs: dict[str, str | int | float] = {
+        "network": ban.network,
+        "source": ban.source,
+        "expires_at": ban.expires_at_seconds,
+    }
+    if ban.expires_at_seconds:
+        reply = Reply(421, "4.7.0", "Your address is banned for now, try again later")
+        return Finding(Bans.name, ban.reason, verdict=Verdict.DEFER, reply=reply, inputs=inputs)
+    reply = Reply(554, "5.7.1", "Your address is banned")
+    return Finding(Bans.name, ban.reason, verdict=Verdict.REJECT, reply=reply, inputs=inputs)
