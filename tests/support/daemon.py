@@ -137,9 +137,9 @@ class Daemon:
                     found.append(event)
         return found
 
-    def call(self, method: str, **params: object) -> dict[str, Any]:
+    def call(self, method: str, *, timeout_seconds: float = SECONDS, **params: object) -> dict[str, Any]:
         """One request over the control socket, in plain JSON lines."""
-        connection = unix_socket.connect(self.folder / "run" / "control.sock", timeout_seconds=SECONDS)
+        connection = unix_socket.connect(self.folder / "run" / "control.sock", timeout_seconds=timeout_seconds)
         with connection, connection.makefile("rb") as lines:
             connection.sendall(
                 json.dumps({"id": 1, "method": method, "params": params, "via": "test"}).encode() + b"\n"

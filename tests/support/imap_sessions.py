@@ -293,14 +293,15 @@ class Run:
         if self.meddling:
             await asyncio.sleep(1.5)  # a process reads a directory once a second at most
         before = await self._all()
-        problems = await asyncio.to_thread(self.daemon.call, "store.check", address=ALICE)
+        problems = await asyncio.to_thread(self.daemon.call, "store.check", timeout_seconds=600, address=ALICE)
         if problems["problems"]:
             raise Wrong(f"seed {self.seed}: check-store: {problems['problems'][:10]}")
-        await asyncio.to_thread(self.daemon.call, "store.rebuild_index", address=ALICE)
+        # after minutes there are tens of thousands of expunged messages that may still come back
+        await asyncio.to_thread(self.daemon.call, "store.rebuild_index", timeout_seconds=600, address=ALICE)
         after = await self._all()
         if before != after:
             raise Wrong(f"seed {self.seed}: the index made anew tells something else:\n{_difference(before, after)}")
-        problems = await asyncio.to_thread(self.daemon.call, "store.check", address=ALICE)
+        problems = await asyncio.to_thread(self.daemon.call, "store.check", timeout_seconds=600, address=ALICE)
         if problems["problems"]:
             raise Wrong(f"seed {self.seed}: check-store after rebuild-index: {problems['problems'][:10]}")
         errors = [line for line in self.daemon.log_path.read_text().splitlines() if '"level":"error"' in line]
