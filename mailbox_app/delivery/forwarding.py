@@ -1,6 +1,7 @@
 """What leaves again: copies for outside members of aliases and lists, and for redirects of filter scripts.
 
-The body and the received header stay as they are, so signatures hold; fields are only put in front. A forwarded copy gets
+The body and the received header stay as they are, so signatures hold; fields are only put in front, on top of all the ARC set of
+what we found about the sender (`mailauth.arc_seal`), when the forwarding domain has a key for it. A forwarded copy gets
 an envelope sender of ours (`mailqueue.srs`) when its sender is a stranger's, else their SPF would name us a forger; the null sender
 stays null. `Delivered-To` names each address that forwarded: one that meets its own name again refuses, which ends loops
 over any number of servers. A list takes its own bounces (`dev-bounces@`), so that no poster hears of members' full mailboxes.
@@ -18,13 +19,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import structlog
+
 from mailbox_app.accounts.addresses import canonical
 from mailbox_app.accounts.interface import Directory
 from mailbox_app.accounts.model import Account, Alias
 from mailbox_app.clock import Clock
-from mailbox_app.delivery.header_block import read_header
-from mailbox_app.delivery.mail import Filing, Mail, Recipient
+from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.header_block import read_header, rest_behind
+from mailbox_app.delivery.mail import Body, Filing, Mail, Recipient
 from mailbox_app.delivery.posting import account_may_post, author_may_post, refusal_text
+from mailbox_app.errors import MailboxError
+from mailbox_app.mailauth.arc_seal import ArcSealer
+from mailbox_app.mailauth.dkim_sign import SigningKey
+from mailbox_app.mailauth.results import AuthResults
 from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.proto.header import Header
@@ -55,6 +63,8 @@ class Copy:
     envelope: Envelope
     prefix: bytes
     recipients: Sequence[NewRecipient]
+    by: str = ""
+    """The address of ours that passes it on; "" when its writer sends it there."""
 
 
 @dataclass(slots=True)
@@ -72,10 +82,21 @@ class Plan:
 class Forwarder:
     """One per process."""
 
-    def __init__(self, directory: Directory, rewriting: SenderRewriting, clock: Clock, rules: ForwardingRules) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        rewriting: SenderRewriting,
+        sealer: ArcSealer,
+        offload: Offload,
+        clock: Clock,
+        rules: ForwardingRules,
+    ) -> None:
         self._directory = directory
         self._rewriting = rewriting
+        self._sealer = sealer
+        self._offload = offload
         self._clock = clock
+        self._log = structlog.get_logger("delivery")
         self.rules = rules
         """Replaced at a reload."""
 
@@ -100,7 +121,7 @@ class Forwarder:
         if plan.refusals and not staying and not plan.copies:
             raise plan.refusals[0]
         plan.mail = replace(mail, recipients=staying)
-        plan.copies = _joined(plan.copies)
+        plan.copies = [await self._sealed(mail, copy) for copy in _joined(plan.copies)]
         return plan
 
     async def prepare(self, mail: Mail, recipient: Recipient, address: str) -> Copy:
@@ -108,7 +129,7 @@ class Forwarder:
         by = recipient.canonical or recipient.address
         if by.lower().encode() in _traces(mail).get(b"delivered-to", ()):
             raise _loop()
-        return self._copy(mail, by, _targets([address], recipient))
+        return await self._sealed(mail, self._copy(mail, by, _targets([address], recipient)))
 
     def restored(self, localpart: str, domain: str) -> str | None:
         """The stranger behind a rewritten sender of ours; None when the address is nothing of ours. `SrsError`."""
@@ -137,7 +158,7 @@ class Forwarder:
     def _copy(self, mail: Mail, by: str, targets: Sequence[NewRecipient]) -> Copy:
         prefix = f"Delivered-To: {by}\r\n".encode() + mail.prefix
         sender = self._sender(mail.envelope.sender, by.rpartition("@")[2])
-        return Copy(replace(mail.envelope, sender=sender), prefix, targets)
+        return Copy(replace(mail.envelope, sender=sender), prefix, targets, by)
 
     def _sender(self, sender: str, domain: str) -> str:
         if not sender or self._directory.is_local_domain(canonical(sender)[1]):
@@ -160,7 +181,7 @@ class Forwarder:
             return
         fields = f"Delivered-To: {alias.address}\r\nList-Id: <{list_id(alias)}>\r\nPrecedence: list\r\n"
         envelope = replace(mail.envelope, sender=alias.bounces_to, ret="HDRS", envid="")
-        plan.copies.append(Copy(envelope, fields.encode() + mail.prefix, targets))
+        plan.copies.append(Copy(envelope, fields.encode() + mail.prefix, targets, alias.address))
 
     def _refused_post(self, mail: Mail, alias: Alias, traces: Mapping[bytes, Sequence[bytes]]) -> Refusal | None:
         here_before = f"<{list_id(alias)}>".encode() in traces.get(b"list-id", ())
@@ -180,6 +201,30 @@ class Forwarder:
             return Refusal(550, "5.7.1", "This list takes nothing that looks like junk", reason="junk_not_forwarded")
         return None
 
+    async def _sealed(self, mail: Mail, copy: Copy) -> Copy:
+        """The copy below the ARC set of the domain that passes it on. RFC 8617 5.1"""
+        domain = copy.by.rpartition("@")[2]
+        if mail.auth is None or not domain:
+            return copy
+        keys = [
+            SigningKey(key.domain, key.selector, "rsa", key.private_pem)
+            for key in self._directory.dkim_keys(domain)
+            if key.active and key.algorithm == "rsa"
+        ]
+        if not keys:
+            return copy
+        try:
+            fields = await self._offload.run(self._seal, keys, replace(mail, prefix=copy.prefix), mail.auth)
+        except MailboxError as error:
+            self._log.warning("arc_seal_failed", domain=domain, code=error.code)  # unsealed mail is better than none
+            return copy
+        return replace(copy, prefix=fields + copy.prefix)
+
+    def _seal(self, keys: Sequence[SigningKey], mail: Mail, auth: AuthResults) -> bytes:
+        header, body = _parted(mail)
+        now_seconds = int(self._clock.epoch_seconds())
+        return self._sealer.seal(keys, header, body, authres=auth.field, arc=auth.arc, now_seconds=now_seconds)
+
     def _postmaster(self, address: str) -> Sequence[Account]:
         return self._directory.resolve(f"postmaster@{address.rpartition('@')[2]}").accounts
 
@@ -194,7 +239,7 @@ def list_id(alias: Alias) -> str:
 
 def _traces(mail: Mail) -> dict[bytes, list[bytes]]:
     """The values of Delivered-To and List-Id, in lower case, whatever part of the header the prefix holds."""
-    block = mail.prefix if mail.prefix.endswith(b"\r\n\r\n") else mail.prefix + read_header(mail.body)
+    block = mail.prefix if _has_header(mail) else mail.prefix + read_header(mail.body)
     found: dict[bytes, list[bytes]] = {}
     if _TRACES.search(block) is None:
         return found
@@ -206,16 +251,29 @@ def _traces(mail: Mail) -> dict[bytes, list[bytes]]:
     return found
 
 
+def _has_header(mail: Mail) -> bool:
+    """Whether the prefix holds all of the header, the body being what is behind it."""
+    return mail.prefix.endswith(b"\r\n\r\n")
+
+
+def _parted(mail: Mail) -> tuple[bytes, Body]:
+    """The header block as it leaves, and the rest."""
+    if _has_header(mail):
+        return mail.prefix, rest_behind(mail.body, 0)
+    block = read_header(mail.body)
+    return mail.prefix + block, rest_behind(mail.body, len(block))
+
+
 def _targets(addresses: Sequence[str], recipient: Recipient) -> list[NewRecipient]:
     return [NewRecipient(address, "smtp", recipient.notify, recipient.orcpt) for address in addresses]
 
 
 def _joined(copies: Sequence[Copy]) -> list[Copy]:
     """Copies that differ in their recipients only become one message in the queue."""
-    together: dict[tuple[Envelope, bytes], list[NewRecipient]] = {}
+    together: dict[tuple[Envelope, bytes, str], list[NewRecipient]] = {}
     for copy in copies:
-        together.setdefault((copy.envelope, copy.prefix), []).extend(copy.recipients)
-    return [Copy(envelope, prefix, targets) for (envelope, prefix), targets in together.items()]
+        together.setdefault((copy.envelope, copy.prefix, copy.by), []).extend(copy.recipients)
+    return [Copy(envelope, prefix, targets, by) for (envelope, prefix, by), targets in together.items()]
 
 
 def _note(plan: Plan, address: str, refusal: Refusal) -> None:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from mailbox_app.accounts.model import Account, Alias
 from mailbox_app.ids import QueueId
+from mailbox_app.mailauth.results import AuthResults
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.policy.verdict import Judgement
 from mailbox_app.proto.smtp.replies import Reply
@@ -51,6 +52,8 @@ class Mail:
     """What the policy found; decides between INBOX and Junk where no script does."""
     author: str = ""
     """The From address when SPF or DKIM prove its domain; lists go by it. "" when nothing proves it."""
+    auth: AuthResults | None = None
+    """What the sender checks found: a copy that leaves again carries it, sealed. None where nothing was checked."""
     remote_ip: str = ""
     """The client it came from, for scripts that ask; "" when unknown."""
     remote_name: str = ""

@@ -20,6 +20,7 @@ from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.journal.decisions import Decisions
+from mailbox_app.mailauth.arc_seal import ArcSealer
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.mailqueue.srs import SenderRewriting
@@ -27,6 +28,7 @@ from mailbox_app.net.resolver import DnsResolver, Resolver
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.policy.gate import Gate
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.policy.tools import Tools
 from mailbox_app.runtime.daemon import Daemon
@@ -86,6 +88,8 @@ class Parts:
     inbound: Inbound
     current: CurrentConfig
     state: StateFiles
+    gate: Gate
+    """Who may come in at all, whatever the protocol."""
 
     @classmethod
     def build(
@@ -107,13 +111,15 @@ class Parts:
         directory = SqliteDirectory(data_dir / "directory.db", clock)
         bus.subscribe(DIRECTORY_TOPIC, directory.look_again)
         directory.configure(config.addresses.separators, hostname)
-        forwarder = Forwarder(directory, SenderRewriting(_srs_key(directory)), clock, forwarding_rules(config))
+        rewriting, rules = SenderRewriting(_srs_key(directory)), forwarding_rules(config)
+        forwarder = Forwarder(directory, rewriting, ArcSealer(), offload, clock, rules)
         store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock, retention=retention(config))
         spool = Spool(data_dir / "queue")
         queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
         decisions = Decisions(data_dir / "journal.db", clock)
         memory = FilterMemory(data_dir / "state.db", clock)
         filters = Filters(store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve)
+        current, state = CurrentConfig(config), StateFiles(data_dir, clock)
         return cls(
             config=config,
             data_dir=data_dir,
@@ -133,8 +139,9 @@ class Parts:
             recipients=Recipients(directory, store, offload, clock, forwarder),
             filters=filters,
             inbound=Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters),
-            current=CurrentConfig(config),
-            state=StateFiles(data_dir, clock),
+            current=current,
+            state=state,
+            gate=Gate(state.state.bans, current, clock),
         )
 
     def tools(self) -> Tools:

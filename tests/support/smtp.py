@@ -25,6 +25,7 @@ from mailbox_app.delivery.local import LocalTransport
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
+from mailbox_app.mailauth.arc_seal import ArcSealer
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.model import QueuedRecipient, QueueFilter
 from mailbox_app.mailqueue.spool import Spool
@@ -193,7 +194,9 @@ async def smtp_world(
     spool = Spool(path / "queue")
     queue = SqliteQueue(path / "queue.db", spool, bus)
     store = store or MemoryStore()
-    forwarder = Forwarder(directory, SenderRewriting(directory.secret()), clock, ForwardingRules())
+    forwarder = Forwarder(
+        directory, SenderRewriting(directory.secret()), ArcSealer(), offload, clock, ForwardingRules()
+    )
     recipients = Recipients(directory, store, offload, clock, forwarder)
     memory = FilterMemory(path / "state.db", clock)
     filters = Filters(store, Scripts(path), memory, directory, clock, hostname=HOSTNAME, settings=sieve)

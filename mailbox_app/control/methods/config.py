@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it brings tomlkit, which the daemon has no use for until so
 _RESTART = ("server.", "listen.", "dns.", "delivery.", "queue.")
 """Sections bound at start: ports, folders, the user, resolver and outbound delivery, the queue's place."""
 
-Plain = str | int | bool | list[str]
+Plain = str | int | float | bool | list[str]
 
 
 class Key(Params):
@@ -186,7 +186,7 @@ def _view(setting: edit.Setting) -> SettingView:
 
 
 def _plain(value: edit.Plain) -> Plain:
-    return value if isinstance(value, str | int | bool) else list(value)
+    return value if isinstance(value, str | int | float | bool) else list(value)
 
 
 METHODS = (

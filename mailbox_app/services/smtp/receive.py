@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
@@ -19,7 +18,6 @@ from mailbox_app.delivery.mail import Body, Delivered, Mail
 from mailbox_app.delivery.posting import proven_author
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.ids import new_queue_id
-from mailbox_app.mailauth.results import AuthResults
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.policy import verdict_field
@@ -30,32 +28,13 @@ from mailbox_app.proto.dates import format_date
 from mailbox_app.proto.header import Field, Header
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.limits import SmtpLimits
-from mailbox_app.services.smtp.screening import Screening
+from mailbox_app.services.smtp.screening import Screening, SenderCheck
 from mailbox_app.services.smtp.session import SmtpSession
 
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _OURS = re.compile(rb"^(?:authentication-results|x-mailbox-verdict)[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_LEAST_SECONDS = 2.0
-"""Of the time for all checks, what is left to the policy when DNS takes all it may."""
 _NO_JUDGEMENT = Judgement()
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,250})", re.IGNORECASE | re.MULTILINE)
-
-
-class SenderCheck(Protocol):
-    """SPF, DKIM and DMARC; `mailauth.SenderChecks`."""
-
-    async def check(
-        self,
-        *,
-        remote_ip: str,
-        helo: str,
-        sender: str,
-        header: Header,
-        body: Body,
-        timeout_seconds: float,
-    ) -> AuthResults:
-        """Look at a message; what could not be found out in time is a temperror in the result."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +93,7 @@ class Receiver:
             await self._look_at(session, message)
             judgement = await self._screening.message(session, self._remaining(started))
             delivered = await self._deliver(session, message, judgement, trace_id)
+            self._screening.accepted(session)
         reply = self._reply(delivered, trace_id, is_submission=session.account is not None)
         self._note(session, message, delivered, reply, trace_id, started)
         self._screening.tell(
@@ -129,7 +109,8 @@ class Receiver:
 
     def _remaining(self, started: float) -> float:
         """What the sender checks left of the time for both."""
-        return max(_LEAST_SECONDS, self._limits.checks_seconds - (self._clock.monotonic_seconds() - started))
+        whole, alone = self._limits.checks_seconds, self._limits.lookup_seconds
+        return max(whole - alone, whole - (self._clock.monotonic_seconds() - started))
 
     async def _submit(self, session: SmtpSession, account: Account, message: _Message, trace_id: str) -> Delivered:
         mail = self._mail(session, message, self._received(session, trace_id))
@@ -147,7 +128,9 @@ class Receiver:
                 sender=message.sender,
                 header=header,
                 body=rest,
-                timeout_seconds=self._limits.checks_seconds - _LEAST_SECONDS,
+                timeout_seconds=self._limits.lookup_seconds,
+                spf=session.spf.answer if session.spf is not None else None,
+                iprev=session.iprev.answer if session.iprev is not None else None,
             )
         # a view of its own: a check that is late may still read when delivery does
         body = rest if isinstance(rest, bytes) else rest_behind(message.body, len(block))
@@ -164,7 +147,9 @@ class Receiver:
             prefix += cut_own_fields(message.block, facts.header, self._hostname)
             body = rest_behind(body, len(message.block))
         mail = self._mail(session, message, prefix, body, judgement)
-        return await self._inbound.deliver(replace(mail, author=proven_author(facts.header, facts.auth)))
+        return await self._inbound.deliver(
+            replace(mail, author=proven_author(facts.header, facts.auth), auth=facts.auth)
+        )
 
     @staticmethod
     def _verdict_field(session: SmtpSession, judgement: Judgement) -> bytes:
