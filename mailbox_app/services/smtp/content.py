@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from mailbox_app.delivery.mail import Body
-from mailbox_app.proto.smtp.dot_stream import DotStream
+from mailbox_app.proto.smtp.dot_stream import DotStream, LineEndings
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.body import IncomingBody
 
@@ -36,7 +36,7 @@ async def data(session: SmtpSession, argument: bytes) -> Reply:
     transaction.in_content = True
     transaction.chunks = body = service.new_body()
     progress = _Progress(session)
-    stream = DotStream()
+    stream = DotStream(repair=session.account is not None)
     while not stream.done:
         chunk = await session.next_chunk(progress.deadline())
         await progress.keep(body, stream.feed(chunk), len(chunk))
@@ -53,6 +53,7 @@ async def bdat(session: SmtpSession, argument: bytes) -> Reply:
         try:
             _check_recipients(session)
             transaction.chunks = session.service.new_body()
+            transaction.endings = LineEndings(repair=session.account is not None)
         except Refusal as refusal:
             transaction.chunks_failed = refusal
     await _read_chunk(session, count)
@@ -63,7 +64,8 @@ async def bdat(session: SmtpSession, argument: bytes) -> Reply:
     assert transaction.chunks is not None
     if not last:
         return Reply(250, "2.0.0", f"{count} octets received")
-    transaction.endings.finish()
+    if transaction.chunks.add(transaction.endings.finish()):
+        await transaction.chunks.spill()
     return await _finish(session, transaction.chunks, transaction.endings.fault)
 
 
@@ -81,8 +83,7 @@ async def _read_chunk(session: SmtpSession, count: int) -> None:
         if transaction.chunks is None or transaction.chunks_failed is not None:
             await progress.keep(None, b"", len(chunk))
             continue
-        transaction.endings.feed(chunk)
-        await progress.keep(transaction.chunks, b"" if transaction.endings.fault else chunk, len(chunk))
+        await progress.keep(transaction.chunks, transaction.endings.feed(chunk), len(chunk))
         if progress.too_large:
             transaction.chunks_failed = _too_large()
     transaction.in_content = False
