@@ -111,7 +111,7 @@ class _Parser:
         elif self._at(";"):
             self._take()
         else:
-            raise self._unexpected('";" after the command' if not tests else 'a block "{"')
+            raise self._unexpected('";" after the command' if not tests else 'a block "{" or ";"')
         return Call(name.text, name.position, arguments, tests, listed, block)
 
     def _arguments(self) -> Sequence[Argument]:

@@ -39,7 +39,7 @@ def _wanted(content_type: str, wanted: Sequence[str]) -> bool:
 def _content(machine: Machine, wanted: Sequence[str]) -> Sequence[str]:
     message = machine.context.message
     table = message.parts
-    found = []
+    found: list[str] = []
     for index in range(min(len(table), machine.limits.parts)):
         part = table.part(index)
         machine.spend(1)
