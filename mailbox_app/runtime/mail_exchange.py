@@ -7,7 +7,7 @@ from mailbox_app.delivery.explaining import Explainer
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
-from mailbox_app.policy.pipeline import Pipeline
+from mailbox_app.policy.door import Door
 from mailbox_app.runtime.parts import Parts
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 
@@ -43,7 +43,7 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
             metrics=parts.metrics,
             mail_log=parts.mail_log,
             tmp_dir=parts.data_dir / "tmp",
-            pipeline=Pipeline.build(parts.tools()),
+            door=Door.build(parts.tools(), parts.gate),
             sink=Explainer(parts.decisions, parts.clock),
         )
     )

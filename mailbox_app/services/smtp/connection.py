@@ -168,6 +168,22 @@ class SmtpConnection(SMTP):
         self._input, self._at = b"", 0
         return chunk
 
+    async def hears_within(self, seconds: float) -> bool:
+        """Whether the peer sends something within this time; what it sends is kept."""
+        if self.has_input:
+            return True
+        reading = self.loop.create_task(self._reader.read(READ_BYTES))
+        waiting = self.loop.create_task(self.clock.sleep(seconds))
+        try:
+            await asyncio.wait((reading, waiting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            reading.cancel()
+        await asyncio.wait((reading,))
+        chunk = b"" if reading.cancelled() else reading.result()
+        self._input += chunk
+        return bool(chunk)
+
     def give_back(self, rest: bytes) -> None:
         """What `next_chunk` gave too much."""
         self._input, self._at = rest, 0

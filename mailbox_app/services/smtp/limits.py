@@ -13,6 +13,8 @@ class SmtpLimits:
     """Per service and process; the next one hears 421."""
     connections_per_address: int = 50
     """Per service and process, not for loopback: one stranger cannot take all places."""
+    connections_per_network: int = 200
+    """The same for a /24 or /48."""
     command_seconds: float = 300.0
     """RFC 5321 4.5.3.2.7."""
     block_seconds: float = 180.0
@@ -46,4 +48,8 @@ class SmtpLimits:
     hops: int = 50
     """Received fields; more mean a loop. RFC 5321 6.3."""
     checks_seconds: float = 10.0
-    """For SPF, DKIM and DMARC together."""
+    """For SPF, DKIM, DMARC and the policy's look at the message together..."""
+    lookup_seconds: float = 8.0
+    """... and for the first three of them alone, so that time is left for the rest when DNS takes all it may."""
+    slowed_connections: int = 100
+    """Clients that wait for an answer to their errors at once, per process: no more places than that."""

@@ -24,14 +24,14 @@ from mailbox_app.net.limits import ConnectionCounter
 from mailbox_app.net.tls import ServerTls
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.policy.door import Door
 from mailbox_app.policy.facts import Stage
-from mailbox_app.policy.pipeline import Pipeline
 from mailbox_app.policy.verdict import Judgement
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.body import IncomingBody, MemoryBudget
 from mailbox_app.services.smtp.limits import SmtpLimits
-from mailbox_app.services.smtp.receive import Receiver, SenderCheck
-from mailbox_app.services.smtp.screening import DecisionSink, PolicyRefusal, Screening
+from mailbox_app.services.smtp.receive import Receiver
+from mailbox_app.services.smtp.screening import DecisionSink, PolicyRefusal, Screening, SenderCheck
 from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
 from mailbox_app.services.smtp.verbs import VERBS
 
@@ -57,8 +57,8 @@ class SmtpDependencies:
     mail_log: MailLog
     tmp_dir: Path
     limits: SmtpLimits = field(default_factory=SmtpLimits)
-    pipeline: Pipeline | None = None
-    """What decides which mail is wanted; None: all is."""
+    door: Door | None = None
+    """The policy: who may come in and which mail is wanted; None: everybody and all."""
     sink: DecisionSink | None = None
     """Where decisions are told."""
 
@@ -77,7 +77,9 @@ class SmtpService:
         self.clock = dependencies.clock
         self.metrics = dependencies.metrics
         self.limits = dependencies.limits
-        self.screening = Screening(dependencies.pipeline, dependencies.sink)
+        self.screening = Screening(
+            dependencies.door, dependencies.sender_checks, dependencies.sink, dependencies.clock, dependencies.limits
+        )
         self.receiver = Receiver(
             dependencies.inbound,
             dependencies.submission,
@@ -200,6 +202,9 @@ class SmtpService:
         if isinstance(error, Refusal):
             reason = error.reason
             if reason in _SILENT:
+                return
+            at_the_door = isinstance(error, PolicyRefusal) and error.stage is Stage.CONNECT
+            if at_the_door and self.screening.is_told_again(session.remote_ip, reason):
                 return
             if reason == "over_quota":
                 self.metrics.quota_exceeded.inc()

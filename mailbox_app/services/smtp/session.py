@@ -15,11 +15,13 @@ import structlog
 from mailbox_app.accounts.model import Account
 from mailbox_app.errors import MailboxError
 from mailbox_app.ids import new_session_id
+from mailbox_app.mailauth.results import IprevResult, SpfResult
 from mailbox_app.policy.facts import Facts
 from mailbox_app.policy.verdict import Finding
 from mailbox_app.proto.smtp.commands import split_command
 from mailbox_app.proto.smtp.replies import Refusal, Reply, reply_for
 from mailbox_app.services.smtp.connection import SmtpConnection
+from mailbox_app.services.smtp.lookups import Lookup
 from mailbox_app.services.smtp.transaction import Transaction
 from mailbox_app.services.smtp.verbs import VERBS
 
@@ -48,8 +50,15 @@ class SmtpSession(SmtpConnection):
         self.message_count = 0
         self.idle_command_count = 0
         self.facts = Facts(self.session_id, "", kind)
+        self.spf: Lookup[SpfResult] | None = None
+        self.iprev: Lookup[IprevResult] | None = None
         self.connect_findings: tuple[Finding, ...] = ()
         """They hold for every message of the session."""
+
+    @property
+    def serves_strangers(self) -> bool:
+        """Whether anybody may bring mail here."""
+        return self.kind == "smtp"
 
     @property
     def is_idle(self) -> bool:
@@ -79,6 +88,7 @@ class SmtpSession(SmtpConnection):
         finally:
             self.service.leave(self)
             self.transaction.close()
+            self.end_lookups(with_name=True)
 
     async def _greet(self) -> None:
         """The greeting, or why there is none."""
@@ -116,6 +126,8 @@ class SmtpSession(SmtpConnection):
             self.ending = True
         elif reply.code >= 500:
             self.error_count += 1
+            if not self.ending:
+                await self.service.screening.slow_down(self)
             if self.error_count >= self.limits.errors and not self.ending:
                 self.end(Reply(421, "4.7.0", "Too many errors"))
 
@@ -150,6 +162,14 @@ class SmtpSession(SmtpConnection):
             return Reply(421, "4.3.0", "Local trouble, try again later")
         return Reply(451, "4.3.0", "Local trouble, try again later")
 
+    def end_lookups(self, *, with_name: bool = False) -> None:
+        """The sender's, at the next one; the client's name with the session."""
+        if self.spf is not None:
+            self.spf.close()
+            self.spf = None
+        if with_name and self.iprev is not None:
+            self.iprev.close()
+
     def forget_transaction(self) -> None:
         """As RSET does."""
         self.transaction.close()
@@ -161,6 +181,7 @@ class SmtpSession(SmtpConnection):
             facts.recipients = []
             facts.message = None
         facts.findings = list(self.connect_findings)
+        self.end_lookups()
 
     def forget_all(self) -> None:
         """Everything but the connection. RFC 3207 4.2."""

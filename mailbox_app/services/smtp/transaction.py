@@ -86,14 +86,19 @@ async def rcpt(session: SmtpSession, argument: bytes) -> Reply:
         raise Refusal(452, "4.5.3", "Too many recipients", reason="too_many_recipients")
     command = parse_rcpt(argument, smtputf8=transaction.smtputf8)
     if command.address.lower() not in transaction.addresses:
-        recipient = await service.recipients.accept(
-            command,
-            may_relay=session.account is not None,
-            size_bytes=transaction.size_bytes,
-            sender=transaction.sender,
-            account=session.account,
-            before=transaction.recipients,
-        )
+        try:
+            recipient = await service.recipients.accept(
+                command,
+                may_relay=session.account is not None,
+                size_bytes=transaction.size_bytes,
+                sender=transaction.sender,
+                account=session.account,
+                before=transaction.recipients,
+            )
+        except Refusal as refusal:
+            if refusal.reason == "no_such_user":
+                await service.screening.unknown_recipient(session, command.address)
+            raise
         await service.screening.recipient(session, recipient)
         transaction.recipients.append(recipient)
         transaction.addresses.add(command.address.lower())
