@@ -25,6 +25,7 @@ from mailbox_app.mailqueue.model import Lease, Outcome
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.policy.tools import State
 from mailbox_app.store.interface import Store
 
 
@@ -92,6 +93,8 @@ class ControlContext:
     clock: Clock
     offload: Offload
     bus: Bus
+    policy_state: State
+    """What the policy remembers: greylist, exemptions, bans."""
     version: str
     started_at: datetime
     listeners: Callable[[], Sequence[ListenerInfo]]

@@ -229,6 +229,7 @@ def _control_context(
         clock=parts.clock,
         offload=parts.offload,
         bus=parts.bus,
+        policy_state=parts.state.state,
         version=version("mailbox"),
         started_at=daemon.started_at,
         listeners=lambda: [ListenerInfo(each.service, each.address, each.port) for each in daemon.listeners],

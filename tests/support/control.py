@@ -27,6 +27,7 @@ from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.search.builder import IndexBuilder
@@ -52,6 +53,7 @@ class Appliance:
     socket_path: Path
     config_path: Path
     spool: Spool
+    state: StateFiles
 
     def enqueue(self, sender: str, recipients: Sequence[str], body: bytes = b"Subject: hello\r\n\r\nhi\r\n") -> QueueId:
         """A message in the queue, due at once."""
@@ -78,6 +80,7 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
     async def reload() -> Config:
         return load(config_path)
 
+    state = StateFiles(data_dir, clock)
     context = ControlContext(
         config=load(config_path),
         config_path=config_path,
@@ -105,6 +108,7 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         clock=clock,
         offload=offload,
         bus=bus,
+        policy_state=state.state,
         version="1.2.3",
         started_at=clock.now(),
         listeners=lambda: [ListenerInfo("imaps", "127.0.0.1", 40123)],
@@ -115,13 +119,14 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         reload=reload,
     )
     socket_path = data_dir / "run" / "control.sock"
-    return Appliance(context, ControlServer(context, socket_path), socket_path, config_path, spool)
+    return Appliance(context, ControlServer(context, socket_path), socket_path, config_path, spool, state)
 
 
 def close(appliance: Appliance) -> None:
     """Close the files."""
     context = appliance.context
     context.offload.close()
+    appliance.state.close()
     context.decisions.close()
     context.audit.close()
     context.directory.close()

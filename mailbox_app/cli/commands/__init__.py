@@ -10,6 +10,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("alias", "alias", "Addresses that stand for others."),
     ("dkim", "dkim", "Signing keys."),
     ("queue", "queued_mail", "Waiting mail."),
+    ("greylist", "greylist", "Strangers who were asked to come back."),
     ("config", "config", "The configuration."),
     ("audit", "audit", "Who changed what."),
     ("trace", "trace", "Why a message went where it went."),
