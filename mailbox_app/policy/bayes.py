@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 LEAST_TRAINED = 20
@@ -18,7 +18,11 @@ STRONGEST = 150
 _STRENGTH = 0.45
 """How much the assumption about an unknown word weighs, in occurrences."""
 _UNKNOWN = 0.5
-_LEAST_DEVIATION = 0.1
+_ASSUMED = _STRENGTH * _UNKNOWN
+_LOW, _HIGH = 0.4, 0.6
+"""Words in between say nothing."""
+_FACTORS = 20
+_EXPONENT = 700.0
 _CURVE = ((0.0, -3.0), (0.05, -2.0), (0.25, 0.0), (0.7, 0.0), (0.9, 2.0), (0.97, 3.5), (0.99, 4.5), (1.0, 6.0))
 """(likelihood, score), straight in between: scores of -3 to 6."""
 
@@ -35,25 +39,35 @@ class Counts(NamedTuple):
         return self.spam >= LEAST_TRAINED and self.ham >= LEAST_TRAINED
 
 
-def word_probability(word: Counts, totals: Counts) -> float:
-    """How much a word speaks for junk, 0 to 1, by its share in each class."""
-    spam = word.spam / max(totals.spam, 1)
-    ham = word.ham / max(totals.ham, 1)
-    seen = word.spam + word.ham
-    if not seen or spam + ham <= 0:
+def word_probability(spam: int, ham: int, totals: Counts) -> float:
+    """How much a word speaks for junk, 0 to 1, by its share in each class of messages."""
+    seen = spam + ham
+    if seen <= 0:
         return _UNKNOWN
-    return (_STRENGTH * _UNKNOWN + seen * (spam / (spam + ham))) / (_STRENGTH + seen)
+    spam_share = spam * (totals.ham or 1)
+    return (_ASSUMED + seen * spam_share / (spam_share + ham * (totals.spam or 1))) / (_STRENGTH + seen)
 
 
 def combine(probabilities: Iterable[float]) -> float:
     """One likelihood from those of the words."""
-    strong = sorted((p for p in probabilities if abs(p - 0.5) >= _LEAST_DEVIATION), key=lambda p: -abs(p - 0.5))
-    strong = strong[:STRONGEST]
+    strong = [p for p in probabilities if not _LOW < p < _HIGH]
     if not strong:
         return 0.5
-    spam = _chi_square_tail(-2.0 * sum(math.log(1.0 - p) for p in strong), len(strong))
-    ham = _chi_square_tail(-2.0 * sum(math.log(p) for p in strong), len(strong))
+    if len(strong) > STRONGEST:
+        strong.sort(key=_says_little)
+        del strong[STRONGEST:]
+    spam = _chi_square_tail(-_log_product([1.0 - p for p in strong]), len(strong))
+    ham = _chi_square_tail(-_log_product(strong), len(strong))
     return (1.0 + ham - spam) / 2.0
+
+
+def _says_little(probability: float) -> float:
+    return -abs(probability - 0.5)
+
+
+def _log_product(values: Sequence[float]) -> float:
+    """Logarithms are slow, products of very many small numbers vanish: some of each."""
+    return sum(math.log(math.prod(values[at : at + _FACTORS])) for at in range(0, len(values), _FACTORS))
 
 
 def score_of(chance: float) -> float:
@@ -64,16 +78,19 @@ def score_of(chance: float) -> float:
     return _CURVE[-1][1]
 
 
-def _chi_square_tail(chi: float, pairs: int) -> float:
-    """The chance of a chi-square value at least so large with 2 * `pairs` degrees of freedom."""
-    half = chi / 2.0
-    # in logarithms: exp(-half) alone vanishes for long messages
-    term = -half
-    total = math.exp(term)
-    logarithm = math.log(half) if half > 0 else 0.0
+def _chi_square_tail(half: float, pairs: int) -> float:
+    """The chance of a chi-square value of at least 2 * `half` with 2 * `pairs` degrees of freedom."""
     if half <= 0:
         return 1.0
+    if half < _EXPONENT:
+        term = total = math.exp(-half)
+        for index in range(1, pairs):
+            term *= half / index
+            total += term
+        return min(total, 1.0)
+    # exp(-half) alone vanishes, what it is multiplied with does not
+    logarithm, exponent, total = math.log(half), -half, 0.0
     for index in range(1, pairs):
-        term += logarithm - math.log(index)
-        total += math.exp(term)
+        exponent += logarithm - math.log(index)
+        total += math.exp(min(exponent, 0.0))
     return min(total, 1.0)

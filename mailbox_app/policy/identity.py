@@ -15,7 +15,7 @@ from functools import cache
 from publicsuffixlist import PublicSuffixList
 
 from mailbox_app.mailauth.results import AuthResults, Result
-from mailbox_app.policy.facts import Facts
+from mailbox_app.policy.facts import Facts, MessageFacts
 from mailbox_app.policy.settings import address_of, wide_network
 from mailbox_app.proto.address_list import parse_address_items
 from mailbox_app.proto.header import Header
@@ -58,10 +58,17 @@ class Identity:
 
 
 def of_facts(facts: Facts) -> Identity:
-    """Of a message on its way in."""
+    """Of a message on its way in; made once."""
     message = facts.message
     if message is None:
         return Identity(remote_ip=_canonical(facts.remote_ip))
+    found = message.derived.get("identity")
+    if not isinstance(found, Identity):
+        found = message.derived["identity"] = _of_message(facts, message)
+    return found
+
+
+def _of_message(facts: Facts, message: MessageFacts) -> Identity:
     address, domain = author_of(message.header)
     auth = message.auth
     if auth is None:

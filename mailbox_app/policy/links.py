@@ -16,6 +16,7 @@ from mailbox_app.policy.identity import is_registrable, organisation_of
 MAX_HOSTS = 100
 _HOST_CHARACTERS = 253
 _SHOWN_HOST = re.compile(r"(?:https?://)?([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})(?=[/:?#\s]|$)", re.IGNORECASE)
+_PLAIN_HOST = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63}){0,30}")
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 
 
@@ -39,6 +40,8 @@ def ascii_host(host: str) -> str:
     """A host name in its ASCII form, "" when it has none."""
     if len(host) > _HOST_CHARACTERS:
         return ""
+    if _PLAIN_HOST.fullmatch(host):
+        return host
     host = unicodedata.normalize("NFKC", host).lower().rstrip(".")
     if not host.isascii():
         try:
@@ -60,7 +63,7 @@ def readable_host(host: str) -> str:
 
 def hosts_of(content: Content) -> Sequence[str]:
     """The hosts all links lead to, each once, in order, at most `MAX_HOSTS`."""
-    urls = [*(link.href for link in content.links), *content.urls]
+    urls = dict.fromkeys([*(link.href for link in content.links), *content.urls])
     hosts = dict.fromkeys(host for url in urls if (host := host_of(url)))
     return list(hosts)[:MAX_HOSTS]
 

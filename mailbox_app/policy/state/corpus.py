@@ -78,27 +78,24 @@ class SqliteCorpus:
         ids = list(totals)[:MAX_ACCOUNTS_ASKED]
         if not ids or not words:
             return {}
-        found: dict[AccountId, dict[int, Counts]] = {each: {} for each in ids}
+        found: dict[int, dict[int, float]] = {each: {} for each in ids}
         try:
             with self._database.reading() as connection:
-                for account_id, word, spam, ham in connection.execute(
+                rows = connection.execute(
                     f"SELECT account_id, word, spam, ham FROM word WHERE account_id IN ({_marks(ids)})"  # noqa: S608
                     f" AND word IN ({_marks(words)})",
                     (*ids, *words),
-                ):
-                    found[account_id][word] = Counts(spam, ham)
+                ).fetchall()
         except StoreError as error:
             self._log.warning("corpus_unreadable", code=error.code)
             return {}
-        base_totals = totals.get(BASE)
-        theirs = (
-            {word: word_probability(counts, base_totals) for word, counts in found[BASE].items()} if base_totals else {}
-        )
-        result: dict[AccountId, float] = {BASE: combine(theirs.values())} if base_totals else {}
-        for account_id in ids:
-            if account_id != BASE:  # words this account never met say what they say to the others
-                own = {word: word_probability(counts, totals[account_id]) for word, counts in found[account_id].items()}
-                result[account_id] = combine({**theirs, **own}.values())
+        for account_id, word, spam, ham in rows:
+            found[account_id][word] = word_probability(spam, ham, totals[account_id])
+        theirs = found.get(BASE, {})
+        result: dict[AccountId, float] = {BASE: combine(theirs.values())} if BASE in found else {}
+        for each in ids:
+            if each != BASE:  # words this account never met say what they say to the others
+                result[each] = combine({**theirs, **found[each]}.values())
         return result
 
     def learn(
