@@ -75,12 +75,21 @@ class Match:
         self.relation = relation
         self._capture = capture
         self._order: Callable[[str], Order] = FOLDS.get(comparator, numeric)
+        self._folded: Sequence[str] | None = None
+        self._orders: frozenset[Order] = frozenset()
         self._globs: dict[str, Glob] = {}
         self._regexes: dict[str, Regex] = {}
 
     def prepare(self, keys: Texts) -> None:
         """Look at constant keys once; raises `BadPattern`."""
-        for key in keys.constant or ():
+        if keys.constant is None:
+            return
+        if self.kind == "contains":
+            self._folded = [FOLDS[self.comparator](key) for key in keys.constant]
+        elif self.kind == "is":
+            self._folded = keys.constant
+            self._orders = frozenset(map(self._order, keys.constant))
+        for key in keys.constant:
             if self.kind == "matches":
                 self._globs[key] = self._glob(key)
             elif self.kind == "regex":
@@ -91,25 +100,32 @@ class Match:
 
         `:count` compares how many values there are.
         """
+        own_keys = wanted is not None
         if wanted is None:
             wanted = keys.values(machine)
         machine.seen = (values, wanted)
         if self.kind == "count":
             return self._related((str(len(values)),), wanted)
         machine.spend(len(values) * len(wanted) + (sum(map(len, values)) * len(wanted) >> 9))
-        if self.kind == "matches":
-            return any(self._matches(machine, value, key) for value in values for key in wanted)
-        if self.kind == "regex":
-            return any(self._searches(machine, value, key) for value in values for key in wanted)
-        if self.kind == "value":
-            return self._related(values, wanted)
         if self.kind == "contains":
             fold = FOLDS[self.comparator]
-            folded = [fold(key) for key in wanted]
+            folded = self._folded
+            if folded is None or own_keys:
+                folded = [fold(self._paid(machine, key)) for key in wanted]
             return any(key in text for text in map(fold, values) for key in folded)
-        order = self._order
-        orders = {order(key) for key in wanted}
-        return any(order(value) in orders for value in values)
+        if self.kind == "is":
+            order, orders = self._order, self._orders
+            if self._folded is None or own_keys:
+                orders = frozenset(order(self._paid(machine, key)) for key in wanted)
+            return any(order(value) in orders for value in values)
+        if self.kind == "value":
+            return self._related(values, wanted)
+        found = self._matches if self.kind == "matches" else self._searches
+        return any(found(machine, value, key) for value in values for key in wanted)
+
+    def _paid(self, machine: Machine, key: str) -> str:
+        machine.spend(len(key) >> 9)
+        return key
 
     def _related(self, values: Sequence[str], keys: Sequence[str]) -> bool:
         order, relation = self._order, RELATIONS[self.relation]
@@ -119,7 +135,7 @@ class Match:
         return Glob(key, FOLDS[self.comparator])
 
     def _matches(self, machine: Machine, value: str, key: str) -> bool:
-        glob = self._globs.get(key) or self._glob(key)
+        glob = self._globs.get(key) or self._glob(self._paid(machine, key))
         folded = FOLDS[self.comparator](value)
         machine.spend(glob.cost(len(folded)))
         spans = glob.match(folded)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _MOST_REPEATS = 255
 _DEEPEST = 50
+_MOST_GROUPS = 50
 
 
 class BadPattern(ValueError):
@@ -163,6 +164,8 @@ class _Parser:
         self.position += 1
         if character == "(":
             self.groups += 1
+            if self.groups > _MOST_GROUPS:
+                raise BadPattern(f"it has more than {_MOST_GROUPS} groups")
             number = self.groups
             inner = self.alternatives(depth + 1)
             if self._peek() != ")":
