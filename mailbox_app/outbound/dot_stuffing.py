@@ -1,6 +1,6 @@
 """A message as DATA sends it, chunk by chunk: dots at line starts doubled, the end marked. RFC 5321 4.5.2.
 
-Whatever the queue holds, no lone CR or LF leaves: lines end with both, so that the next server cannot see another end of
+Whatever the queue holds, no lone CR or LF and no NUL leaves: lines end with both, so that the next server cannot see another end of
 the message than this one.
 """
 
@@ -18,6 +18,8 @@ class DotStuffer:
 
     def chunk(self, data: bytes) -> bytes:
         """The chunk as it goes over the wire; a CR at its end comes with what follows."""
+        if b"\0" in data:  # some servers drop it, and would find dots at line starts that were none
+            data = data.replace(b"\0", b"")
         return self._stuffed(self._repair.chunk(data))
 
     def _stuffed(self, data: bytes) -> bytes:
