@@ -6,18 +6,32 @@ IPv6 clients are counted by their /64: that is what one household or machine get
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Admission(Protocol):
+    """Who may come in at all."""
+
+    def admits(self, remote_ip: str, protocol: str) -> bool:
+        """Whether a session of this client may begin; a look into memory."""
+        ...
 
 
 class ConnectionCounter:
-    """Open connections per client; memory is bounded by the number of open connections."""
+    """Open connections per client; memory is bounded by the number of open connections.
 
-    def __init__(self, limit: int) -> None:
+    `key` says what is one client.
+    """
+
+    def __init__(self, limit: int, key: Callable[[str], str] | None = None) -> None:
         self._limit = limit
+        self._key = key or _key
         self._open: dict[str, int] = {}
 
     def enter(self, remote_ip: str) -> bool:
         """Count one more; False, and not counted, when the client has too many. Each True wants one `leave`."""
-        key = _key(remote_ip)
+        key = self._key(remote_ip)
         count = self._open.get(key, 0)
         if count >= self._limit:
             return False
@@ -26,7 +40,7 @@ class ConnectionCounter:
 
     def leave(self, remote_ip: str) -> None:
         """One connection ended."""
-        key = _key(remote_ip)
+        key = self._key(remote_ip)
         count = self._open.get(key, 0) - 1
         if count > 0:
             self._open[key] = count
@@ -35,7 +49,7 @@ class ConnectionCounter:
 
     def count(self, remote_ip: str) -> int:
         """How many the client has open."""
-        return self._open.get(_key(remote_ip), 0)
+        return self._open.get(self._key(remote_ip), 0)
 
 
 def _key(remote_ip: str) -> str:

@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mailbox_app.clock import Clock
 from mailbox_app.net.connection import Connection, ConnectionGone, FramerT
-from mailbox_app.net.limits import ConnectionCounter
+from mailbox_app.net.limits import Admission, ConnectionCounter
 from mailbox_app.observe.metrics import Metrics
 
 LOGIN_SECONDS = 60.0
@@ -183,6 +183,8 @@ class SessionService(ABC, Generic[SessionT]):
         self._check_again = False
         self._draining = False
         self._empty: asyncio.Future[None] | None = None
+        self.admission: Admission | None = None
+        """Who may come in at all; None: everybody. Clients of this machine are not asked."""
         self._active = metrics.active_connections.labels(protocol=self.protocol)
         self._connections = metrics.connections.labels(protocol=self.protocol)
         self._counters = {verb: commands.labels(command=verb) for verb in verbs}
@@ -219,8 +221,11 @@ class SessionService(ABC, Generic[SessionT]):
         if self._directory_hints is None:
             self._directory_hints = self._subscribe(self._directory_changed)
         session.is_counted = not session.is_local and self._per_address.enter(session.remote_ip)
-        may_stay = session.is_counted or session.is_local
+        may_stay = session.is_local or (session.is_counted and self._admits(session.remote_ip))
         return may_stay and len(self._sessions) <= self._places.total and not self._draining
+
+    def _admits(self, remote_ip: str) -> bool:
+        return self.admission is None or self.admission.admits(remote_ip, self.protocol)
 
     def gone(self, session: SessionT) -> None:
         """Forget a session."""

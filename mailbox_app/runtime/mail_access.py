@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def imap_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> ImapService:
     """IMAP's sessions."""
-    return ImapService(
+    service = ImapService(
         ImapDependencies(
             store=parts.store,
             authenticator=authenticator,
@@ -40,11 +40,13 @@ def imap_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl)
             temporary_dir=str(parts.data_dir / "tmp"),
         )
     )
+    service.admission = parts.gate
+    return service
 
 
 def pop3_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> Pop3Service:
     """POP3's sessions."""
-    return Pop3Service(
+    service = Pop3Service(
         Pop3Dependencies(
             store=parts.store,
             authenticator=authenticator,
@@ -59,11 +61,13 @@ def pop3_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl)
             log=structlog.get_logger("pop3"),
         )
     )
+    service.admission = parts.gate
+    return service
 
 
 def managesieve_service(parts: Parts, sasl: Sasl) -> ManageSieveService:
     """ManageSieve's sessions."""
-    return ManageSieveService(
+    service = ManageSieveService(
         ManageSieveDependencies(
             scripts=parts.filters.scripts,
             sasl=sasl,
@@ -77,3 +81,5 @@ def managesieve_service(parts: Parts, sasl: Sasl) -> ManageSieveService:
             log=structlog.get_logger("managesieve"),
         )
     )
+    service.admission = parts.gate
+    return service

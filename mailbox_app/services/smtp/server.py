@@ -26,6 +26,7 @@ from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.policy.door import Door
 from mailbox_app.policy.facts import Stage
+from mailbox_app.policy.settings import wide_network
 from mailbox_app.policy.verdict import Judgement
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.body import IncomingBody, MemoryBudget
@@ -97,6 +98,9 @@ class SmtpService:
         self._budget = MemoryBudget(self.limits)
         self._sessions: dict[ServiceKind, set[SmtpSession]] = {"smtp": set(), "submission": set(), "submissions": set()}
         self._per_address = {kind: ConnectionCounter(self.limits.connections_per_address) for kind in self._sessions}
+        self._per_network = {
+            kind: ConnectionCounter(self.limits.connections_per_network, wide_network) for kind in self._sessions
+        }
         self._total = {kind: self.metrics.connections.labels(protocol=kind) for kind in self._sessions}
         self._active = {kind: self.metrics.active_connections.labels(protocol=kind) for kind in self._sessions}
         self._all_gone = asyncio.Event()
@@ -144,8 +148,12 @@ class SmtpService:
             return Reply(421, "4.3.2", "Shutting down, try again later")
         if len(sessions) >= self.limits.connections:
             return Reply(421, "4.3.2", "Too many connections, try again later")
-        if not _is_loopback(session.remote_ip) and not self._per_address[session.kind].enter(session.remote_ip):
-            return Reply(421, "4.7.0", "Too many connections from your address")
+        if not _is_loopback(session.remote_ip):
+            if not self._per_address[session.kind].enter(session.remote_ip):
+                return Reply(421, "4.7.0", "Too many connections from your address")
+            if not self._per_network[session.kind].enter(session.remote_ip):
+                self._per_address[session.kind].leave(session.remote_ip)
+                return Reply(421, "4.7.0", "Too many connections from your network")
         sessions.add(session)
         self._total[session.kind].inc()
         self._active[session.kind].inc()
@@ -157,6 +165,7 @@ class SmtpService:
         self._active[session.kind].dec()
         if not _is_loopback(session.remote_ip):
             self._per_address[session.kind].leave(session.remote_ip)
+            self._per_network[session.kind].leave(session.remote_ip)
         if self.draining and not self.connections:
             self._all_gone.set()
 
