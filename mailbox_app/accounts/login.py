@@ -228,6 +228,8 @@ class PasswordAuthenticator:
         account = credential.account
         self._tell("success", account.address, protocol, remote_ip, mechanism)
         self._directory.record_login(account.account_id, self._clock.now())
+        if self._failures is not None:
+            self._failures.succeeded(remote_ip)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.get_running_loop().create_task(self._flush_soon())
         return account

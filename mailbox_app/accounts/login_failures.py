@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from typing import Protocol
 
 import structlog
 
@@ -25,12 +26,26 @@ _NAME_CHARACTERS = 320
 _MAX_ROWS = 100_000
 """Some 10 MB; a network stops adding rows when it is refused, so only very many networks come here."""
 _BUSY_SECONDS = 0.5
+_GUESSES = "SELECT count(DISTINCT guess) FROM login_failures WHERE network = ?"
+
+
+class LoginWatch(Protocol):
+    """Who wants to know what came of logins."""
+
+    def succeeded(self, remote_ip: str) -> None:
+        """Somebody logged in from there; quick."""
+        ...
+
+    def guessed_enough(self, remote_ip: str, name: str) -> None:
+        """A client just came to the limit of different guesses, the last one for this name. In a thread; never raises."""
+        ...
 
 
 class LoginFailures:
     """Safe from any thread; opened after the fork. `key` is the same in all processes of one daemon."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock, key: bytes) -> None:
+    def __init__(self, path: str | os.PathLike[str], clock: Clock, key: bytes, watch: LoginWatch | None = None) -> None:
+        self._watch = watch
         self._database = Database(
             path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=1
         )
@@ -56,14 +71,17 @@ class LoginFailures:
     def failed(self, remote_ip: str, name: str, guess: str) -> None:
         """Count one; `guess` tells equal guesses from different ones. Blocking."""
         now = self._clock.epoch_seconds()
+        network = network_of(remote_ip)
         digest = hmac.digest(self._key, f"{name}\0{guess}".encode("utf-8", "surrogatepass"), hashlib.sha256)
         try:
             with self._database.transaction(durable=False) as connection:
                 connection.execute("DELETE FROM login_failures WHERE at_seconds <= ?", (now - WINDOW_SECONDS,))
+                before = connection.execute(_GUESSES, (network,)).fetchone()[0]
                 connection.execute(
                     "INSERT INTO login_failures (network, name, guess, at_seconds) VALUES (?, ?, ?, ?)",
-                    (network_of(remote_ip), name[:_NAME_CHARACTERS], digest[:_GUESS_BYTES], now),
+                    (network, name[:_NAME_CHARACTERS], digest[:_GUESS_BYTES], now),
                 )
+                after = connection.execute(_GUESSES, (network,)).fetchone()[0]
                 if connection.execute("SELECT count(*) FROM login_failures").fetchone()[0] > _MAX_ROWS:
                     connection.execute(
                         "DELETE FROM login_failures WHERE at_seconds <="
@@ -72,6 +90,14 @@ class LoginFailures:
                     )
         except StoreError as error:
             self._log.warning("login_failures_unwritable", code=error.code)
+            return
+        if self._watch is not None and before < MAX_FAILURES <= after:
+            self._watch.guessed_enough(remote_ip, name)
+
+    def succeeded(self, remote_ip: str) -> None:
+        """Somebody logged in from there; quick."""
+        if self._watch is not None:
+            self._watch.succeeded(remote_ip)
 
     def close(self) -> None:
         """Close the file."""

@@ -37,6 +37,7 @@ from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.net import unix_socket
 from mailbox_app.observe.metrics import Metrics, exposition, total
 from mailbox_app.outbound.transport import SmtpTransport
+from mailbox_app.policy.login_bans import LoginBans
 from mailbox_app.policy.state_files import prepare
 from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
@@ -94,7 +95,8 @@ def build_single(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Pa
 
 def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
     config = parts.config
-    failures = LoginFailures(parts.data_dir / "state.db", parts.clock, daemon.login_key)
+    watch = LoginBans(parts.state.state.rates, parts.gate, parts.current)
+    failures = LoginFailures(parts.data_dir / "state.db", parts.clock, daemon.login_key, watch)
     authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics, failures=failures)
     sasl = Sasl(authenticator, proofs=authenticator)
 
@@ -235,6 +237,7 @@ def _control_context(
         listeners=lambda: [ListenerInfo(each.service, each.address, each.port) for each in daemon.listeners],
         processes=lambda: _processes(daemon),
         connections=lambda: _connections(daemon, parts.metrics),
+        lists_off=lambda: _lists_off(daemon, parts.metrics),
         certificate_days=lambda: None if parts.tls.self_signed else parts.tls.certificate_days(),
         ready=lambda: all(row.ready for row in daemon.board.rows()),
         reload=reloader.reload,
@@ -246,10 +249,13 @@ def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep) -> WebService:
         upkeep.note_uptime()
         return exposition(parts.metrics, daemon.metrics_dir)
 
+    def lists_off() -> Sequence[str]:
+        return _lists_off(daemon, parts.metrics)
+
     def down() -> Sequence[str]:
         return [row.role for row in daemon.board.rows() if not row.ready]
 
-    probes = Probes(parts.directory, parts.queue, parts.data_dir, parts.tls.certificate_days, down)
+    probes = Probes(parts.directory, parts.queue, parts.data_dir, parts.tls.certificate_days, down, lists_off)
     return WebService(metrics_text, HealthChecks(probes, parts.offload, parts.clock))
 
 
@@ -260,6 +266,11 @@ def _processes(daemon: Daemon) -> Sequence[ProcessInfo]:
         for row in daemon.board.rows()
     ]
     return roles if daemon.hub_listener is None else [supervisor, *roles]
+
+
+def _lists_off(daemon: Daemon, metrics: Metrics) -> Sequence[str]:
+    off = total(metrics, daemon.metrics_dir, "mailserver_dns_list_off")
+    return sorted(zone for zone, value in off.items() if value)
 
 
 def _connections(daemon: Daemon, metrics: Metrics) -> Mapping[str, int]:
