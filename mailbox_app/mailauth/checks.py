@@ -68,7 +68,7 @@ class SenderChecks:
         check_private_clients: bool,
         trusted_sealers: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """`trusted_sealers` gives the domains, in lower case, whose ARC seals are believed."""
+        """`trusted_sealers` gives the domains whose ARC seals are believed, with all below them."""
         self._resolver = resolver
         self._offload = offload
         self._hostname = hostname

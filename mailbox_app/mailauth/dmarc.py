@@ -158,6 +158,11 @@ class Dmarc:
             return result.overridden(OverrideKind.SAMPLED_OUT, _MILDER[result.policy], f"pct={record.percent}")
         return result
 
+    def _trusts(self, sealer: str) -> bool:
+        """Whether the sealer is one of those named, or below one."""
+        names = [name.strip().lower().rstrip(".") for name in self._trusted]
+        return any(name and (sealer == name or sealer.endswith("." + name)) for name in names)
+
     def _vouched(self, result: DmarcResult, arc: ArcResult) -> str:
         """A trusted sealer of a valid chain that saw this author pass, in the words reports use. RFC 8617 7.2.2.
 
@@ -166,7 +171,7 @@ class Dmarc:
         if arc.result is not Result.PASS:
             return ""
         for each in reversed(arc.sets):
-            if each.domain not in self._trusted:
+            if not self._trusts(each.domain):
                 return ""
             seen = _SEEN_PASS.search(_COMMENT.sub(" ", each.results))
             author = _HEADER_FROM.search(seen[0]) if seen else None

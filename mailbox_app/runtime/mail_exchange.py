@@ -15,6 +15,7 @@ from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
     """SMTP's sessions: other servers, our users, LMTP."""
     config, hostname = parts.config, parts.config.server.hostname
+    tools = parts.tools()
     return SmtpService(
         SmtpDependencies(
             config=config,
@@ -36,6 +37,7 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
                 parts.offload,
                 hostname,
                 check_private_clients=config.delivery.allow_private_addresses,
+                trusted_sealers=lambda: tools.config().policy.trusted_sealers,
             ),
             tls=parts.tls,
             offload=parts.offload,
@@ -43,7 +45,7 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
             metrics=parts.metrics,
             mail_log=parts.mail_log,
             tmp_dir=parts.data_dir / "tmp",
-            door=Door.build(parts.tools(), parts.gate),
+            door=Door.build(tools, parts.gate),
             sink=Explainer(parts.decisions, parts.clock),
         )
     )

@@ -246,6 +246,8 @@ SEEN = "l.example; spf=pass; dmarc=pass (p=reject) header.from=example.com; arc=
     ("arc", "trusted", "believed"),
     [
         (chain(("l.example", SEEN)), ("l.example",), True),
+        (chain(("eu.l.example", SEEN)), ("L.example.",), True),
+        (chain(("evill.example", SEEN)), ("l.example", ""), False),
         (chain(("l.example", SEEN)), (), False),
         (chain(("l.example", SEEN)), ("other.example",), False),
         (chain(("l.example", SEEN), result=Result.FAIL), ("l.example",), False),
