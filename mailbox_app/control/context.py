@@ -102,6 +102,8 @@ class ControlContext:
     processes: Callable[[], Sequence[ProcessInfo]]
     connections: Callable[[], Mapping[str, int]]
     """Open connections by service or protocol, over all fronts; called in a thread."""
+    lists_off: Callable[[], Sequence[str]]
+    """DNS lists that are switched off because they answer wrong; called in a thread."""
     certificate_days: Callable[[], int | None]
     """Until the certificate in use ends; None: unknown or self-signed."""
     ready: Callable[[], bool]

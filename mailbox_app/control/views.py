@@ -248,6 +248,9 @@ def _todo(
         found.append((state, text, "TLS"))
     if late:
         found.append(("WARN", f"{late} queued recipients are late", "Queue"))
+    if context.config.dnsbl.lists or context.config.dnswl.lists:
+        text = "The DNS list {} answers wrong and is switched off for now"
+        found.extend(("WARN", text.format(zone), "Home") for zone in context.lists_off())
     if not context.directory.domains():
         found.append(("WARN", "There is no domain yet, so all mail is refused: mailbox domain add", "Domains"))
     return sorted(found, key=lambda each: each[0] != "BAD!")

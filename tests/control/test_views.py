@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mailbox_app.config.load import load
 from mailbox_app.control import machine, trash
 from mailbox_app.control.machine import Disk
 from mailbox_app.control.views import HealthView, TrafficHistory
@@ -136,3 +137,15 @@ def test_only_the_trash_is_ever_emptied(appliance: Appliance, clock: FakeClock, 
 def test_this_process_uses_memory() -> None:
     assert machine.memory_bytes([]) > 1_000_000
     assert machine.memory_bytes([2**22 + 1]) == 0
+
+
+def test_a_dns_list_that_is_switched_off_is_a_thing_to_do(appliance: Appliance) -> None:
+    wanted = '[dnsbl.lists."bl.example".answers]\n"127.0.0.2" = { meaning = "spam", score = 2.0 }\n'
+    appliance.config_path.write_text(appliance.config_path.read_text() + wanted)
+    appliance.context.config = load(appliance.config_path)
+    off = appliance.context.metrics.dns_list_off.labels("bl.example")
+    off.set(1)
+    texts = [each.text for each in HealthView(appliance.context).look(0).todo]
+    assert "The DNS list bl.example answers wrong and is switched off for now" in texts
+    off.set(0)
+    assert not any("DNS list" in each.text for each in HealthView(appliance.context).look(0).todo)

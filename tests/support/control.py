@@ -26,7 +26,7 @@ from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.observe.mail_log import MailEvent, MailLog
-from mailbox_app.observe.metrics import Metrics
+from mailbox_app.observe.metrics import Metrics, total
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.store.maildir.backend import MaildirStore
@@ -114,6 +114,9 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         listeners=lambda: [ListenerInfo("imaps", "127.0.0.1", 40123)],
         processes=lambda: [ProcessInfo("core", 1, datetime.now(UTC), 0)],
         connections=lambda: {"imaps": 3},
+        lists_off=lambda: sorted(
+            zone for zone, value in total(metrics, None, "mailserver_dns_list_off").items() if value
+        ),
         certificate_days=lambda: 61,
         ready=lambda: True,
         reload=reload,

@@ -65,6 +65,8 @@ class Probes:
     certificate_days: Callable[[], int]
     processes_down: Callable[[], Sequence[str]]
     """Names of the processes that do not serve now."""
+    lists_off: Callable[[], Sequence[str]] = tuple
+    """DNS lists that are switched off because they answer wrong."""
 
 
 class HealthChecks:
@@ -96,6 +98,7 @@ class HealthChecks:
                 self._check("queue", self._queue),
                 self._check("storage", self._storage),
                 self._check("certificate", self._certificate),
+                self._check("dns_lists", self._dns_lists),
             ),
             Component("processes", not down, f"not serving: {', '.join(down)}" if down else ""),
         ]
@@ -138,6 +141,10 @@ class HealthChecks:
         free_bytes = disk.f_bavail * disk.f_frsize
         reason = "almost full" if free_bytes < _LEAST_FREE_BYTES else ""
         return reason, {"free_bytes": free_bytes, "total_bytes": disk.f_blocks * disk.f_frsize}
+
+    def _dns_lists(self) -> tuple[str, Fields]:
+        """A list that is off is worth knowing, but mail goes on without it."""
+        return "", {"switched_off": list(self._probes.lists_off())}
 
     def _certificate(self) -> tuple[str, Fields]:
         days = self._probes.certificate_days()

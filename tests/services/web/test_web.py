@@ -47,7 +47,7 @@ def state() -> State:
 @pytest.fixture
 async def port(state: State, tmp_path: Path) -> AsyncIterator[int]:
     offload = Offload(2)
-    probes = Probes(state, state, tmp_path, lambda: state.days, lambda: state.down)  # type: ignore[arg-type]
+    probes = Probes(state, state, tmp_path, lambda: state.days, lambda: state.down, lambda: ["bl.example"])  # type: ignore[arg-type]
     metrics = Metrics()
     metrics.messages_received.inc(7)
     service = WebService(lambda: exposition(metrics, None), HealthChecks(probes, offload, SystemClock()))
@@ -92,9 +92,10 @@ async def test_the_detailed_answer_names_every_part(port: int) -> None:
     status, body = await get(port, "/health/detailed")
     parts = json.loads(body)["components"]
     assert status == 200
-    assert set(parts) == {"directory", "queue", "storage", "certificate", "processes"}
+    assert set(parts) == {"directory", "queue", "storage", "certificate", "dns_lists", "processes"}
     assert parts["queue"] == {"status": "ok", "reason": "", "recipients": 3, "deferred": 2, "active": 1, "held": 0}
     assert parts["storage"]["free_bytes"] > 0
+    assert parts["dns_lists"] == {"status": "ok", "reason": "", "switched_off": ["bl.example"]}
 
 
 async def test_a_broken_directory_is_degraded_and_not_ready(port: int, state: State) -> None:
