@@ -218,8 +218,7 @@ class Carrier:
         if not memory.may_send(account_id, "answer", self._filters.settings.answers_per_day, len(answer.recipients)):
             job.notes.append("no answer sent: too many were sent today")
             return
-        domain = job.account.ref.domain
-        content = ReportSigner(self._filters.directory, self._signer, domain, self._clock).signed(answer.content)
+        content = ReportSigner(self._filters.directory, self._signer, answer.domain, self._clock).signed(answer.content)
         recipients = [NewRecipient(address, self._transport(address), "NEVER") for address in answer.recipients]
         utf8 = not all(address.isascii() for address in answer.recipients)
         envelope = Envelope("", "7BIT" if content.isascii() else "8BITMIME", utf8, submitter=job.account.address)

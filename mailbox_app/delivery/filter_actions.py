@@ -208,8 +208,9 @@ class ActionPlanner:
         if trouble:
             self.notes.append(f"no answer sent: {trouble}")
             return
+        author = self._from(action.sender)
         content = compose(
-            sender=self._from(action.sender, action.addresses),
+            sender=author,
             recipients=[sender],
             subject=vacation.subject_of(action, header),
             auto_submitted="auto-replied",
@@ -221,7 +222,9 @@ class ActionPlanner:
         )
         place = None if action.fcc is None else self._place(action.fcc, action.fcc.flags)
         claim = claim if action.seconds else ""
-        self._answers.append(PlannedAnswer("replied", (sender,), content, reason, claim, action.seconds, place))
+        self._answers.append(
+            PlannedAnswer("replied", (sender,), content, _domain(author), reason, claim, action.seconds, place)
+        )
 
     def _notify(self, action: Notify, message: FilteredMessage, reason: str) -> None:
         header = message.header
@@ -235,8 +238,9 @@ class ActionPlanner:
         if target is None or trouble:
             self.notes.append(f"no notification sent: {trouble}")
             return
+        author = self._from(action.sender)
         content = compose(
-            sender=self._from(action.sender, ()),
+            sender=author,
             recipients=target.recipients,
             subject=notifications.subject_of(action, target, header),
             auto_submitted=f'auto-notified; owner-email="{self._account.address}"',  # RFC 5436 2.7.1
@@ -246,9 +250,11 @@ class ActionPlanner:
             further=[("Importance", notifications.importance_of(action)), *target.fields],
         )
         place = None if action.fcc is None else self._place(action.fcc, action.fcc.flags)
-        self._answers.append(PlannedAnswer("notified", tuple(target.recipients), content, reason, fcc=place))
+        self._answers.append(
+            PlannedAnswer("notified", tuple(target.recipients), content, _domain(author), reason, fcc=place)
+        )
 
-    def _from(self, wanted: str | None, extra: tuple[str, ...]) -> str:
+    def _from(self, wanted: str | None) -> str:
         """Whom a generated message is from: the script's word when the address is the account's own."""
         if wanted:
             found = parse_address_list(wanted.encode("utf-8", "surrogateescape"))
@@ -265,6 +271,10 @@ class ActionPlanner:
 
     def _owns(self, address: str) -> bool:
         return self._around.directory.owns(self._account, address)
+
+
+def _domain(author: str) -> str:
+    return author.rpartition("@")[2].rstrip("> ").lower()
 
 
 def _with_flags(mailbox: str, flags: tuple[str, ...]) -> Place:

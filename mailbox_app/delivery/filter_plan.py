@@ -35,6 +35,8 @@ class PlannedAnswer:
     """replied or notified."""
     recipients: Sequence[str]
     content: bytes
+    domain: str
+    """Of its author: whose keys sign it."""
     reason: str = ""
     claim: str = ""
     """Not sent when this is remembered already; remembered when it is sent."""
