@@ -140,6 +140,7 @@ class SmtpWorld:
     inbound: Inbound
     recipients: Recipients
     filters: Filters
+    forwarder: Forwarder
 
     async def connect(self, kind: str = "smtp", *, hello: str = "EHLO client.example") -> Client:
         context = insecure_context() if kind == "submissions" else None
@@ -182,6 +183,7 @@ async def smtp_world(
 ) -> AsyncIterator[SmtpWorld]:
     clock = clock or SystemClock()
     directory = SqliteDirectory(path / "directory.db")
+    directory.configure("+", HOSTNAME)
     directory.add_domain("example.org")
     for name, quota in (("alice", 0), ("bob", 1_000_000), ("dave", 0)):
         directory.add_account(f"{name}@example.org", "", quota)
@@ -234,7 +236,7 @@ async def smtp_world(
     try:
         yield SmtpWorld(
             service, directory, store, queue, spool, LocalTransport(inbound, recipients, metrics), authenticator,
-            events, metrics, ports, inbound, recipients, filters,
+            events, metrics, ports, inbound, recipients, filters, forwarder,
         )  # fmt: skip
     finally:
         for server in servers.values():
