@@ -11,6 +11,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("dkim", "dkim", "Signing keys."),
     ("queue", "queued_mail", "Waiting mail."),
     ("greylist", "greylist", "Strangers who were asked to come back."),
+    ("ban", "ban", "Who may not connect."),
     ("config", "config", "The configuration."),
     ("audit", "audit", "Who changed what."),
     ("trace", "trace", "Why a message went where it went."),
