@@ -6,6 +6,8 @@ import ipaddress
 import re
 from functools import lru_cache
 
+from mailbox_app.mailauth.organizations import listed_organization
+
 _NUMBERS = re.compile(r"\d+")
 _POOL_WORDS = re.compile(
     r"(?<![a-z])(?:dyn|dynamic(?:ip)?|dynip|dhcp|dial(?:in|up)?|dip|[avx]?dsl|cable|pppo?e?|pools?|broadband|catv|residential"
@@ -61,17 +63,12 @@ def _has_nibbles(name: str, address: ipaddress.IPv6Address) -> bool:
     return len(groups) >= 4 and bool(re.search("[^0-9a-f]".join(groups), name))
 
 
-@lru_cache(4096)
 def registered_domain(name: str) -> str:
-    """The part of a host name that somebody registered, by the usual shape of names: example.org, example.co.uk.
-
-    Only groups hosts of one owner; nothing is allowed because of it alone.
-    """
-    labels = name.lower().rstrip(".").split(".")
-    kept = 3 if len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3 else 2
-    return ".".join(labels[-kept:])
+    """The part of a host name that somebody registered: example.org, example.co.uk; the name itself when there is none."""
+    name = name.lower().rstrip(".")
+    return listed_organization(name) or name
 
 
-def is_below(name: str, domain: str) -> bool:
-    """Whether a name is the domain itself or under it."""
-    return bool(domain) and (name == domain or name.endswith(f".{domain}"))
+def is_same_owner(one: str, other: str) -> bool:
+    """Whether two domains were registered as one."""
+    return one == other or (listed_organization(one) or one) == (listed_organization(other) or other)

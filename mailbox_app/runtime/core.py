@@ -24,6 +24,7 @@ from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.runtime.indexing import SearchIndexing
+from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.process import Spawn
 from mailbox_app.runtime.repairs import RepairWatch
 from mailbox_app.services.web.server import WebService
@@ -135,6 +136,7 @@ class Core:
         upkeep: Upkeep,
         repairs: RepairWatch,
         indexing: SearchIndexing,
+        learning: Learning,
         reloader: Reloader,
         tls: TlsContexts,
         sockets: Sequence[tuple[str, socket]],
@@ -148,6 +150,7 @@ class Core:
         self._upkeep = upkeep
         self._repairs = repairs
         self._indexing = indexing
+        self._learning = learning
         self._reloader = reloader
         self._tls = tls
         self._sockets = sockets
@@ -165,6 +168,7 @@ class Core:
         spawn(self._upkeep.run())
         spawn(self._repairs.run())
         spawn(self._indexing.run())
+        spawn(self._learning.run())
         loop = asyncio.get_running_loop()
         for _, sock in self._sockets:
             self._servers.append(await loop.create_server(self._web.factory, sock=sock))

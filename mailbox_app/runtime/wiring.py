@@ -37,13 +37,17 @@ from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.net import unix_socket
 from mailbox_app.observe.metrics import Metrics, exposition, total
 from mailbox_app.outbound.transport import SmtpTransport
+from mailbox_app.policy.learning import Learner
+from mailbox_app.policy.lessons import Lessons
 from mailbox_app.policy.login_bans import LoginBans
+from mailbox_app.policy.state.learning_marks import LearningMarks
 from mailbox_app.policy.state_files import prepare
 from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
+from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.mail_access import imap_service, managesieve_service, pop3_service
 from mailbox_app.runtime.mail_exchange import smtp_service
 from mailbox_app.runtime.parts import Parts, retention
@@ -189,6 +193,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         upkeep,
         RepairWatch(parts.data_dir, audit, parts.offload, parts.bus),
         indexing,
+        _learning(parts, refs),
         reloader,
         parts.tls,
         daemon.sockets(CORE_SERVICES, 0),
@@ -207,6 +212,23 @@ def _indexing(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> SearchI
         parts.clock,
         parts.metrics,
         lambda: parts.store.let_go(_IDLE_INDEX_SECONDS),
+    )
+
+
+def _learning(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> Learning:
+    state = parts.state
+    lessons = Lessons(state.state.corpus, state.state.reputation, parts.config.server.hostname)
+    marks = LearningMarks(state.junk, parts.clock)
+    learner = Learner(parts.store, lessons, marks, lambda: parts.current.config.junk.rejects_mailbox)
+    return Learning(
+        learner.catch_up,
+        refs,
+        lambda number: account.ref if (account := parts.directory.account_by_id(number)) else None,
+        lambda: parts.current.config.junk.learn,
+        parts.bus,
+        parts.offload,
+        parts.clock,
+        parts.metrics,
     )
 
 

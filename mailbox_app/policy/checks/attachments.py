@@ -23,7 +23,24 @@ _TURNED = "\u202e\u202d\u2066\u2067\u2068\u200f"
 _UNSEEN = " .\t\u200b\u200c\u200d\u2060\ufeff\u00a0"
 _PICTURES = ("jpg", "jpeg", "png", "gif", "mp3", "mp4", "avi", "mov")
 _DOCUMENTS = frozenset(
-    (*_PICTURES, "pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "txt", "rtf", "zip", "htm", "html", "csv")
+    (
+        *_PICTURES,
+        "pdf",
+        "doc",
+        "docx",
+        "xls",
+        "xlsx",
+        "ppt",
+        "pptx",
+        "odt",
+        "ods",
+        "txt",
+        "rtf",
+        "zip",
+        "htm",
+        "html",
+        "csv",
+    )
 )
 _KINDS = {
     "pdf": {"pdf"},

@@ -43,8 +43,8 @@ class BayesCheck:
             return ()
         base = chances.get(BASE)
         if base is not None and not any(each in chances for each in accounts):
-            return _findings({None: base})
-        return _findings({each: chance for each in accounts if (chance := chances.get(each, base)) is not None})
+            return _findings([(None, base)])
+        return _findings([(each, chance) for each in accounts if (chance := chances.get(each, base)) is not None])
 
     async def _words(self, message: MessageFacts) -> Sequence[int]:
         content = await content_of(message, self._tools.offload)
@@ -64,9 +64,9 @@ def account_ids(facts: Facts) -> Sequence[AccountId]:
     return list(found)[:MAX_ACCOUNTS_ASKED]
 
 
-def _findings(chances: Mapping[AccountId | None, float] | Mapping[AccountId, float]) -> Sequence[Finding]:
+def _findings(chances: Sequence[tuple[AccountId | None, float]]) -> Sequence[Finding]:
     findings = []
-    for account_id, chance in chances.items():
+    for account_id, chance in chances:
         score = score_of(chance)
         if score:
             reason = f"its words look like {'junk' if score > 0 else 'wanted mail'} ({chance:.0%})"

@@ -18,7 +18,7 @@ from mailbox_app.config.schema import Config
 from mailbox_app.mailauth.results import Result, SpfResult
 from mailbox_app.policy.check import Mode
 from mailbox_app.policy.facts import Facts, RecipientFacts, Stage
-from mailbox_app.policy.names import is_below, is_generic, registered_domain
+from mailbox_app.policy.names import is_generic, is_same_owner, registered_domain
 from mailbox_app.policy.settings import Settings, wide_network
 from mailbox_app.policy.state.greylist import Attempt, Rule
 from mailbox_app.policy.tools import Tools
@@ -293,8 +293,7 @@ def _proofs(facts: Facts, sender_domain: str) -> tuple[bool, bool]:
         auth.spf.result is Result.PASS and auth.spf.identity == "mailfrom" and auth.spf.domain.lower() == sender_domain
     )
     dkim = any(
-        each.result is Result.PASS
-        and (is_below(sender_domain, each.domain.lower()) or is_below(each.domain.lower(), sender_domain))
+        each.result is Result.PASS and is_same_owner(each.domain.lower().rstrip("."), sender_domain)
         for each in auth.dkim
     )
     return spf, dkim

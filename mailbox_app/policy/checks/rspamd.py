@@ -78,7 +78,7 @@ def finding_of(answer: RspamdAnswer, weight: float, *, refuse: bool) -> Finding:
     strongest = sorted(answer.symbols.items(), key=lambda item: -item[1].score)[:3]
     because = ", ".join(name for name, symbol in strongest if symbol.score > 0)[:200]
     reason = f"rspamd: {answer.action}, {answer.score:.1f}" + (f" ({because})" if because else "")
-    inputs = {"action": answer.action, "score": answer.score}
+    inputs: dict[str, str | int | float] = {"action": answer.action, "score": answer.score}
     if answer.action == "reject":
         if refuse:
             return Finding(Rspamd.name, reason, score, Verdict.REJECT, _REFUSED, inputs=inputs)

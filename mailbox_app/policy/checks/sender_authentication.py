@@ -7,15 +7,13 @@ that asks for rejection is put off, and for no longer than an hour (RFC 7489 6.6
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import ClassVar
 
 from mailbox_app.config.schema import Config
-from mailbox_app.mailauth.results import ArcResult, AuthResults, DmarcResult, Result
+from mailbox_app.mailauth.results import AuthResults, DmarcResult, OverrideKind, Result
 from mailbox_app.policy.check import Mode
 from mailbox_app.policy.facts import Facts, Stage
-from mailbox_app.policy.names import is_below
 from mailbox_app.policy.settings import Settings, wide_network
 from mailbox_app.policy.state.greylist import Attempt, Rule
 from mailbox_app.policy.tools import Tools
@@ -33,8 +31,6 @@ DKIM_BROKEN_SCORE = 0.5
 DKIM_POLICY_SCORE = 0.3
 _WAIT = Rule(3_600.0, 7_200.0, 3_600.0, 1_000_000, 0)
 """Mail that could not be checked is put off for an hour in all."""
-_DMARC_PASS = re.compile(r"\bdmarc\s*=\s*pass\b", re.IGNORECASE)
-_COMMENT = re.compile(r"\([^()]*\)")
 
 
 class SenderAuthentication:
@@ -81,7 +77,7 @@ class SenderAuthentication:
         """The domain's wish, unless somebody we trust vouches or the administrator wants it milder."""
         dmarc = auth.dmarc
         text = f"{dmarc.domain} does not vouch for it: DMARC fails, policy {dmarc.policy or 'none'}"
-        if excuse := self._excuse(facts, auth, config):
+        if excuse := self._excuse(facts, auth):
             return Finding(self.name, f"{text}, but {excuse}", inputs=inputs)
         wish = dmarc.disposition
         for each in dmarc.overrides:
@@ -93,7 +89,7 @@ class SenderAuthentication:
             return Finding(self.name, text, DMARC_FAIL_SCORE, Verdict.REJECT, reply, inputs=inputs)
         return Finding(self.name, text, DMARC_FAIL_SCORE, Verdict.JUNK, inputs=inputs)
 
-    def _excuse(self, facts: Facts, auth: AuthResults, config: Config) -> str:
+    def _excuse(self, facts: Facts, auth: AuthResults) -> str:
         """Why the domain's wish is not done; "": there is no reason. A name in the message alone proves nothing."""
         if self._settings.trusts(facts.remote_ip):
             return "the client is ours"
@@ -101,8 +97,9 @@ class SenderAuthentication:
             return f"{entry} is on the allow list"
         if auth.spf.result is Result.PASS and (entry := self._settings.allows_sender(facts.sender)):
             return f"{entry} is on the allow list"
-        if sealer := trusted_sealer(auth.arc, config.policy.trusted_sealers):
-            return f"{sealer} saw it pass and sealed it"
+        vouched = (each for each in auth.dmarc.overrides if each.kind is OverrideKind.TRUSTED_FORWARDER)
+        if override := next(vouched, None):
+            return f"{override.comment or 'a trusted forwarder'} saw it pass and sealed it"
         return ""
 
     async def _unchecked(
@@ -145,17 +142,3 @@ class SenderAuthentication:
             return [Finding(self.name, text, DKIM_POLICY_SCORE, inputs=inputs)]
         text = f"the signature of {first.domain} does not hold: {first.reason or first.result.value}"
         return [Finding(self.name, text, DKIM_BROKEN_SCORE, inputs=inputs)]
-
-
-def trusted_sealer(arc: ArcResult, trusted: Sequence[str]) -> str:
-    """The sealer that saw DMARC pass, when it and all behind it are trusted; "" without one (RFC 8617 7.2.1)."""
-    if arc.result is not Result.PASS or not trusted:
-        return ""
-    names = [name.strip().lower().rstrip(".") for name in trusted]
-    for each in reversed(arc.sets):
-        domain = each.domain.lower()
-        if not any(is_below(domain, name) for name in names):
-            return ""
-        if _DMARC_PASS.search(_COMMENT.sub("", each.results)):
-            return domain
-    return ""
