@@ -13,7 +13,7 @@ from mailbox_app.policy.checks.dnswl import Dnswl
 from mailbox_app.policy.dns_lists import OFF_SECONDS, TEST_SECONDS, UNTESTED_SECONDS, DnsLists, reversed_address
 from tests.support.clock import FakeClock
 from tests.support.dns import FakeResolver
-from tests.support.policy import Door, opened, run
+from tests.support.door import Door, opened, run
 
 ZONE = "bl.example"
 ANSWERS = {

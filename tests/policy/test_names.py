@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailbox_app.policy.names import is_below, is_generic, is_host_name, registered_domain
+from mailbox_app.policy.names import is_generic, is_host_name, is_same_owner, registered_domain
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,11 @@ def test_whose_a_name_is() -> None:
     assert registered_domain("mx.shop.co.uk") == "shop.co.uk"
     assert registered_domain("mx.example.de") == "example.de"
     assert registered_domain("localhost") == "localhost"
-    assert is_below("a.example.org", "example.org")
-    assert is_below("example.org", "example.org")
-    assert not is_below("badexample.org", "example.org")
-    assert not is_below("example.org", "")
+    assert registered_domain("co.uk") == "co.uk"
+    assert is_same_owner("a.example.org", "b.example.org")
+    assert not is_same_owner("a.co.uk", "b.co.uk")
+    assert not is_same_owner("badexample.org", "example.org")
+    assert not is_same_owner("uk", "example.uk")
 
 
 @pytest.mark.parametrize("text", ["mail.example.org", "mail.example.org.", "a.b", "_x.example.org", "xn--a.xn--b"])

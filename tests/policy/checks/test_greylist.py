@@ -14,7 +14,7 @@ from mailbox_app.policy.checks.greylist import Greylist, GreylistMessage
 from mailbox_app.policy.facts import Facts
 from mailbox_app.policy.verdict import Finding, Verdict
 from tests.support.clock import FakeClock
-from tests.support.policy import Door, message, opened, run
+from tests.support.door import Door, message, opened, run
 
 PASSED = SpfResult(Result.PASS, "sender.example", "mailfrom")
 

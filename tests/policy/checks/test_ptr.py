@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.policy.checks.ptr import Helo, Ptr
-from tests.support.policy import HOSTNAME, Door, opened, run
+from tests.support.door import HOSTNAME, Door, opened, run
 
 REVERSE = ("7.2.0.192.in-addr.arpa", "PTR")
 
