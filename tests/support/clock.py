@@ -31,6 +31,10 @@ class FakeClock:
         heapq.heappush(self._sleepers, (self._elapsed + seconds, self._count, woken))
         await woken
 
+    def next_wake_seconds(self) -> float | None:
+        """Until the next sleeper's time; None when nobody sleeps."""
+        return max(0.0, self._sleepers[0][0] - self._elapsed) if self._sleepers else None
+
     def skip(self, seconds: float) -> None:
         """Move time without waking anybody: for synchronous code."""
         self._elapsed += seconds

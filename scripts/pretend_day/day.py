@@ -1,0 +1,287 @@
+"""A day of pretend traffic against the real SMTP service, store and policy, by a clock that only moves when told.
+
+Everything is the product's own wiring but the clock and DNS; each client's address is told by a PROXY header. The table says
+for every kind of sender what was delivered, how long it waited, what went to Junk and what was refused, and names the wrong ones.
+Exit code 1 when an honest message was refused or waited more than an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import heapq
+import itertools
+import logging
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import structlog
+from world import OUR_DOMAIN, PEOPLE, Delivery, World, build
+
+from mailbox_app.accounts.sasl import Sasl
+from mailbox_app.config.load import load
+from mailbox_app.config.paths import resolve
+from mailbox_app.journal.explanations import Explanation, ExplanationFilter
+from mailbox_app.net.proxy import ProxiedListener, TrustedProxies
+from mailbox_app.proto.smtp.dot_stream import stuff
+from mailbox_app.runtime.board import Board
+from mailbox_app.runtime.daemon import Daemon
+from mailbox_app.runtime.mail_exchange import smtp_service
+from mailbox_app.runtime.parts import Parts
+from mailbox_app.runtime.wiring import initialise
+from mailbox_app.services.smtp.server import SmtpService
+from tests.support.clock import FakeClock
+from tests.support.dns import FakeResolver
+from tests.support.known_passwords import KnownPasswords
+
+HOUR = timedelta(hours=1)
+NO_HASH = "$argon2id$nobody logs in"
+SECONDS_FOR_ONE = 60.0
+"""No single session may take longer in real time."""
+
+
+@dataclass(slots=True)
+class Fate:
+    """What became of one delivery."""
+
+    delivery: Delivery
+    tries: int = 0
+    code: int = 0
+    text: str = ""
+    accepted_at: datetime | None = None
+    trace_id: str = ""
+    mailbox: str = ""
+    why: str = ""
+
+    @property
+    def waited(self) -> timedelta:
+        """From its first try to its acceptance."""
+        return timedelta(0) if self.accepted_at is None else self.accepted_at - self.delivery.at
+
+    @property
+    def outcome(self) -> str:
+        """inbox, junk, refused (for good) or gone (its sender gave up)."""
+        if self.accepted_at is not None:
+            return "junk" if self.mailbox == "Junk" else "inbox"
+        return "refused" if self.code >= 500 else "gone"
+
+
+@dataclass(slots=True)
+class Server:
+    """The service under test and its virtual time."""
+
+    parts: Parts
+    service: SmtpService
+    clock: FakeClock
+    port: int
+    running: list[ProxiedListener] = field(default_factory=list)
+
+    async def deliver(self, delivery: Delivery, attempt: int) -> tuple[int, str]:
+        """One try; (code, text) of the answer that ended it."""
+        source = delivery.sources[attempt % len(delivery.sources)]
+        task = asyncio.ensure_future(self._session(delivery, source))
+        deadline = time.monotonic() + SECONDS_FOR_ONE
+        while not task.done():
+            await asyncio.wait({task}, timeout=0.003)
+            if not task.done() and (pause := self.clock.next_wake_seconds()) is not None:
+                await self.clock.advance(pause)  # somebody waits on purpose
+            if time.monotonic() > deadline:
+                task.cancel()
+                raise TimeoutError(f"{delivery.kind} from {source} takes for ever")
+        return task.result()
+
+    async def _session(self, delivery: Delivery, source: str) -> tuple[int, str]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(f"PROXY TCP4 {source} 192.0.2.1 40000 25\r\n".encode())
+            code, text = await _reply(reader)
+            commands = [f"EHLO {delivery.helo}", f"MAIL FROM:<{delivery.sender}>"]
+            commands += [f"RCPT TO:<{recipient}>" for recipient in delivery.recipients]
+            for command in (*commands, "DATA"):
+                if code >= 400 or not code:
+                    return code, text
+                writer.write(command.encode() + b"\r\n")
+                code, text = await _reply(reader)
+            if code == 354:
+                writer.write(stuff(delivery.content))
+                code, text = await _reply(reader)
+        except ConnectionError as error:
+            return 0, str(error)
+        else:
+            return code, text
+        finally:
+            writer.close()
+
+
+async def _reply(reader: asyncio.StreamReader) -> tuple[int, str]:
+    lines = []
+    while line := await reader.readline():
+        lines.append(line[4:].decode("utf-8", "replace").strip())
+        if line[3:4] != b"-":
+            return int(line[:3]), " ".join(lines)
+    return 0, "closed"
+
+
+async def serve(folder: Path, world: World) -> Server:
+    """The product in one process, reachable by PROXY."""
+    config_file = folder / "config.toml"
+    config_file.write_text(
+        f'[server]\nhostname = "mail.{OUR_DOMAIN}"\ndata_dir = "{folder}/data"\nrun_dir = "{folder}/run"\n'
+        '[listen]\nsmtp = ["127.0.0.1:0"]\n[dns]\nservers = ["127.0.0.1:9"]\n[proxy]\ntrusted_networks = ["127.0.0.1/32"]\n'
+    )
+    config = load(config_file)
+    paths = resolve(config, config_file)
+    for each in (paths.data_dir, paths.run_dir):
+        each.mkdir(exist_ok=True)
+    initialise(paths)
+    clock = FakeClock(world.day - timedelta(days=15))
+    daemon = Daemon(config, paths, (), None, socket.socket(socket.AF_UNIX), Board(["single"]), clock.now(), 0)
+    parts = Parts.build(daemon, asyncio.get_running_loop(), clock=clock, resolver=FakeResolver(world.zone, clock))
+    parts.directory.add_domain(OUR_DOMAIN)
+    for address in PEOPLE:
+        parts.directory.add_account(address, NO_HASH)
+    service = smtp_service(parts, Sasl(KnownPasswords()))
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    proxied = ProxiedListener(
+        "smtp", listener, service.factory("smtp"), TrustedProxies(["127.0.0.1/32"]), None,
+        handshake_seconds=10, shutdown_seconds=1,
+    )  # fmt: skip
+    proxied.start()
+    return Server(parts, service, clock, listener.getsockname()[1], [proxied])
+
+
+async def live(server: Server, deliveries: Sequence[Delivery]) -> list[Fate]:
+    """Every delivery with its retries, in the order of time."""
+    fates = [Fate(each) for each in deliveries]
+    order = itertools.count()
+    due = [(fate.delivery.at, next(order), fate) for fate in fates]
+    heapq.heapify(due)
+    while due:
+        at, _, fate = heapq.heappop(due)
+        if at > server.clock.now():
+            server.clock.skip((at - server.clock.now()).total_seconds())
+            await asyncio.to_thread(server.parts.state.refresh)
+        fate.code, fate.text = await server.deliver(fate.delivery, fate.tries)
+        fate.tries += 1
+        if 200 <= fate.code < 300:
+            fate.accepted_at = at
+            fate.trace_id = fate.text.rpartition(" ")[2]
+        elif fate.code < 500 and fate.tries <= len(fate.delivery.retries):
+            later = fate.delivery.at + timedelta(minutes=fate.delivery.retries[fate.tries - 1])
+            heapq.heappush(due, (later, next(order), fate))
+    return fates
+
+
+def explain(server: Server, fates: Sequence[Fate]) -> None:
+    """Where the accepted ones lie, and what was said about each of them, by the product's own records."""
+    decisions = server.parts.decisions
+    decisions.flush()
+    for fate in fates:
+        words = [fate.trace_id] if fate.trace_id else [*fate.delivery.recipients, fate.delivery.sender][:2]
+        found = decisions.explanations(ExplanationFilter([word for word in words if word]), 1)
+        if found:
+            record = found[0][1]
+            fate.mailbox = next((copy.target for copy in record.copies if copy.target), "")
+            fate.why = reasons(record)
+
+
+def reasons(record: Explanation) -> str:
+    """The weightiest findings in short."""
+    said = sorted(
+        (each for each in record.findings if each.score or each.verdict != "accept"), key=lambda each: -each.score
+    )
+    return f"{record.code} score {record.score}: " + "; ".join(
+        f"{each.check} {each.score:+.1f} {each.reason}" for each in said[:6]
+    )
+
+
+def table(fates: Sequence[Fate]) -> str:
+    """A row for each kind of sender."""
+    kinds: dict[tuple[bool, str], list[Fate]] = defaultdict(list)
+    for fate in fates:
+        kinds[not fate.delivery.honest, fate.delivery.kind].append(fate)
+    lines = [
+        "| sender | messages | inbox | Junk | refused | gave up | delayed | median | longest |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (_, kind), group in sorted(kinds.items()):
+        counts = Counter(fate.outcome for fate in group)
+        waits = [fate.waited.total_seconds() / 60 for fate in group if fate.waited]
+        median = f"{statistics.median(waits):.0f} min" if waits else ""
+        longest = f"{max(waits):.0f} min" if waits else ""
+        lines.append(
+            f"| {kind} | {len(group)} | {counts['inbox']} | {counts['junk']} | {counts['refused']} | {counts['gone']} |"
+            f" {len(waits)} | {median} | {longest} |"
+        )
+    return "\n".join(lines)
+
+
+def wrong(fates: Sequence[Fate]) -> tuple[list[Fate], list[Fate], list[Fate]]:
+    """Honest ones refused or held up for more than an hour; honest ones in Junk; others in the inbox."""
+    honest = [fate for fate in fates if fate.delivery.honest]
+    lost = [fate for fate in honest if fate.accepted_at is None or fate.waited > HOUR]
+    junked = [fate for fate in honest if fate.outcome == "junk"]
+    missed = [fate for fate in fates if not fate.delivery.honest and fate.outcome == "inbox"]
+    return lost, junked, missed
+
+
+def name(fates: Sequence[Fate], title: str, most: int) -> None:
+    """List them, the first ones by name."""
+    print(f"\n{title}: {len(fates)}")
+    for fate in fates[:most]:
+        each = fate.delivery
+        print(
+            f"  {each.kind}: {each.sender or '<>'} from {each.sources[0]}, waited {fate.waited}, {fate.code} {fate.text[:60]}"
+        )
+        print(f"    {fate.why}")
+
+
+async def run(count: int, seed: int, most: int) -> int:
+    """The whole day; the exit code."""
+    started = time.monotonic()
+    world = build(Random(seed), datetime(2026, 3, 4, tzinfo=UTC), count)
+    with tempfile.TemporaryDirectory(prefix="pretend-day-") as folder:
+        server = await serve(Path(folder), world)
+        try:
+            await live(server, world.earlier)
+            fates = await live(server, world.deliveries)
+            explain(server, fates)
+        finally:
+            for each in server.running:
+                each.close()
+            await server.service.drain(1.0)
+            server.parts.close()
+    print(
+        f"{len(fates)} messages in {sum(fate.tries for fate in fates)} tries, {time.monotonic() - started:.0f} s of real time\n"
+    )
+    print(table(fates))
+    lost, junked, missed = wrong(fates)
+    name(lost, "Honest, and refused or held up for more than an hour", most)
+    name(junked, "Honest, and in Junk", most)
+    name(missed, "Unwanted, and in the inbox", most)
+    return 1 if lost else 0
+
+
+def main() -> None:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=5_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--name", type=int, default=10, help="how many wrong ones of each sort are named")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    sys.exit(asyncio.run(run(options.messages, options.seed, options.name)))
+
+
+if __name__ == "__main__":
+    main()
