@@ -25,13 +25,15 @@ Zone = dict[tuple[str, str], list[str]]
 class DnsServer:
     """A DNS server on 127.0.0.1, UDP and TCP on one port. Change `zone` at any time.
 
-    `silent`: drops every question. `failing`: names answered SERVFAIL. `ttl` is on every record and in the SOA.
+    `silent`: drops every question; `silent_names`: those for these names. `failing`: names answered SERVFAIL. `ttl` is on
+    every record and in the SOA.
     """
 
     def __init__(self, zone: Mapping[tuple[str, str], Sequence[str]] | None = None, *, ttl: int = 300) -> None:
         self.zone: Zone = {key: list(records) for key, records in (zone or {}).items()}
         self.ttl = ttl
         self.silent = False
+        self.silent_names: set[str] = set()
         self.failing: set[str] = set()
         self.authenticated = False
         self.asked: list[tuple[str, str]] = []
@@ -90,6 +92,8 @@ class DnsServer:
         name = question.name.to_text(omit_final_dot=True).lower()
         rdtype = dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, rdtype))
+        if name in self.silent_names:
+            return None
         if name in self.failing:
             response.set_rcode(dns.rcode.SERVFAIL)
             return response.to_wire()

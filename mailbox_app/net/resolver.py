@@ -2,9 +2,10 @@
 
 `Resolver` is the seam; `DnsResolver` asks recursive servers over UDP, over TCP when an answer was cut, under one deadline per
 question. Answers are kept for their TTL, absent names by their SOA minimum, failures for half a minute; equal questions
-asked at the same time travel once. A name that does not exist is an answer; only "could not find out" is a
-`ResolveError`. When no server answers at all, questions fail at once for a few seconds, so an unreachable DNS does not
-cost each message the whole deadline.
+asked at the same time travel once, and only so many travel at the same time. A name that does not exist is an answer; only
+"could not find out" is a `ResolveError`. When no server answers at all, not even for the root, questions fail at once for
+a few seconds, so an unreachable DNS does not cost each message the whole deadline; strangers whose own name
+servers are dead bring that about for nobody else.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _FIRST_TRY_SECONDS = 1.5
 """A lost datagram is asked again after this long; the wait doubles."""
 _SILENT_QUESTIONS = 3
 _SILENCE_SECONDS = 5.0
+_MAX_TRAVELLING = 256
+"""Each holds a socket. More wait for their turn within their deadline."""
 _PAYLOAD_BYTES = 1232
 """The EDNS size that is never fragmented (DNS flag day 2020)."""
 
@@ -111,6 +114,7 @@ class DnsResolver:
         self._best = 0
         self._silent = 0
         self._silent_until = 0.0
+        self._turns = asyncio.Semaphore(_MAX_TRAVELLING)
 
     async def query(self, name: str, rdtype: str) -> Answer:
         """The records of `name`; aliases are followed."""
@@ -154,8 +158,23 @@ class DnsResolver:
             task.exception()  # every caller may have gone; the failure is in the cache
 
     async def _fetch(self, key: _Key, question: dns.name.Name) -> Answer:
+        self._fail_in_silence(key)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise _failure(key, "too many questions are open") from error
+        try:
+            self._fail_in_silence(key)
+            return await self._travel(key, question)
+        finally:
+            self._turns.release()
+
+    def _fail_in_silence(self, key: _Key) -> None:
         if self._clock.monotonic_seconds() < self._silent_until:
             raise _failure(key, "no DNS server answers")
+
+    async def _travel(self, key: _Key, question: dns.name.Name) -> Answer:
         try:
             response = await self._ask(key, question)
             answer, seconds = _read(response, key[1])
@@ -192,8 +211,18 @@ class DnsResolver:
             raise _failure(key, "the DNS servers refused or failed")
         self._silent += 1
         if self._silent >= _SILENT_QUESTIONS:
-            self._silent_until = self._clock.monotonic_seconds() + _SILENCE_SECONDS
+            if await self._anyone_answers():
+                self._silent = 0
+            else:
+                self._silent_until = self._clock.monotonic_seconds() + _SILENCE_SECONDS
         raise _failure(key, "no DNS server answered in time")
+
+    async def _anyone_answers(self) -> bool:
+        """Whether a server says anything about the root, which each has at hand."""
+        query = dns.message.make_query(dns.name.root, "NS", use_edns=0, payload=_PAYLOAD_BYTES)
+        wait = min(_FIRST_TRY_SECONDS, self._timeout_seconds)
+        answers = await asyncio.gather(*(_exchange(query, server, wait) for server in self._servers))
+        return any(answered for _, answered in answers)
 
     def _order(self) -> list[int]:
         numbers = list(range(len(self._servers)))

@@ -144,6 +144,32 @@ async def test_questions_fail_at_once_when_no_server_answers(server: FakeDnsServ
     assert (await resolver.query("example.org", "MX")).records
 
 
+async def test_names_nobody_answers_for_cost_others_nothing(server: FakeDnsServer, clock: FakeClock) -> None:
+    server.silent_names = {f"dead{number}.example.org" for number in range(10)}
+    resolver = DnsResolver([server.address], 0.05, clock)
+    for name in server.silent_names:
+        with pytest.raises(ResolveError):
+            await resolver.query(name, "TXT")
+        assert (await resolver.query("example.org", "MX")).records
+    fresh = await resolver.query("mx1.example.org", "A")
+    assert fresh.records
+
+
+async def test_many_questions_take_turns(
+    server: FakeDnsServer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailbox_app.net.resolver._MAX_TRAVELLING", 2)
+    resolver = DnsResolver([server.address], 5, clock)
+    answers = await asyncio.gather(*(resolver.query(f"n{number}.example.org", "A") for number in range(20)))
+    assert len(answers) == 20
+    server.silent = True
+    slow = DnsResolver([server.address], 0.05, clock)
+    failures = await asyncio.gather(
+        *(slow.query(f"n{number}.example.org", "A") for number in range(20)), return_exceptions=True
+    )
+    assert all(isinstance(failure, ResolveError) for failure in failures)
+
+
 async def test_the_cache_is_bounded(
     resolver: DnsResolver, server: FakeDnsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
