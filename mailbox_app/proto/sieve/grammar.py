@@ -69,6 +69,7 @@ class _Parser:
         self._lexer = lexer
         self._limits = limits
         self._next = lexer.next()
+        self._words = 0
 
     def tree(self) -> Tree:
         calls = self._commands(0)
@@ -80,6 +81,13 @@ class _Parser:
         taken = self._next
         self._next = self._lexer.next()
         return taken
+
+    def _name(self) -> Lexeme:
+        self._words += 1
+        if self._words > self._limits.words:
+            message = f"the script has more than {self._limits.words} commands and tests"
+            raise self._lexer.error(self._next.position, message)
+        return self._take()
 
     def _at(self, mark: str) -> bool:
         return self._next.kind is Kind.MARK and self._next.text == mark
@@ -98,7 +106,7 @@ class _Parser:
         return calls
 
     def _command(self, depth: int) -> Call:
-        name = self._take()
+        name = self._name()
         arguments = self._arguments()
         tests, listed = self._tests(depth)
         block = None
@@ -172,7 +180,7 @@ class _Parser:
             raise self._unexpected("a test")
         if depth > self._limits.depth:
             raise self._lexer.error(self._next.position, f"tests are nested deeper than {self._limits.depth}")
-        name = self._take()
+        name = self._name()
         arguments = self._arguments()
         tests, listed = self._tests(depth + 1)
         return Call(name.text, name.position, arguments, tests, listed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from enum import Enum
 from typing import NamedTuple
 
@@ -59,14 +60,8 @@ class Places:
 
     def of(self, position: int) -> tuple[int, int]:
         """Line and column, both from 1."""
-        low, high = 0, len(self._starts)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._starts[middle] <= position:
-                low = middle
-            else:
-                high = middle
-        return low + 1, position - self._starts[low] + 1
+        line = bisect_right(self._starts, position)
+        return line, position - self._starts[line - 1] + 1
 
 
 class Lexer:

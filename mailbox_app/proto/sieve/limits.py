@@ -12,6 +12,8 @@ class Limits:
     script_bytes: int = 1_048_576
     depth: int = 32
     """Blocks and tests within each other. RFC 5228 2.10.5 asks for 15."""
+    words: int = 30_000
+    """Commands and tests of one script: about a second of reading."""
     list_items: int = 1_024
     string_bytes: int = 65_536
     """Of one string of a script."""

@@ -106,7 +106,7 @@ class Match:
         machine.seen = (values, wanted)
         if self.kind == "count":
             return self._related((str(len(values)),), wanted)
-        machine.spend(len(values) * len(wanted) + (sum(map(len, values)) * len(wanted) >> 9))
+        machine.spend(len(values) * len(wanted) + (sum(map(len, values)) * len(wanted) >> 11))
         if self.kind == "contains":
             fold = FOLDS[self.comparator]
             folded = self._folded
