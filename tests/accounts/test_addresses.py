@@ -9,7 +9,9 @@ from mailbox_app.accounts.addresses import (
     check_account_address,
     check_alias_address,
     check_domain,
+    check_separators,
     check_target,
+    u_labels,
     without_detail,
 )
 from mailbox_app.errors import AccountError
@@ -100,3 +102,49 @@ def test_an_accepted_address_is_its_own_canonical_form(text: str) -> None:
     assert "@".join(canonical(address)) == address
     assert "/" not in address
     assert not address.startswith(".")
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.Example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),
+        ("βόλος.com", "xn--nxasmm1c.com"),
+        ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_domains_are_stored_as_the_a_labels_of_2008(written: str, stored: str) -> None:
+    assert check_domain(written) == stored
+    assert canonical(f"ä@{written}") == ("ä", stored)
+    assert check_domain(u_labels(stored)) == stored
+
+
+@pytest.mark.parametrize(
+    "text", ["-ü.example", "ü-.example", "üa--b.example", "☃.example", "ü" * 64 + ".example", "ü..example"]
+)
+def test_what_has_no_a_label_is_no_domain(text: str) -> None:
+    with pytest.raises(AccountError):
+        check_domain(text)
+
+
+def test_only_true_u_labels_are_shown() -> None:
+    assert u_labels("xn--bcher-kva.example") == "bücher.example"
+    for odd in ("xn--abc.example", "xn--\x80.example", "xn--a-.example", "plain.example", "xn--99999999999"):
+        assert u_labels(odd) == odd
+
+
+@pytest.mark.parametrize("written", ["Jörg@example.org", "jo\u0308rg@example.org", "JÖRG@EXAMPLE.org"])
+def test_local_parts_are_compared_in_nfc_and_lower_case(written: str) -> None:
+    assert canonical(written) == ("jörg", "example.org")
+    assert check_account_address(written) == "jörg@example.org"
+
+
+def test_separators_are_a_few_characters_each_once() -> None:
+    assert check_separators("+-+") == "+-"
+    assert check_separators("") == ""
+    for text in ("a", "@", " ", "+/"):
+        with pytest.raises(AccountError):
+            check_separators(text)
