@@ -37,6 +37,7 @@ _MAX_FIELD_BYTES = 8_192  # dkimpy's expressions are quadratic in runs of white 
 _MAX_SIGNED_NAMES = 200
 _MAX_HEADER_FIELDS = 2_000
 _LONG_BLANKS = re.compile(rb"\s{100}")
+_BYTES = re.compile("b'([^']*)'")
 _MANDATORY = [b"v", b"a", b"b", b"bh", b"d", b"h", b"s"]
 _DATED = (("x= value is past", "the signature has expired"), ("t= value is in the", "the signature is from the future"))
 
@@ -137,7 +138,8 @@ def _unreadable(draft: DkimResult, error: str) -> DkimResult:
     for start, reason in _DATED:
         if error.startswith(start):
             return replace(draft, result=Result.FAIL, reason=reason)
-    return replace(draft, result=Result.PERMERROR, reason=f"the signature cannot be read: {error}"[:100])
+    text = _BYTES.sub(r"\1", error)
+    return replace(draft, result=Result.PERMERROR, reason=f"the signature cannot be read: {text}"[:100])
 
 
 def header_names(value: bytes) -> Sequence[bytes]:
