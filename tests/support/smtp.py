@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.model import Account
 from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock, SystemClock
+from mailbox_app.config.load import parse
 from mailbox_app.config.schema import Config, Limits, Server, Sieve, Tls
 from mailbox_app.db.offload import Offload
 from mailbox_app.delivery.filter_memory import FilterMemory
@@ -22,6 +23,7 @@ from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.local import LocalTransport
+from mailbox_app.delivery.mail import Filing
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
@@ -34,11 +36,21 @@ from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.policy.check import Check
+from mailbox_app.policy.door import Door
+from mailbox_app.policy.facts import Facts, Stage
+from mailbox_app.policy.pipeline import Pipeline
+from mailbox_app.policy.state_files import StateFiles
+from mailbox_app.policy.tools import Tools
+from mailbox_app.policy.verdict import Judgement
 from mailbox_app.proto.smtp.dot_stream import stuff
+from mailbox_app.proto.smtp.replies import Reply
 from mailbox_app.services.smtp.limits import SmtpLimits
-from mailbox_app.services.smtp.receive import SenderCheck
+from mailbox_app.services.smtp.screening import SenderCheck
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
+from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
 from mailbox_app.store.scripts import Scripts
+from tests.support.dns import FakeResolver
 from tests.support.memory_store import MemoryStore
 
 HOSTNAME = "mail.example.org"
@@ -123,6 +135,56 @@ def insecure_context() -> ssl.SSLContext:
     return context
 
 
+class Decision(NamedTuple):
+    """What the sink was told."""
+
+    facts: Facts
+    judgement: Judgement
+    filings: Sequence[Filing]
+    reply: Reply
+    trace_id: str
+    stage: Stage | None
+    recipient: str
+
+
+class Recorder(list[Decision]):
+    """A sink that keeps what it is told."""
+
+    def note(
+        self,
+        facts: Facts,
+        judgement: Judgement,
+        filings: Sequence[Filing],
+        reply: Reply,
+        *,
+        trace_id: str = "",
+        stage: Stage | None = None,
+        queue_ids: Sequence[str] = (),
+        duration_seconds: float = 0.0,
+        recipient: str = "",
+        account: str = "",
+    ) -> None:
+        self.append(Decision(replace(facts), judgement, filings, reply, trace_id, stage, recipient))
+
+
+@dataclass
+class Clients:
+    """Where new clients seem to come from; "": where they do."""
+
+    ip: str
+
+    def of(self, service: SmtpService, kind: ServiceKind) -> Callable[[], asyncio.BaseProtocol]:
+        factory = service.factory(kind)
+
+        def make() -> asyncio.BaseProtocol:
+            session = factory()
+            assert isinstance(session, SmtpSession)
+            session.proxied_ip = self.ip
+            return session
+
+        return make
+
+
 @dataclass
 class SmtpWorld:
     """The service with everything behind it; alice, bob (small quota) and sales -> outside live in example.org."""
@@ -141,6 +203,10 @@ class SmtpWorld:
     recipients: Recipients
     filters: Filters
     forwarder: Forwarder
+    decisions: Recorder
+    state: StateFiles
+    door: Door | None
+    clients: Clients
 
     async def connect(self, kind: str = "smtp", *, hello: str = "EHLO client.example") -> Client:
         context = insecure_context() if kind == "submissions" else None
@@ -180,7 +246,12 @@ async def smtp_world(
     store: Any = None,
     clock: Clock | None = None,
     sieve: Sieve | None = None,
+    settings: str | None = None,
+    client_ip: str = "",
+    zone: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    checks: Sequence[Callable[[Tools], Check]] | None = None,
 ) -> AsyncIterator[SmtpWorld]:
+    """`settings` (TOML) switches the policy on; then clients come from `client_ip`, which may be changed on the way."""
     clock = clock or SystemClock()
     directory = SqliteDirectory(path / "directory.db")
     directory.configure("+", HOSTNAME)
@@ -191,6 +262,8 @@ async def smtp_world(
     directory.add_alias("team@example.org", ["alice@example.org", "bob@example.org", "ext@outside.example"])
     directory.add_alias("alice.alias@example.org", ["alice@example.org"])
     config = Config(Server(HOSTNAME), tls=Tls(auto_tls=False), limits=config_limits or Limits())
+    if settings is not None:
+        config = parse(f'[server]\nhostname = "{HOSTNAME}"\n[tls]\nauto_tls = false\n{settings}', path / "config.toml")
     offload, metrics, bus, events = Offload(8), Metrics(), LocalBus(), []
     bus.bind(asyncio.get_running_loop())
     spool = Spool(path / "queue")
@@ -206,6 +279,16 @@ async def smtp_world(
     submission = Submission(directory, inbound, DkimSigner(), offload, clock, hostname=HOSTNAME)
     authenticator = FixedAuthenticator(directory)
     tls = TlsContexts(config.tls, path, HOSTNAME)
+    decisions = Recorder()
+    state = StateFiles(path, clock)
+    door = None
+    if settings is not None:
+        tools = Tools(
+            lambda: config, FakeResolver(zone), offload, clock, metrics, HOSTNAME, directory, path, state.state
+        )
+        door = Door.build(tools)
+        if checks is not None:
+            door = replace(door, pipeline=Pipeline(tools, [make(tools) for make in checks]))
     service = SmtpService(
         SmtpDependencies(
             config=config,
@@ -222,21 +305,25 @@ async def smtp_world(
             mail_log=MailLog([events.append]),
             tmp_dir=path / "tmp",
             limits=limits or SmtpLimits(login_delay_seconds=0),
+            door=door,
+            sink=decisions,
         )
     )
     loop = asyncio.get_running_loop()
+    clients = Clients(client_ip)
     servers = {
-        "smtp": await loop.create_server(service.factory("smtp"), "127.0.0.1", 0),
-        "submission": await loop.create_server(service.factory("submission"), "127.0.0.1", 0),
+        "smtp": await loop.create_server(clients.of(service, "smtp"), "127.0.0.1", 0),
+        "submission": await loop.create_server(clients.of(service, "submission"), "127.0.0.1", 0),
         "submissions": await loop.create_server(
-            service.factory("submissions"), "127.0.0.1", 0, ssl=tls.server_context()
+            clients.of(service, "submissions"), "127.0.0.1", 0, ssl=tls.server_context()
         ),
     }
+    servers["lmtp"] = await loop.create_server(service.for_lmtp().factory("lmtp"), "127.0.0.1", 0)
     ports = {kind: server.sockets[0].getsockname()[1] for kind, server in servers.items()}
     try:
         yield SmtpWorld(
             service, directory, store, queue, spool, LocalTransport(inbound, recipients, metrics), authenticator,
-            events, metrics, ports, inbound, recipients, filters, forwarder,
+            events, metrics, ports, inbound, recipients, filters, forwarder, decisions, state, door, clients,
         )  # fmt: skip
     finally:
         for server in servers.values():
@@ -244,5 +331,6 @@ async def smtp_world(
         await service.drain(1)
         offload.close()
         memory.close()
+        state.close()
         queue.close()
         directory.close()

@@ -28,6 +28,7 @@ from mailbox_app.proto.dates import format_date
 from mailbox_app.proto.header import Field, Header
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.limits import SmtpLimits
+from mailbox_app.services.smtp.lmtp import believed_author
 from mailbox_app.services.smtp.screening import Screening, SenderCheck
 from mailbox_app.services.smtp.session import SmtpSession
 
@@ -121,7 +122,7 @@ class Receiver:
         block = message.block
         header = Header.parse(block)
         auth, rest = None, rest_behind(message.body, len(block))
-        if self._checks is not None:
+        if self._checks is not None and session.serves_strangers:
             auth = await self._checks.check(
                 remote_ip=session.remote_ip,
                 helo=session.helo,
@@ -139,17 +140,20 @@ class Receiver:
     async def _deliver(self, session: SmtpSession, message: _Message, judgement: Judgement, trace_id: str) -> Delivered:
         prefix, body, facts = self._received(session, trace_id), message.body, session.facts.message
         assert facts is not None
-        if self._screening.is_on:
+        if self._screening.is_on and session.serves_strangers:
             prefix = self._verdict_field(session, judgement) + prefix
         if facts.auth is not None:
             prefix = facts.auth.field + prefix
+        is_lmtp, believed = session.kind == "lmtp", session.service.config.lmtp.authserv_id
         if _OURS.search(message.block) is not None:
-            prefix += cut_own_fields(message.block, facts.header, self._hostname)
+            is_ours = not is_lmtp or believed.lower() != self._hostname.lower()
+            prefix += cut_own_fields(message.block, facts.header, self._hostname if is_ours else "")
             body = rest_behind(body, len(message.block))
         mail = self._mail(session, message, prefix, body, judgement)
-        return await self._inbound.deliver(
-            replace(mail, author=proven_author(facts.header, facts.auth), auth=facts.auth)
-        )
+        author = believed_author(facts.header, believed) if is_lmtp else proven_author(facts.header, facts.auth)
+        delivered = await self._inbound.deliver(replace(mail, author=author, auth=facts.auth), each_answers=is_lmtp)
+        session.transaction.replies = delivered.replies
+        return delivered
 
     @staticmethod
     def _verdict_field(session: SmtpSession, judgement: Judgement) -> bytes:
@@ -184,10 +188,16 @@ class Receiver:
         """The Received field. RFC 5321 4.4, RFC 3848, RFC 6531 4.3."""
         transaction = session.transaction
         if session.account is None:
-            source = f"from {session.helo} ([{_literal(session.remote_ip)}])"
+            source = (
+                f"from {session.helo} ([{_literal(session.remote_ip)}])"
+                if session.remote_ip
+                else f"from {session.helo}"
+            )
         else:
             source = "from [authenticated user]"  # the client's address is nobody's business
         protocol = "SMTP" if not session.is_extended else "UTF8SMTP" if transaction.smtputf8 else "ESMTP"
+        if session.kind == "lmtp":
+            protocol = "UTF8LMTP" if transaction.smtputf8 else "LMTP"
         if session.is_extended:
             protocol += ("S" if session.tls else "") + ("A" if session.account else "")
         tls = f" ({session.tls[0]} {session.tls[1]})" if session.tls else ""
@@ -233,7 +243,11 @@ class Receiver:
                 session_id=session.session_id,
                 queue_id=delivered.queued[0][0] if delivered.queued else trace_id,
                 sender=message.sender,
-                recipients=tuple(recipient.address for recipient in session.transaction.recipients),
+                recipients=tuple(
+                    recipient.address
+                    for recipient in session.transaction.recipients
+                    if recipient.address not in delivered.replies
+                ),
                 message_id=delivered.message_id or message.message_id,
                 size_bytes=message.size_bytes,
                 remote=session.remote_ip,
@@ -244,6 +258,21 @@ class Receiver:
                 duration_seconds=round(self._clock.monotonic_seconds() - started, 4),
             )
         )
+        for address, refusal in delivered.replies.items():
+            self._mail_log.write(
+                MailEvent(
+                    "rejected",
+                    direction,
+                    session_id=session.session_id,
+                    sender=message.sender,
+                    recipients=(address,),
+                    message_id=message.message_id,
+                    remote=session.remote_ip,
+                    code=refusal.code,
+                    text=str(refusal),
+                    reason="recipient",
+                )
+            )
 
 
 def cut_own_fields(block: bytes, header: Header, hostname: str) -> bytes:

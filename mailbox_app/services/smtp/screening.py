@@ -1,7 +1,8 @@
 """The policy's part in a session: facts grow here, a stage's judgement becomes a refusal or goes on with the message.
 
-Sessions of port 25 pass all stages. Those of our users pass none: their limits are in `SubmissionRates`. What the earlier stages
-found is carried to the message's judgement; every decision is told to the sink.
+Sessions of port 25 pass all stages. Those of our users pass none, their limits are in `SubmissionRates`; nor do those of a mail
+server in front, which is believed. What the earlier stages found is carried to the message's judgement; every decision is told to
+the sink.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Screening:
         facts.sender = sender
         facts.helo = session.helo
         facts.tls = " ".join(session.tls) if session.tls else ""
-        if door is None or session.account is not None:
+        if door is None or not session.serves_strangers:
             return
         facts.findings = list(session.connect_findings)
         self._look_up(session, sender)
@@ -182,6 +183,7 @@ class Screening:
             return
         if session.account is not None:
             self._count_recipient(session, door, recipient)
+        if not session.serves_strangers:
             return
         try:
             judgement = await door.pipeline.recipient(facts)
@@ -205,7 +207,7 @@ class Screening:
     async def unknown_recipient(self, session: SmtpSession, address: str) -> None:
         """A recipient that is not here; raises `PolicyRefusal` when the client was banned for one too many."""
         door = self._door
-        if door is None or session.account is not None or door.gate.is_exempt(session.remote_ip):
+        if door is None or not session.serves_strangers or door.gate.is_exempt(session.remote_ip):
             return
         if await door.offences.recipient_unknown(session.remote_ip) and (ban := door.gate.ban_of(session.remote_ip)):
             finding = ban_finding(ban)
@@ -214,7 +216,7 @@ class Screening:
     async def message(self, session: SmtpSession, seconds: float) -> Judgement:
         """At the end of content, when `facts.message` is there; raises `PolicyRefusal` when nobody may have it."""
         facts = session.facts
-        if self._door is None:
+        if self._door is None or not session.serves_strangers:
             return Judgement()
         judgement = await self._door.pipeline.message(facts, seconds)
         verdicts = [judgement.verdict(account.account_id) for each in facts.recipients for account in each.accounts]
@@ -227,7 +229,7 @@ class Screening:
 
     def accepted(self, session: SmtpSession) -> None:
         """A message from outside was taken: its client is greeted at once from now on."""
-        if self._door is not None and not self._door.gate.is_exempt(session.remote_ip):
+        if self._door is not None and session.serves_strangers and not self._door.gate.is_exempt(session.remote_ip):
             self._door.offences.message_accepted(session.remote_ip)
 
     async def slow_down(self, session: SmtpSession) -> None:
