@@ -243,7 +243,7 @@ _TESTS = st.recursive(
 _ACTIONS = st.sampled_from(
     [
         "keep;", "stop;", "discard;", 'fileinto "${1}";', 'fileinto :copy :flags "${a}" "b";', 'redirect "a@b.example";',
-        'set "a" "${a}${a}x${1}";', 'set :length "a" "${a}";', 'addflag "${a} b";', 'addheader "X-${1}" "${a}";', 
+        'set "a" "${a}${a}x${1}";', 'set :length "a" "${a}";', 'addflag "${a} b";', 'addheader "X-${1}" "${a}";',
         'deleteheader "to";',
         'vacation "x";', 'notify "mailto:a@b.example";', 'reject "${a}";', 'foreverypart { extracttext "a"; }',
     ]
