@@ -276,11 +276,19 @@ async def smtp_world(
     memory = FilterMemory(path / "state.db", clock)
     filters = Filters(store, Scripts(path), memory, directory, clock, hostname=HOSTNAME, settings=sieve)
     inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters)
-    submission = Submission(directory, inbound, DkimSigner(), offload, clock, hostname=HOSTNAME)
+    state = StateFiles(path, clock)
+    submission = Submission(
+        directory,
+        inbound,
+        DkimSigner(),
+        offload,
+        clock,
+        hostname=HOSTNAME,
+        correspondents=state.state.correspondents,
+    )
     authenticator = FixedAuthenticator(directory)
     tls = TlsContexts(config.tls, path, HOSTNAME)
     decisions = Recorder()
-    state = StateFiles(path, clock)
     door = None
     if settings is not None:
         tools = Tools(

@@ -105,3 +105,13 @@ async def test_an_answer_to_mail_of_ours_does_not_wait(tmp_path: Path) -> None:
         assert alice is not None
         await asyncio.to_thread(made.state.state.correspondents.wrote, alice.account_id, ["x@y.example"])
         assert await answer(made, "x@y.example", "alice@example.org", "bob@example.org") == [250, 451, 250]
+
+
+async def test_whom_our_people_write_to_may_answer_at_once(tmp_path: Path) -> None:
+    async with world(tmp_path, FakeClock(), {}) as made:
+        alice = await made.logged_in()
+        await alice.begin("alice@example.org", "Friend@y.example")
+        assert (await alice.content(b"From: alice@example.org\r\nSubject: hello\r\n\r\nhi\r\n"))[0] == 250
+        alice.close()
+        assert await answer(made, "friend@Y.example") == [250, 250]
+        assert await answer(made, "stranger@y.example") == [451]
