@@ -12,6 +12,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+import re
 import socket
 import statistics
 import sys
@@ -25,6 +26,7 @@ from pathlib import Path
 from random import Random
 
 import structlog
+from people import Person
 from world import OUR_DOMAIN, PEOPLE, Delivery, World, build
 
 from mailbox_app.accounts.sasl import Sasl
@@ -32,6 +34,9 @@ from mailbox_app.config.load import load
 from mailbox_app.config.paths import resolve
 from mailbox_app.journal.explanations import Explanation, ExplanationFilter
 from mailbox_app.net.proxy import ProxiedListener, TrustedProxies
+from mailbox_app.policy.learning import Learner
+from mailbox_app.policy.lessons import Lessons
+from mailbox_app.policy.state.learning_marks import LearningMarks
 from mailbox_app.proto.smtp.dot_stream import stuff
 from mailbox_app.runtime.board import Board
 from mailbox_app.runtime.daemon import Daemon
@@ -45,6 +50,7 @@ from tests.support.known_passwords import KnownPasswords
 
 HOUR = timedelta(hours=1)
 NO_HASH = "$argon2id$nobody logs in"
+LOOK_EVERY = timedelta(hours=3)
 SECONDS_FOR_ONE = 60.0
 """No single session may take longer in real time."""
 
@@ -160,8 +166,28 @@ async def serve(folder: Path, world: World) -> Server:
     return Server(parts, service, clock, listener.getsockname()[1], [proxied])
 
 
-async def live(server: Server, deliveries: Sequence[Delivery]) -> list[Fate]:
-    """Every delivery with its retries, in the order of time."""
+def people(server: Server, world: World) -> list[Person]:
+    """Who reads the mail; they know what is wanted."""
+    parts = server.parts
+    wanted = {message_id(each.content): each.honest for each in (*world.earlier, *world.deliveries)}
+    lessons = Lessons(parts.state.state.corpus, parts.state.state.reputation, parts.config.server.hostname)
+    marks = LearningMarks(parts.state.junk, parts.clock)
+    learner = Learner(parts.store, lessons, marks, lambda: parts.config.junk.rejects_mailbox)
+    return [
+        Person(account, parts.store, lambda header: wanted.get(message_id(header), True), learner.catch_up)
+        for account in parts.directory.accounts()
+    ]
+
+
+def message_id(content: bytes) -> bytes:
+    """What tells letters apart."""
+    found = re.search(rb"^Message-ID: (\S+)", content, re.MULTILINE)
+    return found[1] if found else b""
+
+
+async def live(server: Server, readers: Sequence[Person], deliveries: Sequence[Delivery]) -> list[Fate]:
+    """Every delivery with its retries, in the order of time; people look into their mail every few hours."""
+    look_at = server.clock.now()
     fates = [Fate(each) for each in deliveries]
     order = itertools.count()
     due = [(fate.delivery.at, next(order), fate) for fate in fates]
@@ -171,6 +197,10 @@ async def live(server: Server, deliveries: Sequence[Delivery]) -> list[Fate]:
         if at > server.clock.now():
             server.clock.skip((at - server.clock.now()).total_seconds())
             await asyncio.to_thread(server.parts.state.refresh)
+        if at >= look_at:
+            for reader in readers:
+                await asyncio.to_thread(reader.look)
+            look_at = at + LOOK_EVERY
         fate.code, fate.text = await server.deliver(fate.delivery, fate.tries)
         fate.tries += 1
         if 200 <= fate.code < 300:
@@ -253,8 +283,9 @@ async def run(count: int, seed: int, most: int) -> int:
     with tempfile.TemporaryDirectory(prefix="pretend-day-") as folder:
         server = await serve(Path(folder), world)
         try:
-            await live(server, world.earlier)
-            fates = await live(server, world.deliveries)
+            readers = people(server, world)
+            await live(server, readers, world.earlier)
+            fates = await live(server, readers, world.deliveries)
             explain(server, fates)
         finally:
             for each in server.running:

@@ -149,6 +149,11 @@ def build(dice: Random, day: datetime, count: int) -> World:
     return world
 
 
+def _before(world: World) -> datetime:
+    """Some time of the two weeks before."""
+    return world.moment() - timedelta(days=world.dice.randrange(1, 14))
+
+
 def _known(world: World, count: int) -> None:
     """People and firms one has heard from before; some of their servers are old-fashioned."""
     dice = world.dice
@@ -189,7 +194,7 @@ def _newsletters(world: World, count: int) -> None:
             link=f"www.{brand.name}/read",
             extra=(("List-Unsubscribe", f"<https://www.{brand.name}/u>"), ("List-Id", f"<news.{brand.name}>")),
             earlier=number < 40,
-            at=world.moment() - timedelta(days=dice.randrange(1, 14)) if number < 40 else None,
+            at=_before(world) if number < 40 else None,
         )
 
 
@@ -259,16 +264,32 @@ def _bots(world: World, count: int) -> None:
         world.host(source, f"dyn-{source.replace('.', '-')}.pool.isp.example")
         origin = Domain(f"made-up{dice.randrange(10**6)}.example", [source], host=f"[{source}]")
         retries = SERVER_RETRIES[: dice.choice((2, 5))] if dice.random() < 0.2 else ()
-        world.write("spam from homes", origin, honest=False, words="junk", link="cheap.spam.example", retries=retries)
+        for earlier in (True, False) if dice.random() < 0.5 else (False,):
+            world.write(
+                "spam from homes", origin, honest=False, words="junk", link="cheap.spam.example", retries=retries,
+                earlier=earlier, at=_before(world) if earlier else None,
+            )  # fmt: skip
 
 
 def _snowshoe(world: World, count: int) -> None:
     """Spam by firms that set everything up well and change names: only what it says tells."""
     dice = world.dice
     firms = [world.domain(f"deals{number}.example", hosts=8) for number in range(max(2, count // 25))]
-    for _ in range(count):
+    old = [world.domain(f"bargains{number}.example", hosts=8) for number in range(4)]
+    for number in range(count):
         firm = dice.choice(firms)
         world.write("snowshoe spam", firm, honest=False, words="junk", link=f"go.{firm.name}")
+        if number % 2:
+            firm = dice.choice(old)
+            world.write(
+                "snowshoe spam",
+                firm,
+                honest=False,
+                words="junk",
+                link=f"go.{firm.name}",
+                earlier=True,
+                at=_before(world),
+            )
 
 
 def _forged(world: World, count: int) -> None:
