@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailbox_app.errors import ConfigError
+from mailbox_app.net import unix_socket
 
 _BACKLOG = 1024
+_UNIX = "unix:"
 _NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM})
 
 
@@ -31,11 +33,14 @@ class Listener:
     """One per process that serves it, in their order."""
 
 
-def bind_all(service: str, addresses: Sequence[str], processes: int) -> Sequence[Listener]:
-    """Bind every "address:port" of a service for that many processes; all or nothing."""
+def bind_all(service: str, addresses: Sequence[str], processes: int, *, unix_mode: int = 0o660) -> Sequence[Listener]:
+    """Bind every "address:port" or "unix:/path" of a service for that many processes; all or nothing."""
     bound: list[Listener] = []
     try:
         for text in addresses:
+            if text.startswith(_UNIX):
+                bound.append(_bind_unix(service, Path(text.removeprefix(_UNIX)), processes, unix_mode))
+                continue
             host, _, port = text.rpartition(":")
             bound.extend(_bind(service, host.strip("[]"), int(port), processes))
     except BaseException:
@@ -49,6 +54,18 @@ def close_all(listeners: Sequence[Listener]) -> None:
     for listener in listeners:
         for each in listener.sockets:
             each.close()
+
+
+def _bind_unix(service: str, path: Path, processes: int, mode: int) -> Listener:
+    """One socket that all processes share: a path has no SO_REUSEPORT."""
+    try:
+        if path.exists() and not path.is_socket():
+            raise ConfigError("listen.failed", f"{service} cannot listen on {path}: something else is there")
+        listener = unix_socket.listen(path, mode=mode, backlog=_BACKLOG)
+    except OSError as error:
+        code = "listen.not_permitted" if error.errno in _NOT_PERMITTED else "listen.failed"
+        raise ConfigError(code, f"{service} cannot listen on {path}: {error.strerror}") from error
+    return Listener(service, f"{_UNIX}{path}", 0, (listener,) * processes)
 
 
 def _bind(service: str, host: str, port: int, processes: int) -> Sequence[Listener]:

@@ -14,7 +14,7 @@ from mailbox_app.config.schema import Config
 from mailbox_app.net.listeners import Listener
 from mailbox_app.runtime.board import Board
 
-FRONT_SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "managesieve")
+FRONT_SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "managesieve", "lmtp")
 CORE_SERVICES = ("metrics",)
 IMPLICIT_TLS = frozenset({"submissions", "imaps", "pop3s"})
 

@@ -31,6 +31,7 @@ class Front:
     def __init__(
         self,
         smtp: SmtpService,
+        lmtp: SmtpService,
         imap: ImapService,
         pop3: Pop3Service,
         managesieve: ManageSieveService,
@@ -44,6 +45,7 @@ class Front:
         proxies: Sequence[str] = (),
     ) -> None:
         self._smtp = smtp
+        self._lmtp = lmtp
         self._imap = imap
         self._pop3 = pop3
         self._managesieve = managesieve
@@ -74,6 +76,7 @@ class Front:
         self._configure_logins(config)
         self._tls.reload(config.tls)
         self._smtp.reload(config)
+        self._lmtp.reload(config)
         self._imap.reload(config)
         self._pop3.reload(config)
         self._managesieve.reload(config)
@@ -82,7 +85,7 @@ class Front:
         """Accept nothing more; 421, BYE, -ERR and BYE to the sessions."""
         for server in self._servers:
             server.close()
-        services = (self._smtp, self._imap, self._pop3, self._managesieve)
+        services = (self._smtp, self._lmtp, self._imap, self._pop3, self._managesieve)
         await asyncio.gather(*(service.drain(seconds) for service in services))
 
     def close(self) -> None:
@@ -100,6 +103,8 @@ class Front:
         factory = self._factory(service)
         if self._proxies and sock.family != AF_UNIX:
             return self._listen_behind_proxies(service, sock, factory)
+        if sock.family == AF_UNIX:
+            return await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
         if service not in IMPLICIT_TLS:
             return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
         context: ssl.SSLContext = self._tls.server_context()
@@ -131,6 +136,8 @@ class Front:
         match service:
             case "smtp" | "submission" | "submissions":
                 return self._smtp.factory(service)
+            case "lmtp":
+                return self._lmtp.factory(service)
             case "imap" | "imaps":
                 return self._imap.factory(service)
             case "pop3" | "pop3s":

@@ -108,7 +108,8 @@ def _bind(config: Config, fronts: int) -> Sequence[Listener]:
     try:
         for services, count in ((FRONT_SERVICES, fronts), (CORE_SERVICES, 1)):
             for service in services:
-                bound.extend(bind_all(service, getattr(config.listen, service), count))
+                mode = int(config.lmtp.socket_mode, 8)
+                bound.extend(bind_all(service, getattr(config.listen, service), count, unix_mode=mode))
     except BaseException:
         close_all(bound)
         raise

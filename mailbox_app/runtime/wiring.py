@@ -24,6 +24,7 @@ from mailbox_app.config.schema import Config
 from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInfo
 from mailbox_app.control.server import ControlServer
 from mailbox_app.delivery.local import LocalTransport
+from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hub import HubClient, HubServer
 from mailbox_app.ids import AccountRef
@@ -128,6 +129,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
 
     return Front(
         smtp,
+        smtp.for_lmtp(),
         imap_service(parts, authenticator, sasl),
         pop3_service(parts, authenticator, sasl),
         managesieve_service(parts, sasl),
@@ -164,9 +166,15 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     def refs() -> Sequence[AccountRef]:
         return [account.ref for account in parts.directory.accounts()]
 
+    rejects = Rejects(parts.store, parts.offload, parts.clock, lambda: parts.current.config)
+
+    def purge(ref: AccountRef) -> bool:
+        rejects.expire(ref)
+        return parts.store.purge(ref)
+
     upkeep = Upkeep(
         parts.queue.recover,
-        Purge(refs, parts.store.purge, parts.offload, parts.clock),
+        Purge(refs, purge, parts.offload, parts.clock),
         parts.metrics,
         parts.offload,
         parts.clock,
@@ -253,6 +261,7 @@ def _control_context(
         clock=parts.clock,
         offload=parts.offload,
         bus=parts.bus,
+        filters=parts.filters,
         policy_state=parts.state.state,
         version=version("mailbox"),
         started_at=daemon.started_at,

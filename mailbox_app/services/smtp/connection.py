@@ -69,7 +69,7 @@ class SmtpConnection(SMTP):
         self._link = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         # a listener for both families tells IPv4 clients in IPv6 clothes
-        self.remote_ip = self.proxied_ip or (peer[0].removeprefix("::ffff:") if peer else "")
+        self.remote_ip = self.proxied_ip or (peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else "")
         self._note_tls(transport)
         super().connection_made(transport)
 

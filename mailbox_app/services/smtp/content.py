@@ -13,6 +13,7 @@ import structlog
 from mailbox_app.delivery.mail import Body
 from mailbox_app.proto.smtp.dot_stream import DotStream, LineEndings
 from mailbox_app.proto.smtp.replies import Refusal, Reply
+from mailbox_app.services.smtp import lmtp
 from mailbox_app.services.smtp.body import IncomingBody
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _SMALL_CHUNK_BYTES = 4_096
 """Chunks below this count as commands that bring nothing on its way."""
 
 
-async def data(session: SmtpSession, argument: bytes) -> Reply:
+async def data(session: SmtpSession, argument: bytes) -> Reply | bytes:
     """DATA. RFC 5321 4.1.1.4."""
     transaction, service = session.transaction, session.service
     try:
@@ -33,6 +34,7 @@ async def data(session: SmtpSession, argument: bytes) -> Reply:
         session.ending = session.has_input
         raise
     session.reply(Reply(354, "", "End the message with <CR><LF>.<CR><LF>"))
+    _expect_answers(session)
     transaction.in_content = True
     transaction.chunks = body = service.new_body()
     progress = _Progress(session)
@@ -44,11 +46,13 @@ async def data(session: SmtpSession, argument: bytes) -> Reply:
     return await _finish(session, body, stream.fault, too_large=progress.too_large)
 
 
-async def bdat(session: SmtpSession, argument: bytes) -> Reply:
+async def bdat(session: SmtpSession, argument: bytes) -> Reply | bytes:
     """BDAT: so many octets follow, whatever we answer. RFC 3030 2."""
     transaction = session.transaction
     count, last = _parse_bdat(session, argument)
     session.idle_command_count += count < _SMALL_CHUNK_BYTES
+    if last:
+        _expect_answers(session)
     if transaction.chunks is None and transaction.chunks_failed is None:
         try:
             _check_recipients(session)
@@ -122,7 +126,13 @@ class _Progress:
             await body.spill()
 
 
-async def _finish(session: SmtpSession, body: IncomingBody, fault: str, *, too_large: bool = False) -> Reply:
+def _expect_answers(session: SmtpSession) -> None:
+    """RFC 2033 4.2: LMTP has an answer for each accepted recipient, whatever becomes of the content."""
+    if session.kind == "lmtp":
+        session.answers_due = max(1, len(session.transaction.accepted))
+
+
+async def _finish(session: SmtpSession, body: IncomingBody, fault: str, *, too_large: bool = False) -> Reply | bytes:
     """The content is read: refuse it or hand it on. The transaction ends either way."""
     session.transaction.in_content = False
     try:
@@ -131,10 +141,11 @@ async def _finish(session: SmtpSession, body: IncomingBody, fault: str, *, too_l
     except Exception:
         session.transaction.is_over = True
         raise
+    answer = reply if session.kind != "lmtp" else lmtp.answer_each(session, reply, session.transaction.replies)
     session.forget_transaction()
     session.message_count += 1
     session.error_count = session.idle_command_count = 0
-    return reply
+    return answer
 
 
 async def _accepted(session: SmtpSession, body: IncomingBody, fault: str, *, too_large: bool) -> Body:

@@ -16,6 +16,12 @@ _HELO = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
 
 async def ehlo(session: SmtpSession, argument: bytes) -> bytes:
     """EHLO; begins anew like RSET. RFC 5321 4.1.4."""
+    _not_in_lmtp(session)
+    return extended(session, argument)
+
+
+def extended(session: SmtpSession, argument: bytes) -> bytes:
+    """The greeting that is answered with the extensions."""
     _greet(session, argument)
     session.is_extended = True
     return session.service.ehlo_reply(session)
@@ -23,9 +29,15 @@ async def ehlo(session: SmtpSession, argument: bytes) -> bytes:
 
 async def helo(session: SmtpSession, argument: bytes) -> Reply:
     """HELO."""
+    _not_in_lmtp(session)
     _greet(session, argument)
     session.is_extended = False
     return Reply(250, "", session.service.hostname)
+
+
+def _not_in_lmtp(session: SmtpSession) -> None:
+    if session.kind == "lmtp":  # RFC 2033 4.1
+        raise Refusal(500, "5.5.1", "This is LMTP, say LHLO", reason="syntax")
 
 
 async def starttls(session: SmtpSession, argument: bytes) -> Reply | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def auth(session: SmtpSession, argument: bytes) -> Reply:
     """AUTH, with or without an initial response. RFC 4954 4."""
-    if session.kind == "smtp":
+    if not session.needs_login:
         raise Refusal(502, "5.5.1", "AUTH is not offered here", reason="sequence")
     if session.tls is None:
         raise Refusal(538, "5.7.11", "Say STARTTLS first", reason="auth_required")

@@ -29,7 +29,7 @@ from mailbox_app.proto.header import Field, Header
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp.limits import SmtpLimits
 from mailbox_app.services.smtp.lmtp import believed_author
-from mailbox_app.services.smtp.screening import Screening, SenderCheck
+from mailbox_app.services.smtp.screening import PolicyRefusal, Screening, SenderCheck
 from mailbox_app.services.smtp.session import SmtpSession
 
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -92,7 +92,11 @@ class Receiver:
             delivered = await self._submit(session, session.account, message, trace_id)
         else:
             await self._look_at(session, message)
-            judgement = await self._screening.message(session, self._remaining(started))
+            try:
+                judgement = await self._screening.message(session, self._remaining(started))
+            except PolicyRefusal as refusal:
+                await self._keep_refused(session, message, refusal.judgement, trace_id)
+                raise
             delivered = await self._deliver(session, message, judgement, trace_id)
             self._screening.accepted(session)
         reply = self._reply(delivered, trace_id, is_submission=session.account is not None)
@@ -137,7 +141,20 @@ class Receiver:
         body = rest if isinstance(rest, bytes) else rest_behind(message.body, len(block))
         session.facts.message = MessageFacts(block, header, body, message.size_bytes, message.message_id, auth)
 
+    async def _keep_refused(self, session: SmtpSession, message: _Message, judgement: Judgement, trace_id: str) -> None:
+        """What the sum of scores refused can be recovered by its recipients for some days; the sender hears 550 all the same."""
+        rejects = session.service.rejects
+        if rejects is not None and rejects.wants(judgement):
+            await rejects.keep(self._inbound_mail(session, message, judgement, trace_id))
+
     async def _deliver(self, session: SmtpSession, message: _Message, judgement: Judgement, trace_id: str) -> Delivered:
+        mail = self._inbound_mail(session, message, judgement, trace_id)
+        delivered = await self._inbound.deliver(mail, each_answers=session.kind == "lmtp")
+        session.transaction.replies = delivered.replies
+        return delivered
+
+    def _inbound_mail(self, session: SmtpSession, message: _Message, judgement: Judgement, trace_id: str) -> Mail:
+        """The message below its trace fields."""
         prefix, body, facts = self._received(session, trace_id), message.body, session.facts.message
         assert facts is not None
         if self._screening.is_on and session.serves_strangers:
@@ -151,9 +168,7 @@ class Receiver:
             body = rest_behind(body, len(message.block))
         mail = self._mail(session, message, prefix, body, judgement)
         author = believed_author(facts.header, believed) if is_lmtp else proven_author(facts.header, facts.auth)
-        delivered = await self._inbound.deliver(replace(mail, author=author, auth=facts.auth), each_answers=is_lmtp)
-        session.transaction.replies = delivered.replies
-        return delivered
+        return replace(mail, author=author, auth=facts.auth)
 
     @staticmethod
     def _verdict_field(session: SmtpSession, judgement: Judgement) -> bytes:

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import structlog
 
@@ -18,9 +19,11 @@ from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.recipients import Recipients
+from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.errors import MailboxError
 from mailbox_app.net.limits import ConnectionCounter
+from mailbox_app.net.proxy import TrustedProxies
 from mailbox_app.net.tls import ServerTls
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
@@ -36,6 +39,7 @@ from mailbox_app.services.smtp.screening import DecisionSink, PolicyRefusal, Scr
 from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
 from mailbox_app.services.smtp.verbs import VERBS
 
+_HIDDEN_LMTP = frozenset({b"AUTH", b"EHLO", b"HELO"})
 _SILENT = frozenset({"syntax", "sequence", "auth_failed", "auth_cancelled"})
 """Refusals that say nothing about mail: not in the mail log. Logins are logged and counted where they are checked."""
 
@@ -62,6 +66,8 @@ class SmtpDependencies:
     """The policy: who may come in and which mail is wanted; None: everybody and all."""
     sink: DecisionSink | None = None
     """Where decisions are told."""
+    rejects: Rejects | None = None
+    """Keeps what scores refused; None: nothing does."""
 
 
 class SmtpService:
@@ -78,6 +84,7 @@ class SmtpService:
         self.clock = dependencies.clock
         self.metrics = dependencies.metrics
         self.limits = dependencies.limits
+        self.rejects = dependencies.rejects
         self.screening = Screening(
             dependencies.door, dependencies.sender_checks, dependencies.sink, dependencies.clock, dependencies.limits
         )
@@ -92,11 +99,13 @@ class SmtpService:
             limits=self.limits,
         )
         self.greeting = Reply(220, "", f"{self.hostname} ESMTP")
+        self.lmtp_greeting = Reply(220, "", f"{self.hostname} LMTP")
         self.draining = False
         dependencies.tmp_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tmp_dir = str(dependencies.tmp_dir)
         self._budget = MemoryBudget(self.limits)
-        self._sessions: dict[ServiceKind, set[SmtpSession]] = {"smtp": set(), "submission": set(), "submissions": set()}
+        self._sessions: dict[ServiceKind, set[SmtpSession]] = {kind: set() for kind in get_args(ServiceKind)}
+        self._in_front = TrustedProxies(self.config.lmtp.trusted_networks)
         self._per_address = {kind: ConnectionCounter(self.limits.connections_per_address) for kind in self._sessions}
         self._per_network = {
             kind: ConnectionCounter(self.limits.connections_per_network, wide_network) for kind in self._sessions
@@ -115,6 +124,12 @@ class SmtpService:
     def connections(self) -> int:
         """How many sessions are open."""
         return sum(map(len, self._sessions.values()))
+
+    def for_lmtp(self) -> SmtpService:
+        """The service for the mail server in front: nobody is checked, delayed or limited a second time."""
+        many = 1_000_000
+        limits = replace(self.limits, errors=many, connections_per_address=many, connections_per_network=many)
+        return SmtpService(replace(self._dependencies, door=None, sender_checks=None, limits=limits))
 
     def factory(self, kind: ServiceKind) -> Callable[[], asyncio.BaseProtocol]:
         """Makes protocols for `loop.create_server`; `submissions` gets transports with TLS."""
@@ -146,6 +161,8 @@ class SmtpService:
         sessions = self._sessions[session.kind]
         if self.draining:
             return Reply(421, "4.3.2", "Shutting down, try again later")
+        if session.kind == "lmtp" and session.remote_ip and session.remote_ip not in self._in_front:
+            return Reply(554, "5.7.1", "Only the mail server in front may deliver here")
         if len(sessions) >= self.limits.connections:
             return Reply(421, "4.3.2", "Too many connections, try again later")
         if not _is_loopback(session.remote_ip):
@@ -176,9 +193,9 @@ class SmtpService:
     def ehlo_reply(self, session: SmtpSession) -> bytes:
         """The answer to EHLO, made once per service, TLS state and mechanisms that work with it."""
         mechanisms = ""
-        if session.tls is not None and session.kind != "smtp":
+        if session.tls is not None and session.needs_login:
             mechanisms = " ".join(self.sasl.mechanisms(session.channel, session.kind))
-        key = (session.kind, session.tls is not None, mechanisms)
+        key = (session.kind, session.tls is not None or not session.remote_ip, mechanisms)
         reply = self._ehlo.get(key)
         if reply is None:
             limits = self.config.limits
@@ -193,7 +210,7 @@ class SmtpService:
                 "DSN",  # RFC 3461
                 f"LIMITS RCPTMAX={limits.max_recipients} MAILMAX={self.limits.messages}",  # RFC 9422
             ]
-            if session.tls is None:
+            if session.tls is None and (session.remote_ip or session.kind != "lmtp"):
                 lines.append("STARTTLS")  # RFC 3207
             elif mechanisms:
                 lines.append(f"AUTH {mechanisms}")  # RFC 4954
@@ -203,7 +220,7 @@ class SmtpService:
 
     def help_text(self, session: SmtpSession) -> str:
         """The commands there are."""
-        hidden = {b"AUTH"} if session.kind == "smtp" else set()
+        hidden = _HIDDEN_LMTP if session.kind == "lmtp" else {b"LHLO"} if session.needs_login else {b"LHLO", b"AUTH"}
         return " ".join(name.decode() for name in VERBS if name not in hidden)
 
     def note_refusal(self, session: SmtpSession, error: MailboxError, reply: Reply) -> None:
@@ -233,7 +250,7 @@ class SmtpService:
         self._dependencies.mail_log.write(
             MailEvent(
                 "rejected",
-                "in" if session.kind == "smtp" else "submission",
+                "submission" if session.needs_login else "in",
                 session_id=session.session_id,
                 sender=address if transaction.sender is None else transaction.sender,
                 recipients=(address,) if address and transaction.sender is not None else recipients,

@@ -28,7 +28,7 @@ from mailbox_app.services.smtp.verbs import VERBS
 if TYPE_CHECKING:
     from mailbox_app.services.smtp.server import SmtpService
 
-ServiceKind = Literal["smtp", "submission", "submissions"]
+ServiceKind = Literal["smtp", "submission", "submissions", "lmtp"]
 
 _BAD_LINE = "Lines end with CR LF and hold no bare CR, bare LF or NUL"
 
@@ -49,6 +49,8 @@ class SmtpSession(SmtpConnection):
         self.failed_logins = 0
         self.message_count = 0
         self.idle_command_count = 0
+        self.answers_due = 1
+        """To the command that runs; LMTP has one for each recipient of a content."""
         self.facts = Facts(self.session_id, "", kind)
         self.spf: Lookup[SpfResult] | None = None
         self.iprev: Lookup[IprevResult] | None = None
@@ -59,6 +61,11 @@ class SmtpSession(SmtpConnection):
     def serves_strangers(self) -> bool:
         """Whether anybody may bring mail here."""
         return self.kind == "smtp"
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether only our users may bring mail here."""
+        return self.kind in ("submission", "submissions")
 
     @property
     def is_idle(self) -> bool:
@@ -98,7 +105,7 @@ class SmtpSession(SmtpConnection):
         except MailboxError as error:
             self.end(self._refused(error))
         else:
-            self.reply(self.service.greeting)
+            self.reply(self.service.lmtp_greeting if self.kind == "lmtp" else self.service.greeting)
 
     async def _obey(self) -> None:
         """One command, from its line to its reply."""
@@ -117,9 +124,11 @@ class SmtpSession(SmtpConnection):
             reply = self._failed(error)
         if self.transaction.is_over:
             self.forget_transaction()
+        due, self.answers_due = self.answers_due, 1
         if reply is None:
             return
-        self.reply(reply)
+        for _ in range(due):
+            self.reply(reply)
         if isinstance(reply, bytes):
             return
         if reply.code == 421:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mailbox_app.delivery.mail import Recipient
@@ -17,8 +18,23 @@ if TYPE_CHECKING:
 class Transaction:
     """From MAIL to the end of the content."""
 
-    __slots__ = ("addresses", "body", "chunks", "chunks_failed", "endings", "envid", "in_content", "is_over", "recipients", "ret",
-                 "sender", "size_bytes", "smtputf8")  # fmt: skip
+    __slots__ = (
+        "accepted",
+        "addresses",
+        "body",
+        "chunks",
+        "chunks_failed",
+        "endings",
+        "envid",
+        "in_content",
+        "is_over",
+        "recipients",
+        "replies",
+        "ret",
+        "sender",
+        "size_bytes",
+        "smtputf8",
+    )
 
     def __init__(self) -> None:
         self.sender: str | None = None
@@ -31,12 +47,16 @@ class Transaction:
         """As declared; 0: not."""
         self.recipients: list[Recipient] = []
         self.addresses: set[str] = set()
+        self.accepted: list[str] = []
+        """Every address that was answered 250, also twice."""
         self.chunks: IncomingBody | None = None
         """Content by BDAT so far."""
         self.chunks_failed: Refusal | None = None
         self.endings = LineEndings()
         self.in_content = False
         """The stream is inside content: an error now leaves it out of step."""
+        self.replies: Mapping[str, Reply] = {}
+        """LMTP: recipients who were not served, when others were."""
         self.is_over = False
         """Refused at its end: forgotten as soon as the log has told whose mail it was."""
 
@@ -50,7 +70,7 @@ class Transaction:
 async def mail(session: SmtpSession, argument: bytes) -> Reply:
     """MAIL. On submission only after AUTH, which there is only under TLS. RFC 6409 4.3"""
     service = session.service
-    if session.kind != "smtp":
+    if session.needs_login:
         if session.tls is None:
             raise Refusal(530, "5.7.0", "Say STARTTLS first", reason="auth_required")  # RFC 3207 4
         if session.account is None:
@@ -102,6 +122,7 @@ async def rcpt(session: SmtpSession, argument: bytes) -> Reply:
         await service.screening.recipient(session, recipient)
         transaction.recipients.append(recipient)
         transaction.addresses.add(command.address.lower())
+    transaction.accepted.append(command.address)
     return Reply(250, "2.1.5", "Recipient OK")
 
 

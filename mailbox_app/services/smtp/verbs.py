@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailbox_app.proto.smtp.replies import Reply
-from mailbox_app.services.smtp import content, hello, login, transaction
+from mailbox_app.services.smtp import content, hello, lmtp, login, transaction
 
 if TYPE_CHECKING:
     from mailbox_app.services.smtp.session import SmtpSession
@@ -31,6 +31,7 @@ class Verb(NamedTuple):
 _ROWS = (
     Verb(b"EHLO", hello.ehlo),
     Verb(b"HELO", hello.helo),
+    Verb(b"LHLO", lmtp.lhlo),
     Verb(b"STARTTLS", hello.starttls),
     Verb(b"AUTH", login.auth, 12_288, needs_hello=True),  # RFC 4954 4
     # SIZE 26 (RFC 1870 4), BODY 17 (RFC 6152 2), SMTPUTF8 10 (RFC 6531 3.1), RET and ENVID 116 (RFC 3461 10.1),
