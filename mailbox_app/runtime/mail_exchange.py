@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.delivery.explaining import Explainer
+from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
@@ -40,6 +41,7 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
                 trusted_sealers=lambda: tools.config().policy.trusted_sealers,
             ),
             tls=parts.tls,
+            rejects=Rejects(parts.store, parts.offload, parts.clock, lambda: parts.current.config),
             offload=parts.offload,
             clock=parts.clock,
             metrics=parts.metrics,

@@ -20,8 +20,10 @@ from tests.support.policy import Bench
 
 REF = AccountRef(AccountId(1), "example.org", "alice", 0, 0)
 TRACE = (
-    b"Authentication-Results: mail.example.org; spf=pass smtp.mailfrom=shop.example.com; dmarc=pass header.from=shop.example.com\r\n"
-    b"Received: from mx.shop.example.com ([192.0.2.9])\r\n\tby mail.example.org with ESMTP id x;\r\n\tMon, 05 Jan 2026 10:00:00 +0000\r\n"
+    b"Authentication-Results: mail.example.org; spf=pass smtp.mailfrom=shop.example.com;\r\n"
+    b"\tdmarc=pass header.from=shop.example.com\r\n"
+    b"Received: from mx.shop.example.com ([192.0.2.9])\r\n"
+    b"\tby mail.example.org with ESMTP id x;\r\n\tMon, 05 Jan 2026 10:00:00 +0000\r\n"
 )
 MESSAGE = TRACE + b"From: Shop <news@shop.example.com>\r\nSubject: Offer %d\r\n\r\nCheap watches number %d\r\n"
 ADDRESS = "address:news@shop.example.com"

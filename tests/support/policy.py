@@ -31,7 +31,7 @@ class Bench:
     def __init__(
         self, folder: Path, settings: str = "", zone: Mapping[tuple[str, str], Sequence[str]] | None = None
     ) -> None:
-        self.config: Config = parse('[server]\nhostname = "mail.example.org"\n' + settings, folder / "config.toml")
+        self.config: Config = self.settings(settings)
         self.clock = FakeClock()
         self.files = StateFiles(folder, self.clock)
         self.offload = Offload(2)
@@ -48,6 +48,11 @@ class Bench:
             data_dir=folder,
             state=self.files.state,
         )
+
+    @staticmethod
+    def settings(text: str) -> Config:
+        """A configuration with these sections."""
+        return parse('[server]\nhostname = "mail.example.org"\n' + text, Path("config.toml"))
 
     def close(self) -> None:
         """End threads, close files."""
