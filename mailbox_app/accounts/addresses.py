@@ -11,6 +11,7 @@ import re
 import unicodedata
 
 from mailbox_app.errors import AccountError
+from mailbox_app.proto.domain_names import a_labels
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -18,12 +19,6 @@ _OWN_LOCALPART = re.compile(r"[a-z0-9._+\-=~'&%]+")
 _OUTSIDE_LOCALPART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 _MAX_LOCALPART_BYTES = 64  # RFC 5321 4.5.3.1.1
 _MAX_DOMAIN_BYTES = 253
-_MAX_LABEL_BYTES = 63
-_DOTS = re.compile("[\u3002\uff0e\uff61]")
-"""What keyboards of East Asia write for a full stop."""
-_LETTERS = frozenset({"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"})
-_JOINERS = "-\u00b7\u0375\u05f3\u05f4\u200c\u200d\u30fb"
-"""RFC 5892 A: allowed in context; without the context nobody can have registered the name."""
 SEPARATORS = "+-=_."
 """What a server may let stand between a name and its detail."""
 
@@ -126,50 +121,6 @@ def _is_word(localpart: str) -> bool:
         _OWN_LOCALPART.fullmatch(character) if character.isascii() else unicodedata.category(character)[0] in "LMN"
         for character in localpart.lower()
     )
-
-
-def a_labels(domain: str) -> str | None:
-    """A-labels of a domain in any form; None when a label cannot have one.
-
-    RFC 5891 5: letters keep what they are, so a sharp s is not `ss` and a final sigma no sigma, unlike in the `idna` codec of
-    the standard library, which follows the rules of 2003 and would send mail to somebody else's domain.
-    """
-    mapped = unicodedata.normalize("NFKC", "".join(map(_folded, domain)))
-    labels = _DOTS.sub(".", mapped).split(".")
-    if len(mapped) > _MAX_DOMAIN_BYTES:
-        return None
-    written = [label if label.isascii() else _a_label(label) for label in labels]
-    return None if None in written else ".".join(label for label in written if label is not None)
-
-
-def u_labels(domain: str) -> str:
-    """The domain as people read it, when its A-labels are what its U-labels come to; else as it is. RFC 5890 2.3.2.1"""
-    if "xn--" not in domain:
-        return domain
-    shown = []
-    for label in domain.split("."):
-        try:
-            text = label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label
-        except (UnicodeError, ValueError):
-            return domain
-        shown.append(text)
-    readable = ".".join(shown)
-    return readable if readable.isprintable() and a_labels(readable) == domain else domain
-
-
-def _folded(character: str) -> str:
-    """Lower case, one letter at a time: no letter's form depends on its neighbours, and none becomes two."""
-    lower = character.lower()
-    return lower if len(lower) == 1 else character.casefold()
-
-
-def _a_label(label: str) -> str | None:
-    if label[0] == "-" or label[-1] == "-" or label[2:4] == "--" or unicodedata.category(label[0])[0] == "M":
-        return None
-    if not all(unicodedata.category(character) in _LETTERS or character in _JOINERS for character in label):
-        return None
-    written = "xn--" + label.encode("punycode").decode("ascii")
-    return written if len(written) <= _MAX_LABEL_BYTES else None
 
 
 def _bad(text: str, why: str) -> AccountError:

@@ -11,10 +11,10 @@ from mailbox_app.accounts.addresses import (
     check_domain,
     check_separators,
     check_target,
-    u_labels,
     without_detail,
 )
 from mailbox_app.errors import AccountError
+from mailbox_app.proto.domain_names import u_labels
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from mailbox_app.accounts.addresses import u_labels
 from mailbox_app.accounts.model import DkimKey, Domain
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.dns_check import compare
 from mailbox_app.control.schema import Call, Method, NoParams, Params
 from mailbox_app.events.hints import DIRECTORY_TOPIC
+from mailbox_app.proto.domain_names import u_labels
 from mailbox_app.proto.plain_text import clean
 
 
