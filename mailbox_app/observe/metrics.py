@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
@@ -30,79 +31,46 @@ class Metrics:
     """All metrics of the server. Makes its own registry, so that many may live side by side."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self.registry = registry
-        self.messages_received = Counter(
-            "mailserver_messages_received", "Messages accepted from other servers.", registry=registry
-        )
-        self.messages_sent = Counter(
-            "mailserver_messages_sent", "Recipients delivered to other servers.", registry=registry
-        )
-        self.messages_rejected = Counter(
-            "mailserver_messages_rejected", "Messages or recipients refused.", ["reason"], registry=registry
-        )
-        self.messages_bounced = Counter(
-            "mailserver_messages_bounced", "Recipients that failed for good.", registry=registry
-        )
-        self.messages_queued = Counter(
-            "mailserver_messages_queued", "Messages taken into the queue.", registry=registry
-        )
+        self.registry = CollectorRegistry()
+        counter, gauge = self._counter, self._gauge
+        self.messages_received = counter("messages_received", "Messages accepted from other servers.")
+        self.messages_sent = counter("messages_sent", "Recipients delivered to other servers.")
+        self.messages_rejected = counter("messages_rejected", "Messages or recipients refused.", "reason")
+        self.messages_bounced = counter("messages_bounced", "Recipients that failed for good.")
+        self.messages_queued = counter("messages_queued", "Messages taken into the queue.")
         self.delivery_duration_seconds = Histogram(
             "mailserver_delivery_duration_seconds",
             "From acceptance to delivery.",
-            registry=registry,
+            registry=self.registry,
             buckets=_DURATION_BUCKETS,
         )
-        self.delivery_retries = Counter("mailserver_delivery_retries", "Attempts that were put off.", registry=registry)
-        self.queue_depth = Gauge(
-            "mailserver_queue_depth", "Recipients in the queue.", registry=registry, multiprocess_mode="livesum"
+        self.delivery_retries = counter("delivery_retries", "Attempts that were put off.")
+        self.queue_depth = gauge("queue_depth", "Recipients in the queue.", mode="livesum")
+        self.active_connections = gauge("active_connections", "Open connections.", "protocol", mode="livesum")
+        self.connections = counter("connections", "Connections made.", "protocol")
+        self.auth_attempts = counter("auth_attempts", "Logins by result.", "result", "protocol")
+        self.imap_commands = counter("imap_commands", "IMAP commands.", "command")
+        self.pop3_commands = counter("pop3_commands", "POP3 commands.", "command")
+        self.managesieve_commands = counter("managesieve_commands", "ManageSieve commands.", "command")
+        self.dav_requests = counter("dav_requests", "CalDAV and CardDAV requests.")
+        self.greylist_checks = counter("greylist_checks", "Greylist decisions.", "result")
+        self.dns_list_answers = counter("dns_list_answers", "Questions to DNS block and allow lists.", "zone", "result")
+        self.dns_list_off = gauge(
+            "dns_list_off", "1 for a DNS list that is switched off because it answers wrong.", "zone", mode="livemax"
         )
-        self.active_connections = Gauge(
-            "mailserver_active_connections",
-            "Open connections.",
-            ["protocol"],
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.quota_exceeded = counter("quota_exceeded", "Messages refused for a full mailbox.")
+        self.search_waiting = gauge(
+            "search_waiting", "Messages that the search indexes do not have yet.", mode="livesum"
         )
-        self.connections = Counter("mailserver_connections", "Connections made.", ["protocol"], registry=registry)
-        self.auth_attempts = Counter(
-            "mailserver_auth_attempts", "Logins by result.", ["result", "protocol"], registry=registry
-        )
-        self.imap_commands = Counter("mailserver_imap_commands", "IMAP commands.", ["command"], registry=registry)
-        self.pop3_commands = Counter("mailserver_pop3_commands", "POP3 commands.", ["command"], registry=registry)
-        self.managesieve_commands = Counter(
-            "mailserver_managesieve_commands", "ManageSieve commands.", ["command"], registry=registry
-        )
-        self.dav_requests = Counter("mailserver_dav_requests", "CalDAV and CardDAV requests.", registry=registry)
-        self.greylist_checks = Counter(
-            "mailserver_greylist_checks", "Greylist decisions.", ["result"], registry=registry
-        )
-        self.dns_list_answers = Counter(
-            "mailserver_dns_list_answers",
-            "Questions to DNS block and allow lists.",
-            ["zone", "result"],
-            registry=registry,
-        )
-        self.dns_list_off = Gauge(
-            "mailserver_dns_list_off",
-            "1 for a DNS list that is switched off because it answers wrong.",
-            ["zone"],
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self.quota_exceeded = Counter(
-            "mailserver_quota_exceeded", "Messages refused for a full mailbox.", registry=registry
-        )
-        self.search_waiting = Gauge(
-            "mailserver_search_waiting",
-            "Messages that the search indexes do not have yet.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.uptime_seconds = Gauge(
-            "mailserver_uptime_seconds", "Since the daemon started.", registry=registry, multiprocess_mode="livemax"
-        )
-        self.errors = Counter("mailserver_errors", "Unexpected errors; each has a log line.", registry=registry)
+        self.uptime_seconds = gauge("uptime_seconds", "Since the daemon started.", mode="livemax")
+        self.errors = counter("errors", "Unexpected errors; each has a log line.")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"mailserver_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str, mode: Literal["livesum", "livemax"]) -> Gauge:
+        """`mode`: what several processes' values come to."""
+        return Gauge(f"mailserver_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
 
     def count_mail(self, event: MailEvent) -> None:
         """A sink of the mail log: what came in, was refused, was taken into the queue."""
