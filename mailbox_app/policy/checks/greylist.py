@@ -1,4 +1,4 @@
-"""Asks strangers that look risky to come back; mail servers do. Kind by rule: see docs/greylisting.md.
+"""Asks strangers that look risky to come back (RFC 6647); mail servers do. Kind by rule: see docs/greylisting.md.
 
 Decided at RCPT, once per recipient as it is after aliases. Two cases wait for the message: a null sender, so that another server
 that only asks whether an address exists is never held up, and a domain known to sign its mail, whose signature is then
