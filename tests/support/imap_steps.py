@@ -309,7 +309,7 @@ class Actor(Client):
             (negative, lambda each: not has(each)),
             (f"NOT {keyed}", lambda each: not has(each)),
             (f"OR {keyed} UID {low}", lambda each: has(each) or each.uid == low),
-            (f"UID {low}:*", lambda each: each.uid >= low or each.uid == view.messages[-1].uid),
+            (f"UID {low}:*", lambda each: each.uid >= low or each in view.messages[-1:]),
             ("ALL", lambda each: True),
         ]
         if all((mailbox_id, each.uid, "RFC822.SIZE") in facts.constant for each in view.messages):
