@@ -21,7 +21,7 @@ from mailbox_app.config.schema import Config
 from mailbox_app.errors import ConfigError
 from mailbox_app.proto.sasl.negotiation import NAMES
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$?\.?(?P<where>.*?)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$?\.?(?P<where>.*?)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$")
 _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
@@ -114,7 +114,8 @@ def _explain(message: str, raw: dict[str, object]) -> tuple[str, str]:
         return _join(where, missing["key"]), "is required and has no default"
     if "matching regex" in what:
         section = where.partition(".")[0]
-        return where, f"{_WANTED.get(section, _DURATION_TEXT)}, not {_value(raw, where)}"
+        wanted = _WANTED.get(section, _DURATION_TEXT)
+        return where, wanted if match and match["key"] else f"{wanted}, not {_value(raw, where)}"
     return where, what[0].lower() + what[1:].replace("`", "")
 
 
@@ -133,7 +134,7 @@ def _suggestion(section: str, key: str) -> str:
 
 def _value(raw: object, where: str) -> str:
     for step in re.findall(r"[^.\[\]]+", where):
-        raw = raw[int(step)] if isinstance(raw, list) else raw[step] if isinstance(raw, dict) else None
+        raw = raw[int(step)] if isinstance(raw, list) else raw.get(step) if isinstance(raw, dict) else None
     return repr(raw)
 
 

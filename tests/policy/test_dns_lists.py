@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mailbox_app.config.load import parse
+from mailbox_app.errors import ConfigError
 from mailbox_app.policy.checks.dnsbl import Dnsbl
 from mailbox_app.policy.checks.dnswl import Dnswl
 from mailbox_app.policy.dns_lists import OFF_SECONDS, TEST_SECONDS, UNTESTED_SECONDS, DnsLists, reversed_address
@@ -161,6 +163,29 @@ def test_an_allow_list_speaks_for_the_client(door: Door) -> None:
     list_client(door, "127.0.5.2")
     (finding,) = run(Dnswl(door.tools), door.facts())
     assert (finding.score, finding.reason) == (-1.0, f"known to {ZONE}: medium")
+
+
+def test_the_example_of_the_manual_is_a_configuration(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dns-lists.md").read_text()
+    example = page.split("```toml\n")[1].split("```")[0]
+    config = parse(f'[server]\nhostname = "mail.example.org"\n{example}', tmp_path / "config.toml")
+    assert set(config.dnsbl.lists) == {"bl.example.org", "v4only.example.net"}
+    assert config.dnswl.lists["wl.example.org"].answers["127.0.*.2-3"].score == -2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[dnsbl.lists."bl.example".answers]\n"127.0.0.2" = { meaning = "m", score = -1.0 }', "zero or above"),
+        ('[dnswl.lists."wl.example".answers]\n"127.0.0.2" = { meaning = "m", score = 1.0 }', "zero or below"),
+        ('[dnsbl.lists."bl.example".answers]\n"10.0.0.2" = { meaning = "m", score = 1.0 }', "want a zone"),
+        ('[dnsbl.lists.nodots.answers]\n"127.0.0.2" = { meaning = "m", score = 1.0 }', "want a zone"),
+        ('[dnsbl.lists."bl.example"]\nipv6 = false', "answers"),
+    ],
+)
+def test_a_list_written_wrong_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        parse(f'[server]\nhostname = "mail.example.org"\n{text}\n', tmp_path / "config.toml")
 
 
 def test_a_silent_list_costs_only_its_own_score(monkeypatch: pytest.MonkeyPatch, door: Door) -> None:

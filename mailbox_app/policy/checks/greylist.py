@@ -85,12 +85,7 @@ class _Door:
             )
             self._settings = Settings(config.policy)
             self._config = config
-        return (
-            not config.greylist.enabled
-            or facts.service != "smtp"
-            or self._settings.is_exempt(facts.remote_ip)
-            or bool(self._settings.allows_sender(facts.sender))
-        )
+        return not config.greylist.enabled or facts.service != "smtp" or self._settings.is_exempt(facts.remote_ip)
 
     async def client(self, facts: Facts) -> _Client:
         """Who is there, and whether it looks risky."""
