@@ -110,11 +110,15 @@ class SenderChecks:
             found = await self._spf(client, deadline)
             unasked = DmarcResult(Result.NONE, author_domain(header) or "")
             return report(self._hostname, remote_ip, found, (), unasked, ArcResult(Result.NONE), None)
-        found, name, (dkim, arc) = await asyncio.gather(
-            _known(spf) if spf is not None else self._spf(client, deadline),
-            _known(iprev) if iprev is not None or client.local else self._iprev(remote_ip, deadline),
-            self._check_signatures(header, body, deadline),
-        )
+        if spf is not None and (iprev is not None or client.local):
+            found, name = spf, iprev
+            dkim, arc = await self._check_signatures(header, body, deadline)
+        else:
+            found, name, (dkim, arc) = await asyncio.gather(
+                _known(spf) if spf is not None else self._spf(client, deadline),
+                _known(iprev) if iprev is not None or client.local else self._iprev(remote_ip, deadline),
+                self._check_signatures(header, body, deadline),
+            )
         dmarc = await self._check_dmarc(header, found, dkim, arc, deadline)
         return report(self._hostname, remote_ip, found, dkim, dmarc, arc, name)
 
@@ -170,10 +174,15 @@ class SenderChecks:
             forms.extend(chain.body_forms())
         if not names:
             return _unread(items), chain if isinstance(chain, ArcResult) else ArcResult(Result.NONE)
-        # The hash is local work and is waited for in any case: a thread must not read a file its owner uses again.
-        hashes, keys = await asyncio.gather(
-            self._bounded(self._hash(body, forms), None, "dkim"), self._fetch_keys(list(dict.fromkeys(names)), deadline)
-        )
+        names = list(dict.fromkeys(names))
+        if _is_small(body):
+            keys = await self._fetch_keys(names, deadline)
+            hashes = await self._bounded(self._hash(body, forms), None, "dkim")
+        else:
+            # The hash is local work and is waited for in any case: a thread must not read a file its owner uses again.
+            hashes, keys = await asyncio.gather(
+                self._bounded(self._hash(body, forms), None, "dkim"), self._fetch_keys(names, deadline)
+            )
         canonical = CanonicalHeader(header)
         dkim = [
             self._verify(item, canonical, hashes, keys[item.key_name]) if isinstance(item, Signature) else item
@@ -183,6 +192,9 @@ class SenderChecks:
 
     async def _fetch_keys(self, names: Sequence[str], deadline: float) -> _Keys:
         """The TXT records at each name, or why they could not be had."""
+        if len(names) == 1:
+            answer = await self._bounded(self._resolver.query(names[0], "TXT"), deadline, "dkim")
+            return {names[0]: answer if isinstance(answer, str) else answer.records}
         turns = asyncio.Semaphore(_KEYS_AT_ONCE)
 
         async def fetch(name: str) -> Sequence[str]:
@@ -193,7 +205,7 @@ class SenderChecks:
         return dict(zip(names, found, strict=True))
 
     async def _hash(self, body: bytes | BinaryIO, forms: Sequence[BodyForm]) -> BodyHashes:
-        if isinstance(body, bytes) and len(body) <= _INLINE_BODY_BYTES:
+        if _is_small(body):
             return hash_body(body, forms)
         return await self._offload.run(hash_body, body, forms)
 
@@ -233,6 +245,10 @@ class SenderChecks:
         if isinstance(result, str):
             return DmarcResult(Result.TEMPERROR, author_domain(header) or "", reason=result)
         return result
+
+
+def _is_small(body: bytes | BinaryIO) -> bool:
+    return isinstance(body, bytes) and len(body) <= _INLINE_BODY_BYTES
 
 
 async def _known(result: T) -> T:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from mailbox_app.mailauth.organizations import Organizations, exists
 from mailbox_app.mailauth.results import (
     ArcResult,
+    ArcSet,
     DkimResult,
     DmarcRecord,
     DmarcResult,
@@ -22,15 +23,13 @@ from mailbox_app.mailauth.results import (
 )
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.proto.address import parse_address_list
+from mailbox_app.proto.authres import parse_authres
 from mailbox_app.proto.header import Header
 
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 # A From of more domains has no honest reason, and each costs look-ups.
 _MAX_AUTHORS = 3
 _MILDER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
-_SEEN_PASS = re.compile(r"(?:^|;)\s*dmarc\s*=\s*pass\b[^;]*", re.IGNORECASE)
-_HEADER_FROM = re.compile(r"\bheader\.from\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
-_COMMENT = re.compile(r"\([^()]*\)")
 _WORST = {Result.FAIL: 0, Result.TEMPERROR: 1, Result.PERMERROR: 2, Result.NONE: 3, Result.PASS: 4}
 _STRICTEST = {"reject": 0, "quarantine": 1, "none": 2}
 
@@ -69,6 +68,18 @@ def _ascii(domain: str) -> str:
         return (domain if domain.isascii() else domain.encode("idna").decode("ascii")).lower().rstrip(".")
     except UnicodeError:
         return ""
+
+
+def _vouched_for(sealed: ArcSet) -> Sequence[str]:
+    """The authors' domains that passed DMARC when they came to a sealer."""
+    _, methods = parse_authres(sealed.results.encode())
+    return [
+        value.lower().rpartition("@")[2].rstrip(".")
+        for method in methods
+        if method.name == "dmarc" and method.result == "pass"
+        for name, value in method.properties
+        if name == "header.from"
+    ]
 
 
 class Dmarc:
@@ -173,9 +184,7 @@ class Dmarc:
         for each in reversed(arc.sets):
             if not self._trusts(each.domain):
                 return ""
-            seen = _SEEN_PASS.search(_COMMENT.sub(" ", each.results))
-            author = _HEADER_FROM.search(seen[0]) if seen else None
-            if author is not None and author[1].lower().rpartition("@")[2] == result.domain:
+            if result.domain in _vouched_for(each):
                 words = [f"as[{one.instance}].d={one.domain} as[{one.instance}].s={one.selector}" for one in arc.sets]
                 return " ".join(["arc=pass", *words])[:500]
         return ""

@@ -92,6 +92,8 @@ async def check_spf(resolver: Resolver, *, remote_ip: str, helo: str, sender: st
         sender = f"{local}{at}{domain}" if sender else ""
         helo = domain if not sender else helo
     answers: dict[Question, list[Value] | None] = {}
+    if "." in domain and len(domain) <= 253 and _LABELS.fullmatch(domain):
+        await _fetch(resolver, (domain.lower(), "TXT"), answers)  # the first question of any evaluation: a run less
     for _ in range(_MAX_QUESTIONS):
         query = _Query(answers, i=remote_ip, s=sender, h=helo, receiver=receiver)
         try:

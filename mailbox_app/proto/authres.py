@@ -17,6 +17,19 @@ _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+^_`{|}~.=/-]*@[A-Za-z0-9._-]+")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _NOT_IN_COMMENT = re.compile(r"[^ !#-'*-\[\]-~]")
 _SERVICE = re.compile(rb"[ \t]*(?:\"([^\"]*)\"|([^\s;\"]+))")
+_MAX_FIELD = 32_768
+_MAX_METHODS = 100
+# Up to a semicolon outside quotes.
+_PIECES = re.compile(rb'(?:[^;"]++|"(?:[^"\\]++|\\.)*+"?)++', re.DOTALL)
+# method [/ version] = result, or ptype.property = value: a token, a quoted string, an address, or a local part in quotes
+_PAIR = re.compile(
+    rb"[ \t\r\n]*+([A-Za-z][A-Za-z0-9-]*+(?:[ \t]*+[./][ \t]*+[A-Za-z0-9_-]++)?+)[ \t]*+=[ \t]*+"
+    rb'(?:"((?:[^"\\]++|\\.)*+)"(?![^\s])|((?:[^\s;"]++|"(?:[^"\\]++|\\.)*+")++)(?![^\s]))',
+    re.DOTALL,
+)
+_WORD = re.compile(rb'[ \t\r\n]*+(?:[^\s"]++|"(?:[^"\\]++|\\.)*+"?+)*+[^\S]?', re.DOTALL)
+_BLANKS = re.compile(rb"[ \t]+")
+_UNQUOTE = re.compile(rb"\\(.)", re.DOTALL)
 _MAX_VALUE = 320  # the longest address there is
 
 
@@ -67,6 +80,44 @@ def compose_authres(service_id: str, methods: Sequence[Method]) -> bytes:
             line += word if line == "\t" else " " + word
         lines.append(line)
     return ("\r\n".join(lines) + "\r\n").encode("ascii")
+
+
+def parse_authres(value: bytes) -> tuple[str, Sequence[Method]]:
+    """The service's name in lower case and the methods of a field; what is no result is passed over. RFC 8601 2.2.
+
+    Comments and quotes are honoured: what a service quotes of a stranger's words (an envelope sender) is no result.
+    """
+    text = strip_comments(unfold(value[:_MAX_FIELD]))
+    pieces = _PIECES.findall(text)[: _MAX_METHODS + 1]
+    service = _SERVICE.match(pieces[0]) if pieces else None
+    name = b"" if service is None else service[1] if service[1] is not None else service[2]
+    methods = []
+    for piece in pieces[1:]:
+        found = _pairs(piece)
+        if not found or "." in found[0][0]:
+            continue
+        (method, result), *rest = found
+        properties = tuple(pair for pair in rest if pair[0] != "reason")
+        reason = next((text for key, text in rest if key == "reason"), "")
+        methods.append(Method(method.partition("/")[0], result.lower(), properties, reason=reason))
+    return name.decode("utf-8", "replace").lower().strip().rstrip("."), methods
+
+
+def _pairs(piece: bytes) -> Sequence[tuple[str, str]]:
+    """The names with their values from left to right; names without blanks and in lower case."""
+    found = []
+    position = 0
+    while position < len(piece):
+        match = _PAIR.match(piece, position)
+        if match is not None:
+            key, quoted, bare = match.groups()
+            value = bare if quoted is None else _UNQUOTE.sub(rb"\1", quoted)
+            found.append((_BLANKS.sub(b"", key).decode("ascii").lower(), value.decode("utf-8", "replace")))
+        else:
+            match = _WORD.match(piece, position)
+            assert match is not None
+        position = match.end()
+    return found
 
 
 def forged_authres(header: Header, service_id: str) -> Sequence[Field]:

@@ -24,7 +24,7 @@ from mailbox_app.mailauth.key_records import find_key
 from mailbox_app.mailauth.tag_list import TagListError, parse_tags
 from mailbox_app.outbound.dot_stuffing import DotStuffer
 from mailbox_app.outbound.replies import ReplyReader
-from mailbox_app.proto.authres import Method, compose_authres, forged_authres
+from mailbox_app.proto.authres import Method, compose_authres, forged_authres, parse_authres
 from mailbox_app.proto.dates import parse_date, parse_internal_date
 from mailbox_app.proto.dsn import DsnRecipient, DsnReport, compose_dsn
 from mailbox_app.proto.header import Header, decode_words
@@ -156,6 +156,7 @@ def dsn(data: bytes) -> None:
 
 def authres(data: bytes) -> None:
     forged_authres(Header.parse(b"Authentication-Results: " + data), "mail.example.org")
+    parse_authres(data)
     text = data.decode("latin-1")
     made = compose_authres("mail.example.org", [Method("spf", "pass", [("smtp.mailfrom", text)], text, text)])
     assert made.replace(b"\r\n\t", b"").replace(b"\r\n ", b"").count(b"\n") == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailbox_app.proto.authres import Method, compose_authres, forged_authres
+from mailbox_app.proto.authres import Method, compose_authres, forged_authres, parse_authres
 from mailbox_app.proto.header import Header
 
 
@@ -61,3 +61,52 @@ def test_fields_that_claim_to_be_ours_are_found(value, forged):
     assert bool(found) is forged
     for field in found:
         assert block[: field.start] + block[field.end :] == b"Received: x\r\nSubject: y\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "service", "methods"),
+    [
+        (b"mx.example; none", "mx.example", []),
+        (
+            b"MX.Example. 1; spf=pass smtp.mailfrom=a@b.example",
+            "mx.example",
+            [Method("spf", "pass", [("smtp.mailfrom", "a@b.example")])],
+        ),
+        (
+            b' "mx.example" ;\r\n\tdkim = PASS (good) header.d=x header . b="a/b" ; auth/1=fail reason="no \\"x\\""',
+            "mx.example",
+            [Method("dkim", "pass", [("header.d", "x"), ("header.b", "a/b")]), Method("auth", "fail", reason='no "x"')],
+        ),
+        (
+            b"mx; spf=fail (x; dmarc=pass (y) header.from=z); arc=none",
+            "mx",
+            [Method("spf", "fail"), Method("arc", "none")],
+        ),
+        (
+            b'mx; spf=fail smtp.mailfrom="a; dmarc=pass header.from=z"@evil.example; dmarc=fail',
+            "mx",
+            [
+                Method("spf", "fail", [("smtp.mailfrom", '"a; dmarc=pass header.from=z"@evil.example')]),
+                Method("dmarc", "fail"),
+            ],
+        ),
+        (b'mx; spf=fail smtp.mailfrom="a; dmarc=pass header.from=z', "mx", [Method("spf", "fail")]),
+        (b"", "", []),
+        (b"mx; ; =; x; header.d=y", "mx", []),
+    ],
+)
+def test_fields_of_others_are_read(value, service, methods):
+    found, read = parse_authres(value)
+    assert found == service
+    assert [(each.name, each.result, list(each.properties), each.reason) for each in read] == [
+        (each.name, each.result, list(each.properties), each.reason) for each in methods
+    ]
+
+
+@given(value=st.text(max_size=300), comment=st.text(max_size=200))
+def test_what_is_written_is_read_back_and_nothing_more(value, comment):
+    field = compose_authres(
+        "mx", [Method("spf", "fail", [("smtp.mailfrom", value)], comment=comment), Method("arc", "none")]
+    )
+    _, methods = parse_authres(field.partition(b":")[2])
+    assert [(method.name, method.result) for method in methods] == [("spf", "fail"), ("arc", "none")]

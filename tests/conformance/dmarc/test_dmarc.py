@@ -254,6 +254,18 @@ SEEN = "l.example; spf=pass; dmarc=pass (p=reject) header.from=example.com; arc=
         (chain(("l.example", SEEN.replace("example.com", "evil.example"))), ("l.example",), False),
         (chain(("l.example", SEEN.replace("=pass", "=fail"))), ("l.example",), False),
         (chain(("l.example", "l.example; spf=fail (dmarc=pass header.from=example.com)")), ("l.example",), False),
+        (
+            chain(("l.example", "l.example; spf=fail (x; (y) ; dmarc=pass header.from=example.com)")),
+            ("l.example",),
+            False,
+        ),
+        (
+            chain(
+                ("l.example", 'l.example; spf=fail smtp.mailfrom="; dmarc=pass header.from=example.com"@evil.example')
+            ),
+            ("l.example",),
+            False,
+        ),
         (chain(("l.example", SEEN), ("m.example", "m.example; arc=pass")), ("l.example", "m.example"), True),
         (chain(("l.example", SEEN), ("m.example", "m.example; arc=pass")), ("l.example",), False),
         (chain(("evil.example", SEEN), ("l.example", "l.example; dmarc=fail")), ("l.example",), False),
