@@ -150,6 +150,9 @@ class Suite:
         keys = (Shape.STRINGS,)
         return (
             Question("test_script_compile", self._compile, (Shape.STRING,)),
+            Question("test_compile", self._compile, (Shape.STRING,)),
+            Question("test_execute", self._run_script),
+            Question("test_result", self._listed(self._action_names), keys, index, matching=True),
             Question("test_script_run", self._run_script, (), (Tag("append_result"),)),
             Question("test_result_execute", lambda use, compiler: self._execute),
             Question("test_result_action", self._listed(self._action_names), keys, index, matching=True),

@@ -202,7 +202,7 @@ class Compiler:
             raise self.error(call.position, f"`{call.name}` is {kind}")
         try:
             self._need(row.capability, f"`{call.name}`", call.position)
-            counts = {Tests.NONE: not call.tests, Tests.ONE: len(call.tests) == 1, Tests.MANY: bool(call.tests)}
+            counts = {Tests.NONE: not call.tests, Tests.ONE: len(call.tests) == 1, Tests.MANY: call.listed}
             if not counts[row.tests] or (row.tests is not Tests.MANY and call.listed):
                 raise self.error(call.position, f"`{call.name}` takes {row.tests.value}")
             test = row.compile(self._use(call, row), self)

@@ -14,6 +14,7 @@ from mailbox_app.proto.sieve.context import Context
 from mailbox_app.proto.sieve.faults import Fault, SieveError
 from mailbox_app.proto.sieve.header_edits import HeaderEdits
 from mailbox_app.proto.sieve.limits import Limits
+from mailbox_app.proto.sieve.values import tidy
 
 if TYPE_CHECKING:
     from mailbox_app.proto.sieve.script import Script
@@ -143,7 +144,7 @@ class Machine:
         found = self._values.get(key)
         if found is None:
             raw = self.raw_values(key)
-            found = self._values[key] = [decode_words(value) for value in raw[: self.limits.header_values]]
+            found = self._values[key] = [tidy(decode_words(value)) for value in raw[: self.limits.header_values]]
             self.spend(sum(map(len, raw)) >> 9)
         return found
 

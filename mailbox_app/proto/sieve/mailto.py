@@ -34,7 +34,7 @@ def parse_mailto(uri: str) -> Mailto:
     if len(uri) > 4_096 or not uri.isprintable() or " " in uri:
         raise BadMailto(f'"{uri[:80]}" is not a valid mailto: address')
     addresses, _, query = rest.partition("?")
-    to, cc = _addresses(addresses, encoded=True), []
+    to, cc = _addresses(_decode(addresses)), []
     fields: list[tuple[str, str]] = []
     for pair in query.split("&") if query else ():
         raw_name, equals, raw_value = pair.partition("=")
@@ -42,28 +42,28 @@ def parse_mailto(uri: str) -> Mailto:
         if not equals or not name.isascii() or not name or not name.isprintable() or set(name) & set(" :"):
             raise BadMailto(f'"{pair[:40]}" in a mailto: address is not name=value')
         if name == "to":
-            to += _addresses(value, encoded=False)
+            to += _addresses(value)
         elif name == "cc":
-            cc += _addresses(value, encoded=False)
+            cc += _addresses(value)
         elif name not in _REFUSED and len(fields) < 20:
             fields.append((name, value if name == "body" else " ".join(value.split())))
     if not to and not cc:
         raise BadMailto("a mailto: address has no recipient")
     if len(to) + len(cc) > _MOST_RECIPIENTS:
         raise BadMailto(f"a mailto: address has more than {_MOST_RECIPIENTS} recipients")
-    return Mailto(tuple(to), tuple(cc), tuple(fields))
+    first = tuple(dict.fromkeys(to))
+    return Mailto(first, tuple(address for address in dict.fromkeys(cc) if address not in first), tuple(fields))
 
 
 def _decode(text: str) -> str:
     return unquote_to_bytes(text).decode("utf-8", "replace")
 
 
-def _addresses(text: str, *, encoded: bool) -> list[str]:
+def _addresses(text: str) -> list[str]:
     found = []
-    for each in text.split(",") if text else ():
-        address = _decode(each) if encoded else each.strip()
+    for each in text.split(",") if text.strip() else ():
         try:
-            found.append(str(parse_address(address)))
+            found.append(str(parse_address(each.strip())))
         except ProtocolError as error:
-            raise BadMailto(f'"{address[:80]}" in a mailto: address is not an address') from error
+            raise BadMailto(f'"{each[:80]}" in a mailto: address is not an address') from error
     return found

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from mailbox_app.proto.header import Header, decode_text, decode_words
 from mailbox_app.proto.mime import Part
 from mailbox_app.proto.parameters import parse_parameters
+from mailbox_app.proto.sieve.values import tidy
 from mailbox_app.proto.text.charsets import decoder
 from mailbox_app.proto.text.html_text import HtmlText
 from mailbox_app.proto.text.message import content_of, read_header
@@ -75,7 +76,7 @@ def mime_value(name: str, raw: bytes, what: str, parameters: Sequence[str]) -> S
     if name.lower() == "content-type" and what != "contenttype":
         major, _, minor = text.partition("/")
         return (major.strip() if what == "type" else minor.strip(),)
-    return () if what == "subtype" else (text,)
+    return ("",) if what == "subtype" else (text,)
 
 
 def _extended(value: bytes) -> str:
@@ -112,4 +113,4 @@ def part_text(machine: Machine, part: Part, *, html_as_text: bool) -> str:
         text = decode(data + transfer.finish() if final else data, final)
         pieces.append(html.feed(text, final) if html is not None else text)
         if final:
-            return "".join(pieces)
+            return tidy("".join(pieces))

@@ -12,6 +12,7 @@ from mailbox_app.proto.address_list import parse_address_items
 from mailbox_app.proto.header import Header, decode_text, decode_words
 from mailbox_app.proto.sieve.parts import header_of, mime_value, sections_below
 from mailbox_app.proto.sieve.use import Use
+from mailbox_app.proto.sieve.values import tidy
 
 if TYPE_CHECKING:
     from mailbox_app.proto.sieve.compiler import Compiler
@@ -120,9 +121,9 @@ class FieldSource:
         values = self.raw(machine, name)[: machine.limits.header_values]
         machine.spend(sum(map(len, values)) >> 9)
         if not self._what:
-            return [decode_words(value) for value in values]
+            return [tidy(decode_words(value)) for value in values]
         wanted = self._parameters.values(machine) if self._parameters is not None else ()
-        return [text for value in values for text in mime_value(name, value, self._what, wanted)]
+        return [tidy(text) for value in values for text in mime_value(name, value, self._what, wanted)]
 
     def _headers(self, machine: Machine) -> Sequence[Header]:
         """RFC 5703 4: of the current part (of the message outside a loop), with `:anychild` of all below it too."""

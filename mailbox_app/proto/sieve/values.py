@@ -56,6 +56,17 @@ class Texts:
         return [item.value(machine) for item in self._items]
 
 
+def tidy(text: str) -> str:
+    """Decoded text without halves of surrogate pairs, which some charsets can write and UTF-8 cannot."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 class BadCharacter(ValueError):
     """`${unicode:...}` names no character."""
 

@@ -184,6 +184,15 @@ if allof(body :raw :contains "x", header :matches "subject" "*") { fileinto "${1
     assert told(action) == "fileinto a\xffb"
 
 
+def test_charsets_that_can_write_half_a_character_do_no_harm() -> None:
+    script = """require ["variables", "fileinto", "editheader", "duplicate"];
+if header :matches "subject" "*" { set "a" "${1}"; addheader "X-A" "${a}"; fileinto "${a}"; }
+if duplicate :uniqueid "${a}" { }"""
+    outcome = outcome_of(script, b"Subject: =?utf-7?q?a+2AA-b?=\r\n\r\n")
+    assert outcome.error == ""
+    assert [told(action) for action in outcome.actions] == ["fileinto a\ufffdb"]
+
+
 def test_capabilities_can_be_switched_off() -> None:
     limits = replace(DEFAULT_LIMITS, disabled=frozenset({"editheader"}))
     assert problems_of('require "editheader";', limits) == [

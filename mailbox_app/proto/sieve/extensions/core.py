@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mailbox_app.errors import ProtocolError
@@ -15,6 +16,11 @@ from mailbox_app.proto.sieve.words import Command, Extension, Question, Shape, T
 
 if TYPE_CHECKING:
     from mailbox_app.proto.sieve.compiler import Compiler
+
+_NAMED = re.compile(r"[^<>]*+<([^<>]*+)>\s*+")
+_LONGEST_TARGET = 1_000
+"""More is no address; a bound for the patterns, which look at white space again and again."""
+_SPACED = re.compile(r"\s*+([@.])\s*+")
 
 
 def _keep(use: Use, compiler: Compiler) -> Operation:
@@ -43,12 +49,20 @@ def _stop(use: Use, compiler: Compiler) -> Operation:
     return stop
 
 
+def target_address(text: str) -> str:
+    """The one address in a text, a name and white space around it allowed; raises `ProtocolError`."""
+    if len(text) > _LONGEST_TARGET:
+        return str(parse_address(text))
+    named = _NAMED.fullmatch(text)
+    return str(parse_address(_SPACED.sub(r"\1", (named[1] if named else text).strip())))
+
+
 def _redirect(use: Use, compiler: Compiler) -> Operation:
     target = compiler.text(use[0])
     copy = "copy" in use.tags
     if target.constant is not None:
         try:
-            parse_address(target.constant)
+            target_address(target.constant)
         except ProtocolError as error:
             message = f'"{target.constant[:80]}" is not an address: {error.public_text}'
             raise compiler.error(use[0].position, message) from error
@@ -56,7 +70,7 @@ def _redirect(use: Use, compiler: Compiler) -> Operation:
     def redirect(machine: Machine) -> None:
         text = target.value(machine)
         try:
-            address = str(parse_address(text))
+            address = target_address(text)
         except ProtocolError as error:
             raise machine.fault(f'redirect: "{text[:80]}" is not an address') from error
         machine.act(Redirect(address, copy, machine.edits or None), cancels_keep=not copy)

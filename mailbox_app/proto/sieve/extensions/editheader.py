@@ -10,7 +10,7 @@ from mailbox_app.proto.header import decode_words
 from mailbox_app.proto.sieve.header_edits import HeaderEdits, Place
 from mailbox_app.proto.sieve.machine import Machine, Operation
 from mailbox_app.proto.sieve.use import Use
-from mailbox_app.proto.sieve.values import Text
+from mailbox_app.proto.sieve.values import Text, tidy
 from mailbox_app.proto.sieve.words import Command, Extension, Shape, Tag
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _deleteheader(use: Use, compiler: Compiler) -> Operation:
             found = (found[-number] if last else found[number - 1],)
         if match is None or keys is None:
             return found
-        return [place for place in found if match.test(machine, (decode_words(place.value),), keys)]
+        return [place for place in found if match.test(machine, (tidy(decode_words(place.value)),), keys)]
 
     def deleteheader(machine: Machine) -> None:
         field = _field_name(machine, name.value(machine), "deleteheader")

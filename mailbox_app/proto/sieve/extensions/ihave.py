@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def _ihave(use: Use, compiler: Compiler) -> Test:
     names = compiler.constants(use[0], "the names of extensions")
-    available = all(compiler.offers(name) for name in names)
+    # RFC 5463 4: those that change how strings are read cannot be had in the middle of a script
+    available = all(compiler.offers(name) and (name not in _LEXICAL or name in compiler.required) for name in names)
     if available:
         for name in names:
             compiler.grant(name)
@@ -34,6 +35,8 @@ def _error(use: Use, compiler: Compiler) -> Operation:
 
     return error
 
+
+_LEXICAL = frozenset({"variables", "encoded-character"})
 
 EXTENSION = Extension(
     capabilities=("ihave",),
