@@ -69,6 +69,7 @@ MANUAL: Mapping[str, str] = {
     "sieve.max_redirects": "Addresses that one account's scripts may pass one message on to.",
     "sieve.redirects_per_day": "Messages that one account's scripts may pass on in a day; further ones are only kept. 0: none.",
     "sieve.redirect_junk": "Pass on junk, too: other servers then take this one for where the junk comes from. False: it is kept in Junk.",
+    "sieve.detail_mailboxes": "Mail for alice+shop goes into alice's mailbox shop when there is one and neither a script nor the junk verdict decides. False: into INBOX, as mail for alice does.",
     "sieve.answers_per_day": "Out-of-office answers and notifications together that one account's scripts may send in a day. 0: none.",
     "addresses": "How addresses are read.",
     "addresses.separators": "What may stand between a name and its detail: mail for alice+lists goes to alice. Several are possible (\"+-\"); \"\" switches it off. A domain can have its own: `domain separators`.",

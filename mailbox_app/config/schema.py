@@ -282,6 +282,9 @@ class Sieve(Section, frozen=True):
     """Messages that one account's scripts may pass on in a day; further ones are only kept. 0: none."""
     redirect_junk: bool = False
     """Pass on junk, too: other servers then take this one for where the junk comes from. False: it is kept in Junk."""
+    detail_mailboxes: bool = False
+    """Mail for alice+shop goes into alice's mailbox shop when there is one and neither a script nor the junk verdict decides.
+    False: into INBOX, as mail for alice does."""
     answers_per_day: Annotated[int, Meta(ge=0)] = 300
     """Out-of-office answers and notifications together that one account's scripts may send in a day. 0: none."""
 

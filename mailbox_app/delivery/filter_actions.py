@@ -60,8 +60,10 @@ class ActionPlanner:
         recipient: Recipient,
         mailboxes: AccountMailboxes,
         *,
+        home: str = "",
         dry: bool,
     ) -> None:
+        """`home`: the mailbox the message is in already; then it is only filed, and nobody hears of it."""
         self.notes: list[str] = []
         self.steps: list[str] = []
         self.remember: list[tuple[str, float]] = []
@@ -72,6 +74,7 @@ class ActionPlanner:
         self._recipient = recipient
         self._mailboxes = mailboxes
         self._dry = dry
+        self._home = home
         self._is_junk = mail.judgement.is_junk(account.account_id)
         self._copies: dict[tuple[str, bytes | None], PlannedCopy] = {}
         self._redirects: dict[str, PlannedRedirect] = {}
@@ -81,6 +84,11 @@ class ActionPlanner:
     def take(self, action: Action, message: FilteredMessage, script: str) -> None:
         """Plan one action of a script that saw this message; keeping is decided behind the last script."""
         reason = f"script {script}"
+        if self._home and isinstance(action, Redirect | Reject | Vacation | Notify):
+            self.notes.append(f"{type(action).__name__.lower()} left out: the message is here already")
+            if isinstance(action, Redirect | Reject) and not getattr(action, "copy", False):
+                self._add(Place(self._home), None, reason)
+            return
         match action:
             case Keep():
                 return
@@ -101,12 +109,19 @@ class ActionPlanner:
 
     def keep(self, kept: Keep, message: FilteredMessage) -> None:
         """The message was kept to the end: into INBOX by a script's word, else where mail goes by default."""
-        name, reason = _INBOX, ""
-        if self._is_junk and kept.implicit:
+        name, reason = self._home or _INBOX, ""
+        if self._is_junk and kept.implicit and not self._home:
             judgement = self._mail.judgement
             name = self._junk_name()
             reason = f"junk: score {judgement.score(self._account.account_id):g} of {judgement.junk_score:g}"
+        elif kept.implicit and not self._home and (named := self._detail_mailbox()):
+            name, reason = named, "the mailbox is named in the address"
         self._add(_with_flags(name, kept.flags), self._head(message, None), reason)
+
+    def _detail_mailbox(self) -> str | None:
+        """The mailbox that the address names behind its separator, when there is one and the administrator wants it so."""
+        detail = self._recipient.detail if self._around.settings.detail_mailboxes else ""
+        return self._mailboxes.find(detail) if detail else None
 
     def plan(self) -> Plan:
         """All that was decided."""
@@ -148,8 +163,8 @@ class ActionPlanner:
             found = action.mailbox if self._dry else self._made(action)
         if found is None:
             shown = one_line(action.mailbox, 200)
-            self.notes.append(f"there is no mailbox {shown}: the copy goes to INBOX")
-            found = _INBOX
+            found = self._home or _INBOX
+            self.notes.append(f"there is no mailbox {shown}: the copy goes to {found}")
         return _with_flags(found, flags)
 
     def _made(self, action: FileInto | Fcc) -> str | None:

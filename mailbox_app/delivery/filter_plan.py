@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailbox_app.store.appender import INBOX, Place
+from mailbox_app.store.model import SystemFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,24 @@ class Plan:
 
 
 TO_INBOX = Plan((PlannedCopy(INBOX),))
+
+
+def sentences(plan: Plan) -> list[str]:
+    """What would be done, a line for each."""
+    lines = []
+    if plan.rejection is not None:
+        lines.append(f"refuse: {' '.join(plan.rejection.split())}")
+    for copy in plan.copies:
+        flags = [flag.name.capitalize() for flag in SystemFlag if copy.place.flags & flag and flag.name]
+        words = " ".join([*(f"\\{flag}" for flag in flags), *copy.place.keywords])
+        lines.append(f"store in {copy.place.mailbox}" + (f" with {words}" if words else "") + _edited(copy.head))
+    lines += [f"pass on to {redirect.address}{_edited(redirect.head)}" for redirect in plan.redirects]
+    for answer in plan.answers:
+        filed = f", with a copy in {answer.fcc.mailbox}" if answer.fcc is not None else ""
+        verb = "answer" if answer.kind == "replied" else "notify"
+        lines.append(f"{verb} {', '.join(answer.recipients)}{filed}")
+    return lines or ["discard"]
+
+
+def _edited(head: bytes | None) -> str:
+    return "" if head is None else " with a changed header"

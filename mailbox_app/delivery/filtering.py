@@ -29,7 +29,7 @@ from mailbox_app.proto.sieve.actions import Keep
 from mailbox_app.proto.sieve.context import Context
 from mailbox_app.proto.sieve.faults import SieveError
 from mailbox_app.proto.sieve.limits import Limits
-from mailbox_app.proto.sieve.script import Outcome, Script, run
+from mailbox_app.proto.sieve.script import Outcome, Script, compile_script, run
 from mailbox_app.store.interface import Store
 from mailbox_app.store.scripts import ScriptLimits, Scripts
 
@@ -77,12 +77,13 @@ class Filters:
         self.scripts.limits = ScriptLimits(settings.max_script_bytes, settings.max_scripts)
         self._compiled = CompiledScripts(self.limits)
 
-    def concern(self, mail: Mail, account: Account) -> bool:
+    def concern(self, mail: Mail, account: Account, recipient: Recipient) -> bool:
         """Whether there is more to decide than INBOX. One look at one file name: may be asked on the loop."""
         settings = self.settings
         return (
             bool(settings.before or settings.after)
             or mail.judgement.is_junk(account.account_id)
+            or bool(recipient.detail and settings.detail_mailboxes)
             or self.scripts.has_active(account.ref)
         )
 
@@ -110,11 +111,15 @@ class Filters:
         recipient: Recipient,
         *,
         only: NamedScript | None = None,
+        home: str = "",
         dry: bool = False,
     ) -> Plan:
-        """One account's plan. `only`: this script instead of those that are active. `dry`: nothing is counted or made."""
+        """One account's plan. `only`: this script instead of those that are active. `dry`: nothing is counted or made.
+
+        `home`: the mailbox the message is in already, which is where `keep` leaves it.
+        """
         mailboxes = AccountMailboxes(self._store, account.ref)
-        planner = ActionPlanner(self, mail, message, account, recipient, mailboxes, dry=dry)
+        planner = ActionPlanner(self, mail, message, account, recipient, mailboxes, home=home, dry=dry)
         kept = Keep(implicit=True)
         for named in (only,) if only is not None else self._row(account, planner, dry=dry):
             outcome = run(named.script, self.context(mail, message, account, recipient, mailboxes), self.limits)
@@ -135,6 +140,11 @@ class Filters:
             planner.keep(kept, message)
         return planner.plan()
 
+    def named(self, account: Account, name: str, source: bytes | None = None) -> NamedScript:
+        """A script to run on demand: the account's one of that name, or this source. `SieveError`, `script.no_such`."""
+        source = self.scripts.get(account.ref, name) if source is None else source
+        return NamedScript(name, compile_script(source, self.limits))
+
     def context(
         self,
         mail: Mail,
@@ -150,6 +160,7 @@ class Filters:
             sender=mail.envelope.sender,
             recipient=recipient.address,
             authenticated=mail.envelope.submitter,
+            separator=recipient.separator or "+",
             environment=self._environment(mail),
             spam_percent=spam_percent(mail.judgement, account),
             virus_level=_virus_level(mail.judgement),

@@ -125,7 +125,7 @@ class Inbound:
                 accounts.setdefault(account.account_id, (account, recipient))
         pairs = list(accounts.values())
         filters = self._filters
-        concerned = [pair for pair in pairs if filters.concern(mail, pair[0])] if filters is not None else []
+        concerned = [pair for pair in pairs if filters.concern(mail, *pair)] if filters is not None else []
         if filters is None or not concerned:
             return [Job(account, recipient, TO_INBOX) for account, recipient in pairs]
         plans: dict[AccountId, Plan | MailboxError] = {}

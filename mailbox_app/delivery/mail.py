@@ -37,6 +37,11 @@ class Recipient:
     is_forward: bool = False
     """`outside` is where an alias of ours leads: the copy gets a sender of ours. False: a user of ours wrote it there."""
 
+    @property
+    def separator(self) -> str:
+        """The character before the detail; "" without one."""
+        return self.address.rpartition("@")[0][: -len(self.detail)][-1:] if self.detail else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:

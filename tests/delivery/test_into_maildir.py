@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.clock import SystemClock
+from mailbox_app.config.schema import Sieve
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.store.maildir.backend import MaildirStore
 from tests.support.smtp import HOSTNAME, SmtpWorld, smtp_world
@@ -74,3 +75,21 @@ async def test_a_disk_that_cannot_be_written_is_a_4xx_and_heals(world: SmtpWorld
     (maildir / "away").rename(maildir / "tmp")
     await client.begin()
     assert (await client.content(MESSAGE))[0] == 250
+
+
+async def test_a_detail_names_a_mailbox_where_the_administrator_wants_it_so(world: SmtpWorld) -> None:
+    alice = world.directory.account("alice@example.org")
+    assert alice is not None
+    account = world.store.account(alice.ref)
+    account.create("Shop")
+    client = await world.connect()
+
+    async def send(recipient: str) -> tuple[int, int]:
+        await client.begin("c@remote.example", recipient)
+        assert (await client.content(MESSAGE))[0] == 250
+        return account.mailbox("INBOX").message_count, account.mailbox("Shop").message_count
+
+    assert await send("alice+Shop@example.org") == (1, 0)
+    world.filters.configure(Sieve(detail_mailboxes=True))
+    assert await send("alice+Shop@example.org") == (1, 1)
+    assert await send("alice+none@example.org") == (2, 1)

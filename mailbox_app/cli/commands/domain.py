@@ -27,7 +27,7 @@ def command() -> None:
 @click.pass_obj
 def add(config_file: str | None, name: str, alias_of: str) -> None:
     """Take mail for a domain."""
-    domain = connection.call(config_file, "domain.add", name=name, **({"alias_of": alias_of} if alias_of else {}))
+    domain = connection.call(config_file, "domain.add", name=name, alias_of=alias_of)
     click.echo(f"Added {clean(domain['name'])}. Its DNS records: mailbox domain dns {clean(domain['name'])}")
 
 

@@ -277,3 +277,21 @@ async def test_a_lists_largest_message(world: SmtpWorld) -> None:
     await client.expect(552, "RCPT TO:<dev@example.org>")
     await client.expect(250, "RSET")
     assert await send(client, "carol@remote.example", "dev@example.org", message=MESSAGE + b"x" * 500 + b"\r\n") == 552
+
+
+# other letters
+
+
+async def test_other_letters_need_smtputf8_and_are_compared_in_nfc(world: SmtpWorld) -> None:
+    world.directory.add_domain("bücher.example", "example.org")
+    world.directory.add_alias("jörg@example.org", ["alice@example.org"])
+    client = await world.connect()
+    await client.expect(250, "MAIL FROM:<carol@remote.example>")
+    await client.expect(553, "RCPT TO:<jörg@example.org>")
+    await client.expect(250, "RCPT TO:<alice@xn--bcher-kva.example>")
+    await client.expect(250, "RSET")
+    await client.expect(250, "MAIL FROM:<jo\u0308@remote.example> SMTPUTF8")
+    for recipient in ("JO\u0308RG@bu\u0308cher.example", "jörg+x@BÜCHER.example"):
+        await client.expect(250, f"RCPT TO:<{recipient}>")
+    assert (await client.content(MESSAGE))[0] == 250
+    assert len(world.inbox("alice@example.org")) == 1
