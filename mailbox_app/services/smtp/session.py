@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ServiceKind = Literal["smtp", "submission", "submissions", "lmtp"]
 
+_OTHER_PROTOCOLS = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})
+"""What a browser says that somebody made talk to us: what follows must not be read as commands."""
 _BAD_LINE = "Lines end with CR LF and hold no bare CR, bare LF or NUL"
 
 
@@ -127,18 +129,19 @@ class SmtpSession(SmtpConnection):
         due, self.answers_due = self.answers_due, 1
         if reply is None:
             return
+        is_error = not isinstance(reply, bytes) and reply.code >= 500
+        if is_error:
+            self.error_count += 1
+            if not self.ending:
+                await self.service.screening.slow_down(self)
         for _ in range(due):
             self.reply(reply)
         if isinstance(reply, bytes):
             return
         if reply.code == 421:
             self.ending = True
-        elif reply.code >= 500:
-            self.error_count += 1
-            if not self.ending:
-                await self.service.screening.slow_down(self)
-            if self.error_count >= self.limits.errors and not self.ending:
-                self.end(Reply(421, "4.7.0", "Too many errors"))
+        elif is_error and self.error_count >= self.limits.errors and not self.ending:
+            self.end(Reply(421, "4.7.0", "Too many errors"))
 
     async def _run(self, line: bytes) -> Reply | bytes | None:
         if not line.endswith(b"\r") or line.find(b"\r") != len(line) - 1 or b"\0" in line:
@@ -146,6 +149,8 @@ class SmtpSession(SmtpConnection):
         verb, argument = split_command(line[:-1])
         row = VERBS.get(verb)
         if row is None:
+            if verb in _OTHER_PROTOCOLS:
+                return Reply(421, "4.7.0", "This is a mail server")
             raise Refusal(500, "5.5.1", "Command not recognized", reason="syntax")
         if len(line) > row.limit_bytes:
             raise Refusal(500, "5.5.2", "Command line too long", reason="syntax")
