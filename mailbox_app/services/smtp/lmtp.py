@@ -7,22 +7,18 @@ for those recipients who are told 4xx.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mailbox_app.errors import ProtocolError
 from mailbox_app.proto.address import parse_address_list
+from mailbox_app.proto.authres import parse_authres
 from mailbox_app.proto.header import Header
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp import hello
 
 if TYPE_CHECKING:
     from mailbox_app.services.smtp.session import SmtpSession
-
-_COMMENT = re.compile(r"\([^()]*\)")
-_DMARC_PASS = re.compile(r";\s*dmarc\s*=\s*pass\b", re.IGNORECASE)
-_MAX_NESTING = 5
 
 
 async def lhlo(session: SmtpSession, argument: bytes) -> bytes:
@@ -46,12 +42,10 @@ def believed_author(header: Header, authserv_id: str) -> str:
     if not authserv_id:
         return ""
     for value in header.all(b"authentication-results"):
-        text = value.decode("utf-8", "replace")
-        for _ in range(_MAX_NESTING):
-            text = _COMMENT.sub(" ", text)
-        name = text.partition(";")[0].split()
-        if name and name[0].lower() == authserv_id.lower():
-            return _author(header) if _DMARC_PASS.search(text) else ""
+        service, methods = parse_authres(value)
+        if service == authserv_id.lower().rstrip("."):
+            passed = any(method.name == "dmarc" and method.result == "pass" for method in methods)
+            return _author(header) if passed else ""
     return ""
 
 

@@ -167,6 +167,10 @@ async def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
             "",
         ),
         (b"", ""),
+        (
+            b'Authentication-Results: mx.front.example; spf=fail smtp.mailfrom="; dmarc=pass"@evil.example; dmarc=fail\r\n',
+            "",
+        ),
     ],
 )
 def test_results_of_the_server_in_front_are_believed(fields: bytes, author: str) -> None:
