@@ -69,6 +69,7 @@ class Explainer:
                 session_id=facts.session_id,
                 service=facts.service,
                 remote=facts.remote_ip,
+                remote_name=auth.iprev.name if auth is not None and auth.iprev is not None else "",
                 account=account,
                 helo=clean(facts.helo, _SHORT),
                 tls=facts.tls,

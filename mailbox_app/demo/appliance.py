@@ -9,6 +9,7 @@ from __future__ import annotations
 import imaplib
 import json
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+PROXY_ADDRESS = "127.0.0.9"
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 
@@ -27,7 +29,16 @@ class DemoError(Exception):
 class Appliance:
     """One daemon and its clients."""
 
-    def __init__(self, folder: Path, dns_address: str, remote_port: int, hostname: str = "mail.example.org") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dns_address: str,
+        remote_port: int,
+        hostname: str = "mail.example.org",
+        *,
+        proxied: bool = False,
+    ) -> None:
+        """`proxied`: a client may come as a `StrangerClient`."""
         self.folder = folder
         self.config = folder / "config.toml"
         self.ports: dict[str, int] = {}
@@ -59,8 +70,8 @@ servers = ["{dns_address}"]
 allow_private_addresses = true  # the pretend internet lives on loopback
 port = {remote_port}
 
-[greylist]
-enabled = false
+[proxy]
+trusted_networks = [{f'"{PROXY_ADDRESS}/32"' if proxied else ""}]
 """
         )
 
@@ -140,6 +151,19 @@ enabled = false
         frozen = getattr(sys, "frozen", False)
         program = [sys.executable] if frozen else [sys.executable, "-m", "mailbox_app"]
         return [*program, "--config", str(self.config), *words]
+
+
+class StrangerClient(smtplib.SMTP):
+    """Speaks from an address of the outside world, which the PROXY header tells."""
+
+    def __init__(self, stranger_ip: str, hostname: str) -> None:
+        self._stranger_ip = stranger_ip
+        super().__init__(timeout=20, local_hostname=hostname, source_address=(PROXY_ADDRESS, 0))
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        made = socket.create_connection((host, port), timeout, self.source_address)
+        made.sendall(f"PROXY TCP4 {self._stranger_ip} 127.0.0.1 40000 {port}\r\n".encode())
+        return made
 
 
 def send(client: smtplib.SMTP, sender: str, recipients: list[str], message: bytes) -> str:

@@ -28,6 +28,10 @@ T = TypeVar("T")
 FRIEND_ADDRESS = "127.0.0.3"
 GREY_ADDRESS = "127.0.0.4"
 SLOW_ADDRESS = "127.0.0.5"
+STRANGER_ADDRESS = "203.0.113.66"
+"""Has no name and no domain..."""
+FORGER_ADDRESS = "203.0.113.67"
+"""... while this one has both, and writes in a bank's name."""
 SLOW_SECONDS = 0.3
 """Before each of its answers."""
 
@@ -125,6 +129,10 @@ def _zone(public_txt: str) -> dict[tuple[str, str], list[str]]:
         ("friend.example", "TXT"): [f"v=spf1 ip4:{FRIEND_ADDRESS} -all"],
         ("_dmarc.friend.example", "TXT"): ["v=DMARC1; p=reject"],
         ("demo._domainkey.friend.example", "TXT"): [public_txt],
+        ("_dmarc.bank.example", "TXT"): ["v=DMARC1; p=reject"],
+        ("cheap.example", "TXT"): [f"v=spf1 ip4:{FORGER_ADDRESS} -all"],
+        ("mail.cheap.example", "A"): [FORGER_ADDRESS],
+        (".".join(reversed(FORGER_ADDRESS.split("."))) + ".in-addr.arpa", "PTR"): ["mail.cheap.example."],
     }
     for name, address in (("friend", FRIEND_ADDRESS), ("grey", GREY_ADDRESS), ("slow", SLOW_ADDRESS)):
         zone[(f"{name}.example", "MX")] = [f"10 mx.{name}.example."]

@@ -22,7 +22,7 @@ def run(*, once: bool) -> int:
     """The whole demo; `once` never opens the console."""
     with tempfile.TemporaryDirectory(prefix="mailbox-demo-") as name, Internet() as internet:
         folder = Path(name)
-        appliance = Appliance(folder, internet.dns_address, internet.port)
+        appliance = Appliance(folder, internet.dns_address, internet.port, proxied=True)
         try:
             print(
                 f"A mail server in {folder}, beside a pretend internet on loopback. Nothing here lasts.\n", flush=True

@@ -8,11 +8,13 @@ import smtplib
 import time
 from collections.abc import Callable, Iterator
 
-from mailbox_app.demo.appliance import Appliance, DemoError, send
-from mailbox_app.demo.internet import FRIEND_ADDRESS, Internet
+from mailbox_app.demo.appliance import Appliance, DemoError, StrangerClient, send
+from mailbox_app.demo.internet import FORGER_ADDRESS, FRIEND_ADDRESS, STRANGER_ADDRESS, Internet
 
 ALICE = "alice@example.org"
 PASSWORD = "correct horse battery"  # noqa: S105 - of a throw-away account
+STRANGER = "eve@unknown.example"
+FORGER = "mallory@cheap.example"
 WAIT_SECONDS = 15.0
 
 Evidence = list[str]
@@ -34,6 +36,9 @@ class Story:
             ("set up a domain, an account and a DKIM key", self.set_up),
             ("receive a signed message from another server", self.receive),
             ("read it over IMAP", self.read),
+            ("a stranger without a name is asked to come back, and let in by the operator", self.greylist),
+            ("a forged message is refused, and trace tells why", self.forged),
+            ("a filter script files a message", self.filter),
             ("submit a message; a greylisting server defers it", self.submit_to_greylister),
             ("a slow server holds up nobody else", self.submit_to_slow),
             ("retry; the greylisting server takes it, signed", self.retry),
@@ -75,7 +80,9 @@ class Story:
         """LOGIN, SELECT, FETCH: the envelope, the checks' result, the trace."""
         with self._inbox() as client:
             _, envelope = client.fetch("1", "(UID FLAGS ENVELOPE)")
-            _, fields = client.fetch("1", "(BODY.PEEK[HEADER.FIELDS (Return-Path Received Authentication-Results)])")
+            _, fields = client.fetch(
+                "1", "(BODY.PEEK[HEADER.FIELDS (Return-Path Received Authentication-Results X-Mailbox-Verdict)])"
+            )
         header = fields[0][1].decode() if isinstance(fields[0], tuple) else ""
         for needed in (
             "spf=pass",
@@ -87,6 +94,51 @@ class Story:
                 raise DemoError(f"the stored message lacks {needed!r}:\n{header}")
         told = envelope[0].decode() if isinstance(envelope[0], bytes) else repr(envelope[0])
         return [f"* {told}", *header.strip().splitlines()]
+
+    def greylist(self) -> Evidence:
+        """451 at the first try; one command later the same letter is welcome."""
+        words = (f"MAIL FROM:<{STRANGER}>", f"RCPT TO:<{ALICE}>")
+        with StrangerClient(STRANGER_ADDRESS, "somewhere") as client:
+            client.connect("127.0.0.1", self.appliance.ports["smtp"])
+            first = _ask(client, *words, wanted=451)
+            waiting = self.appliance.query("greylist", "list")["waiting"]
+            row = next(each for each in waiting if each["sender"] == STRANGER)
+            self.appliance.command("greylist", "allow", str(row["greylist_id"]), "--now")
+            second = _ask(client, *words, wanted=250)
+        return [f"C: {words[1]}", f"S: {first}", f"waits because: {row['reason']}",
+                f"mailbox greylist allow {row['greylist_id']} --now", f"S: {second}"]  # fmt: skip
+
+    def forged(self) -> Evidence:
+        """A well set-up server writes as a bank whose DMARC policy says reject."""
+        forged = letter(ALICE, "Your account").replace(f"Alice <{ALICE}>", "Bank <service@bank.example>").encode()
+        with StrangerClient(FORGER_ADDRESS, "mail.cheap.example") as client:
+            client.connect("127.0.0.1", self.appliance.ports["smtp"])
+            try:
+                reply = send(client, FORGER, [ALICE], forged)
+            except DemoError as refusal:
+                reply = str(refusal)
+        if "550" not in reply:
+            raise DemoError(f"a forged message was not refused: {reply}")
+        rows: list[Row] = []
+        look = ("trace", "--address", FORGER)
+        self._wait_until(lambda: rows or rows.extend(self.appliance.query(*look)["rows"]), "the record of the refusal")
+        session_id = str(rows[0]["session_id"])
+        told = self.appliance.command("trace", session_id).strip().splitlines()
+        return [f"S: {reply}", f"mailbox trace {session_id}", *told]
+
+    def filter(self) -> Evidence:
+        """The account's own rule, put in place by command; then a message that fits it."""
+        script = (
+            'require ["fileinto", "mailbox"];\nif header :contains "subject" "lunch" { fileinto :create "Meals"; }\n'
+        )
+        self.appliance.command("sieve", "put", ALICE, "main", "-", "--activate", stdin=script)
+        self.receive()
+        with self._inbox() as client:
+            _, data = client.status("Meals", "(MESSAGES)")
+        counted = (data[0] or b"").decode()
+        if "MESSAGES 1" not in counted:
+            raise DemoError(f"the script did not file it: {counted}")
+        return [*script.strip().splitlines(), f"* STATUS {counted}"]
 
     def submit_to_greylister(self) -> Evidence:
         """The first try is answered 451, so the message waits in the queue."""
@@ -198,6 +250,18 @@ class Story:
             if time.monotonic() > deadline:
                 raise DemoError(f"{what} did not come within {WAIT_SECONDS:.0f} s:\n{self.appliance.log_tail()}")
             time.sleep(0.05)
+
+
+def _ask(client: smtplib.SMTP, sender: str, recipient: str, *, wanted: int) -> str:
+    """MAIL and RCPT, then RSET: the answer to RCPT."""
+    client.ehlo_or_helo_if_needed()
+    client.docmd(sender)
+    code, reply = client.docmd(recipient)
+    client.docmd("RSET")
+    text = f"{code} {reply.decode(errors='replace')}"
+    if code != wanted:
+        raise DemoError(f"RCPT was answered {text}, not {wanted}")
+    return text
 
 
 def letter(to: str, subject: str) -> str:

@@ -65,7 +65,7 @@ def command(
         [
             (
                 each["no"], time(each["at"]), each["outcome"], each["sender"] or "<>", _some(each["recipients"]), each["code"],
-                each["score"], each["trace_id"], each["reason"][:60],
+                each["score"], each["trace_id"] or each["session_id"], each["reason"][:60],
             )
             for each in found["rows"]
         ],

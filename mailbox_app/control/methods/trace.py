@@ -27,7 +27,9 @@ class Identifier(Params):
 class Which(Params):
     """Which records, newest first; all given conditions hold."""
 
-    words: Annotated[list[Annotated[str, Meta(min_length=1, max_length=1000)]], Meta(max_length=10)] = field(default_factory=list)
+    words: Annotated[list[Annotated[str, Meta(min_length=1, max_length=1000)]], Meta(max_length=10)] = field(
+        default_factory=list
+    )
     """Each an address, an `@domain`, a client's address, an id or a Message-ID."""
     since_seconds: Annotated[float, Meta(ge=0, le=3e9)] | None = None
     """Only records of the last so many seconds."""
@@ -46,6 +48,7 @@ class Row(Struct):
     at: datetime
     outcome: str
     trace_id: str
+    session_id: str
     remote: str
     sender: str
     recipients: list[str]
@@ -167,7 +170,7 @@ def _gather(context: ControlContext, identifier: str) -> tuple[list[tuple[int, E
 
 def _row(no: int, record: Explanation) -> Row:
     return Row(
-        no, record.at, record.outcome, record.trace_id, record.remote, record.sender, list(record.recipients),
+        no, record.at, record.outcome, record.trace_id, record.session_id, record.remote, record.sender, list(record.recipients),
         record.message_id, record.subject, record.score, record.code, record.text, _weightiest(record),
     )  # fmt: skip
 
