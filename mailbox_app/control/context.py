@@ -16,6 +16,7 @@ from mailbox_app.accounts.passwords import Hasher
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.filtering import Filters
 from mailbox_app.events.hints import Bus
 from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
@@ -93,6 +94,7 @@ class ControlContext:
     clock: Clock
     offload: Offload
     bus: Bus
+    filters: Filters
     policy_state: State
     """What the policy remembers: greylist, exemptions, bans."""
     version: str

@@ -86,7 +86,7 @@ class ActionPlanner:
         reason = f"script {script}"
         if self._home and isinstance(action, Redirect | Reject | Vacation | Notify):
             self.notes.append(f"{type(action).__name__.lower()} left out: the message is here already")
-            if isinstance(action, Redirect | Reject) and not getattr(action, "copy", False):
+            if isinstance(action, Reject) or (isinstance(action, Redirect) and not action.copy):
                 self._add(Place(self._home), None, reason)
             return
         match action:

@@ -17,6 +17,8 @@ from mailbox_app.config.schema import Config
 from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInfo
 from mailbox_app.control.server import ControlServer
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.filter_memory import FilterMemory
+from mailbox_app.delivery.filtering import Filters
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.ids import QueueId
 from mailbox_app.journal.audit import Audit
@@ -30,6 +32,7 @@ from mailbox_app.observe.metrics import Metrics, total
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.store.maildir.backend import MaildirStore
+from mailbox_app.store.scripts import Scripts
 from mailbox_app.store.search.builder import IndexBuilder
 from tests.support.dns import FakeResolver
 
@@ -108,6 +111,9 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         clock=clock,
         offload=offload,
         bus=bus,
+        filters=Filters(
+            store, Scripts(data_dir), FilterMemory(data_dir / "state.db", clock), directory, clock, hostname=HOSTNAME
+        ),
         policy_state=state.state,
         version="1.2.3",
         started_at=clock.now(),
@@ -130,6 +136,7 @@ def close(appliance: Appliance) -> None:
     context = appliance.context
     context.offload.close()
     appliance.state.close()
+    context.filters.memory.close()
     context.decisions.close()
     context.audit.close()
     context.directory.close()
