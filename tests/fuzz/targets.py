@@ -57,7 +57,9 @@ from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.store.maildir import filenames, names
 from tests.fuzz.access import TARGETS as ACCESS
 from tests.fuzz.corpus import ARGUMENTS, CONFIG, FRAMES, MAIL, NAMES, REPLIES
+from tests.fuzz.doors import TARGETS as DOORS
 from tests.fuzz.filters import TARGETS as FILTERS
+from tests.fuzz.forwarded import TARGETS as FORWARDED
 from tests.fuzz.target import Target
 from tests.proto.fuzz import check_canonical, check_readers, check_scanner
 from tests.support.rough import SMTP_FRAGMENTS
@@ -372,7 +374,9 @@ def readable_text(data: bytes) -> None:
 
 TARGETS: tuple[Target, ...] = (
     *ACCESS,
+    *DOORS,
     *FILTERS,
+    *FORWARDED,
     Target(
         "mail",
         "readable text",
