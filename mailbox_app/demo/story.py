@@ -120,8 +120,12 @@ class Story:
         if "550" not in reply:
             raise DemoError(f"a forged message was not refused: {reply}")
         rows: list[Row] = []
-        look = ("trace", "--address", FORGER)
-        self._wait_until(lambda: rows or rows.extend(self.appliance.query(*look)["rows"]), "the record of the refusal")
+
+        def look() -> list[Row]:
+            rows.extend(self.appliance.query("trace", "--address", FORGER)["rows"])
+            return rows
+
+        self._wait_until(look, "the record of the refusal")
         session_id = str(rows[0]["session_id"])
         told = self.appliance.command("trace", session_id).strip().splitlines()
         return [f"S: {reply}", f"mailbox trace {session_id}", *told]
