@@ -26,7 +26,7 @@ class Gate:
         self._current = config
         self._clock = clock
         self._config: Config | None = None
-        self._settings = Settings(config().policy)
+        self._settings = Settings(config().policy, config().proxy.trusted_networks)
         self._log = structlog.get_logger("policy")
 
     @property
@@ -34,7 +34,7 @@ class Gate:
         """Of the configuration that holds now."""
         config = self._current()
         if config is not self._config:
-            self._settings = Settings(config.policy)
+            self._settings = Settings(config.policy, config.proxy.trusted_networks)
             self._config = config
         return self._settings
 

@@ -13,11 +13,11 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Settings:
-    """Whom the configuration trusts and allows."""
+    """Whom the configuration trusts and allows. `proxies` are networks that are trusted, too."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, proxies: Iterable[str] = ()) -> None:
         self.policy = policy
-        self._trusted = [network for each in policy.trusted_networks if (network := network_in(each))]
+        self._trusted = [network for each in (*policy.trusted_networks, *proxies) if (network := network_in(each))]
         self._allowed = [(each, network) for each in policy.allow if (network := network_in(each))]
         self._senders = {_folded(each): each for each in policy.allow if network_in(each) is None}
 
