@@ -47,7 +47,7 @@ class SenderRewriting:
         self._key = key
 
     def rewrite(self, sender: str, domain: str, now_seconds: float) -> str | None:
-        """The sender as an address of `domain`; None when that could be no address: too long, or quoted."""
+        """The sender as an address of `domain`; None when that could be no address, or would not lead back."""
         localpart, _, own = sender.rpartition("@")
         found = _SRS.match(localpart)
         again = _FOREIGN_SRS1.fullmatch(found[3]) if found and found[1] == "1" else None
@@ -60,6 +60,10 @@ class SenderRewriting:
         written = f"SRS{kind}={self._hash(body)}={body}"
         if len(written.encode()) > _MAX_LOCALPART_BYTES or not _PLAIN.fullmatch(written) or _has_bad_dots(written):
             return None
+        try:
+            self.restore(written, now_seconds)
+        except SrsError:
+            return None  # a sender of odd parts, which there would be no way back to
         return f"{written}@{domain}"
 
     def restore(self, localpart: str, now_seconds: float) -> str:

@@ -86,7 +86,17 @@ def test_others_hashes_and_separators_are_kept_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "sender", [f"{'x' * 50}@remote.example", '"a b"@remote.example', "carol@[192.0.2.1]", '"a..b"@remote.example']
+    "sender",
+    [
+        "remote.example",
+        "@remote.example",
+        "carol@",
+        "SRS0=@remote.example",
+        f"{'x' * 50}@remote.example",
+        '"a b"@remote.example',
+        "carol@[192.0.2.1]",
+        '"a..b"@remote.example',
+    ],
 )
 def test_what_could_be_no_address_is_not_made(sender: str) -> None:
     assert OURS.rewrite(sender, "ours.example", NOW) is None
