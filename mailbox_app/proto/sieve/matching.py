@@ -154,9 +154,10 @@ class Match:
             except BadPattern as error:
                 raise machine.fault(f"the regular expression {key[:60]!r} is not valid: {error}") from error
             machine.spend(regex.size)
+        if not self._capture:
+            return regex.matches(value, machine.spend)
         groups = regex.search(value, machine.spend)
         if groups is None:
             return False
-        if self._capture:
-            machine.frame.match = groups
+        machine.frame.match = groups
         return True

@@ -1,13 +1,15 @@
 """POSIX extended regular expressions, matched by running all possibilities side by side: never more than text times pattern.
 
 The first match from the left counts, and of those the longest; groups are told as a greedy matcher would find them.
-Back-references do not exist in this language. `regex_syntax` reads patterns.
+Whether there is a match at all is asked first, of `regex_states`. Back-references do not exist in this language; `regex_syntax`
+reads patterns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mailbox_app.proto.sieve.regex_states import BEGIN, CHARACTER, END, MATCH, SAVE, SPLIT, Automaton
 from mailbox_app.proto.sieve.regex_syntax import (
     BadPattern,
     Begin,
@@ -25,7 +27,6 @@ __all__ = ["BadPattern", "Regex"]
 _MOST_INSTRUCTIONS = 4_000
 _PAY_EVERY = 512
 
-_CHARACTER, _SPLIT, _SAVE, _BEGIN, _END, _MATCH = range(6)
 Saves = tuple[int, ...]
 
 
@@ -51,28 +52,28 @@ class _Program:
     def compile(self, node: Node) -> None:
         """Append what matches the node; falls through to the next instruction."""
         if isinstance(node, Character):
-            self.add(_CHARACTER, node.test)
+            self.add(CHARACTER, node.test)
         elif isinstance(node, Row):
             for item in node.items:
                 self.compile(item)
         elif isinstance(node, OneOf):
             self._one_of(node)
         elif isinstance(node, Group):
-            self.add(_SAVE, first=2 * node.number)
+            self.add(SAVE, first=2 * node.number)
             self.compile(node.inner)
-            self.add(_SAVE, first=2 * node.number + 1)
+            self.add(SAVE, first=2 * node.number + 1)
         elif isinstance(node, Repeat):
             self._repeat(node)
         else:
-            self.add(_BEGIN if isinstance(node, Begin) else _END)
+            self.add(BEGIN if isinstance(node, Begin) else END)
 
     def _one_of(self, node: OneOf) -> None:
         leaves = []
         for choice in node.choices[:-1]:
-            split = self.add(_SPLIT)
+            split = self.add(SPLIT)
             self.first[split] = len(self.kinds)
             self.compile(choice)
-            leaves.append(self.add(_SPLIT))
+            leaves.append(self.add(SPLIT))
             self.second[split] = len(self.kinds)
         self.compile(node.choices[-1])
         for leave in leaves:
@@ -82,15 +83,15 @@ class _Program:
         for _ in range(node.least):
             self.compile(node.inner)
         if node.most is None:
-            loop = self.add(_SPLIT)
+            loop = self.add(SPLIT)
             self.first[loop] = len(self.kinds)
             self.compile(node.inner)
-            self.add(_SPLIT, first=loop)
+            self.add(SPLIT, first=loop)
             self.second[loop] = len(self.kinds)
             return
         splits = []
         for _ in range(node.most - node.least):
-            split = self.add(_SPLIT)
+            split = self.add(SPLIT)
             self.first[split] = len(self.kinds)
             splits.append(split)
             self.compile(node.inner)
@@ -101,19 +102,24 @@ class _Program:
 class Regex:
     """One compiled pattern; raises `BadPattern`."""
 
-    __slots__ = ("_groups", "_program", "size")
+    __slots__ = ("_automaton", "_groups", "_program", "size")
 
     def __init__(self, pattern: str, *, ignore_case: bool) -> None:
         node, self._groups = parse_pattern(pattern, ignore_case=ignore_case)
         program = _Program()
         program.compile(node)
-        program.add(_MATCH)
+        program.add(MATCH)
         self._program = program
+        self._automaton = Automaton(program)
         self.size = len(program.kinds)
+
+    def matches(self, text: str, spend: Callable[[int], None]) -> bool:
+        """Whether it matches somewhere; much quicker than `search`."""
+        return self._automaton.matches(text, spend)
 
     def search(self, text: str, spend: Callable[[int], None]) -> Sequence[str] | None:
         """The match and its groups (unused ones empty), or None. `spend` is told the work done."""
-        saves = self._run(text, spend)
+        saves = self._run(text, spend) if self._automaton.matches(text, spend) else None
         if saves is None:
             return None
         return [text[saves[i] : saves[i + 1]] if saves[i + 1] >= 0 else "" for i in range(0, len(saves), 2)]
@@ -142,7 +148,7 @@ class Regex:
                 work = 0
             threads = []
             for state, saves in following:
-                if matches[state] == _MATCH:
+                if matches[state] == MATCH:
                     if best is None or saves[0] < best[0] or (saves[0] == best[0] and position > best[1]):
                         best = (saves[0], position, *saves[2:])
                 elif best is None or saves[0] <= best[0]:
@@ -167,14 +173,14 @@ class Regex:
                 continue
             seen.add(state)
             kind = kinds[state]
-            if kind in (_CHARACTER, _MATCH):
+            if kind in (CHARACTER, MATCH):
                 out.append((state, saves))
-            elif kind == _SPLIT:
+            elif kind == SPLIT:
                 if second[state] >= 0:
                     stack.append((second[state], saves))
                 stack.append((first[state], saves))
-            elif kind == _SAVE:
+            elif kind == SAVE:
                 slot = first[state]
                 stack.append((state + 1, (*saves[:slot], position, *saves[slot + 1 :])))
-            elif (kind == _BEGIN and position == 0) or (kind == _END and position == length):
+            elif (kind == BEGIN and position == 0) or (kind == END and position == length):
                 stack.append((state + 1, saves))

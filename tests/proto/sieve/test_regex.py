@@ -75,7 +75,7 @@ def test_evil_patterns_take_time_in_proportion_to_text_and_pattern(pattern: str,
     work: list[int] = []
     regex = Regex(pattern, ignore_case=True)
     regex.search(text, work.append)
-    assert sum(work) <= len(text) * regex.size
+    assert sum(work) <= len(text) * regex.size + 16
 
 
 def test_work_is_paid_for_while_it_is_done() -> None:
@@ -107,6 +107,31 @@ def test_what_matches_is_what_the_standard_library_matches(pattern: str, text: s
     assert (ours is not None) == (re.fullmatch(pattern, text) is not None)
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.recursive(_ATOMS, _larger, max_leaves=6), st.text("ab.c", max_size=7), st.sampled_from(["{}", "^{}", "{}$"]))
+def test_a_search_finds_what_the_standard_library_finds(pattern: str, text: str, place: str) -> None:
+    ours = Regex(place.format("(" + pattern.replace("?:", "") + ")"), ignore_case=False)
+    theirs = re.search(place.format(f"({pattern})").replace("$", r"\Z"), text)
+    assert ours.matches(text, lambda steps: None) == (theirs is not None)
+    found = ours.search(text, lambda steps: None)
+    assert (found is None) == (theirs is None)
+    if found is not None and theirs is not None and place != "{}$":
+        assert len(found[0]) >= len(theirs[0])  # from the same place, the longest
+
+
+def test_a_long_text_is_read_at_the_speed_of_a_loop() -> None:
+    work: list[int] = []
+    assert not Regex("(x|y)*z[0-9]+(abc)?$", ignore_case=True).matches("xyz" * 300_000, work.append)
+    assert sum(work) < 5_000
+
+
+def test_sets_of_states_are_forgotten_when_there_are_too_many() -> None:
+    regex = Regex("(a|b)*a(a|b){14}c", ignore_case=False)
+    text = "".join("ab"[(n * n // 7) % 2] for n in range(30_000))
+    assert not regex.matches(text, lambda steps: None)
+    assert regex.matches(text + "a" * 15 + "c", lambda steps: None)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text("ab()[]{}*+?|^$\\.,-:0129", max_size=30), st.text("ab", max_size=50))
 def test_any_pattern_is_read_or_refused(pattern: str, text: str) -> None:
@@ -114,4 +139,4 @@ def test_any_pattern_is_read_or_refused(pattern: str, text: str) -> None:
     with contextlib.suppress(BadPattern):
         regex = Regex(pattern, ignore_case=True)
         regex.search(text, work.append)
-        assert sum(work) <= (len(text) + 1) * regex.size
+        assert sum(work) <= 2 * (len(text) + 1) * regex.size + 16
