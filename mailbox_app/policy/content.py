@@ -17,7 +17,7 @@ from typing import BinaryIO
 from mailbox_app.db.offload import Offload
 from mailbox_app.policy.facts import MessageFacts
 from mailbox_app.policy.files import AttachedFile, read_file
-from mailbox_app.proto.header import Header, decode_words
+from mailbox_app.proto.header import Header, decode_words_as_they_are
 from mailbox_app.proto.message import MessageScanner
 from mailbox_app.proto.mime import Content as Described
 from mailbox_app.proto.mime import Part, PartTable
@@ -189,5 +189,5 @@ def _named(parameters: Parameters) -> str:
         if name in (b"filename*", b"name*"):
             return extended_value(value)
         if name in (b"filename", b"name"):
-            return decode_words(value) if b"=?" in value else value.decode("utf-8", "replace")
+            return decode_words_as_they_are(value) if b"=?" in value else value.decode("utf-8", "replace")
     return ""

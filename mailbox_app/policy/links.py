@@ -22,7 +22,7 @@ _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 
 def host_of(url: str) -> str:
     """The host a web address leads to, lower case and ASCII; "" when it is no such address."""
-    text = url.strip()
+    text = url.strip().replace("\\", "/")
     if text[:4].lower() == "www.":
         text = f"http://{text}"
     elif text.startswith("//"):
@@ -30,7 +30,7 @@ def host_of(url: str) -> str:
     if not text.lower().startswith(("http://", "https://")):
         return ""
     try:
-        host = urlsplit(text.replace("\\", "/")).hostname or ""
+        host = urlsplit(text).hostname or ""
     except ValueError:
         return ""
     return ascii_host(host)

@@ -123,9 +123,14 @@ def _decode_word(match: re.Match[bytes]) -> str | None:
 
 def decode_words(value: bytes) -> str:
     """A header value as readable text: RFC 2047 words decoded, raw 8-bit guessed, control characters removed."""
+    return _CONTROL.sub("", decode_words_as_they_are(value))
+
+
+def decode_words_as_they_are(value: bytes) -> str:
+    """The same with control characters still in it: for checks of what somebody tries to show, never for showing it."""
     value = unfold(value)
     if b"=?" not in value:
-        return _CONTROL.sub("", decode_text(value).replace("\t", " "))
+        return decode_text(value).replace("\t", " ")
     pieces: list[str] = []
     position = 0
     after_word = False
@@ -140,4 +145,4 @@ def decode_words(value: bytes) -> str:
         position = match.end()
         after_word = True
     pieces.append(decode_text(value[position:]).replace("\t", " "))
-    return _CONTROL.sub("", "".join(pieces))
+    return "".join(pieces)
