@@ -98,7 +98,7 @@ MANUAL: Mapping[str, str] = {
     "policy.reject_score": "From this score on a message is refused. 0: a score alone never refuses.",
     "policy.trusted_networks": "Networks such as \"192.0.2.0/24\" whose clients are ours: never greylisted, delayed or banned. This machine always is.",
     "policy.allow": "Senders that no check holds up: networks (\"192.0.2.0/24\"), domains (\"example.org\", with all below it) and addresses (\"someone@example.org\").",
-    "policy.dmarc": "Mail that fails the DMARC policy of its author's domain. enforce: do what that domain asks, reject or junk; junk: never reject, junk instead; report: only write it down.",
+    "policy.dmarc": "Mail that fails the DMARC policy of its author's domain. enforce: do what that domain asks, reject or junk (junk also for what a list or forwarder may have changed); junk: never reject, junk instead; report: only write it down.",
     "policy.trusted_sealers": "Domains of forwarders and lists whose ARC seal is believed: what passed DMARC on its way to them is not refused.",
     "policy.checks": "How each check is taken: off, advisory (recorded, but without a say) or enforce; those not named keep their default.",
     "abuse": "Clients that behave badly. This machine, trusted_networks and the networks on the allow list are never held up. A client is\nan IPv4 address or an IPv6 /64, its network the /24 or /48 around it. 0 switches a limit off.",

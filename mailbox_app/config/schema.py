@@ -188,8 +188,8 @@ class Policy(Section, frozen=True):
     """Senders that no check holds up: networks ("192.0.2.0/24"), domains ("example.org", with all below it) and
     addresses ("someone@example.org")."""
     dmarc: Literal["enforce", "junk", "report"] = "enforce"
-    """Mail that fails the DMARC policy of its author's domain. enforce: do what that domain asks, reject or junk; junk: never
-    reject, junk instead; report: only write it down."""
+    """Mail that fails the DMARC policy of its author's domain. enforce: do what that domain asks, reject or junk (junk also
+    for what a list or forwarder may have changed); junk: never reject, junk instead; report: only write it down."""
     trusted_sealers: list[str] = field(default_factory=list)
     """Domains of forwarders and lists whose ARC seal is believed: what passed DMARC on its way to them is not refused."""
     checks: dict[str, CheckMode] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from mailbox_app.config.schema import Config
 from mailbox_app.mailauth.results import AuthResults, DmarcResult, OverrideKind, Result
 from mailbox_app.policy.check import Mode
 from mailbox_app.policy.facts import Facts, Stage
+from mailbox_app.policy.names import is_same_owner
 from mailbox_app.policy.settings import Settings, wide_network
 from mailbox_app.policy.state.greylist import Attempt, Rule
 from mailbox_app.policy.tools import Tools
@@ -84,7 +85,9 @@ class SenderAuthentication:
             text += f", {each.kind.value}"
         if wish not in ("reject", "quarantine") or config.policy.dmarc == "report":
             return Finding(self.name, text, DMARC_FAIL_SCORE, inputs=inputs)
-        if wish == "reject" and config.policy.dmarc == "enforce":
+        if wish == "reject" and _may_be_passed_on(auth):
+            text += "; it may be a list's or a forwarder's"
+        elif wish == "reject" and config.policy.dmarc == "enforce":
             reply = Reply(550, "5.7.1", f"{dmarc.domain} asks to refuse mail that fails its DMARC policy, as this does")
             return Finding(self.name, text, DMARC_FAIL_SCORE, Verdict.REJECT, reply, inputs=inputs)
         return Finding(self.name, text, DMARC_FAIL_SCORE, Verdict.JUNK, inputs=inputs)
@@ -142,3 +145,18 @@ class SenderAuthentication:
             return [Finding(self.name, text, DKIM_POLICY_SCORE, inputs=inputs)]
         text = f"the signature of {first.domain} does not hold: {first.reason or first.result.value}"
         return [Finding(self.name, text, DKIM_BROKEN_SCORE, inputs=inputs)]
+
+
+def _may_be_passed_on(auth: AuthResults) -> bool:
+    """Whether somebody else answers for a message that a list or a forwarder may have changed on its way.
+
+    RFC 9989 7.4: nothing is refused for the policy alone; without other knowledge "reject" counts as "quarantine". Whoever forges a
+    name has no domain that answers for it, or neither the marks of a list nor the author's signature.
+    """
+    dmarc, passed = auth.dmarc, [each for each in auth.dkim if each.result is Result.PASS]
+    if auth.spf.result is not Result.PASS and not passed:
+        return False
+    owners = dmarc.organization or dmarc.domain
+    return dmarc.mailing_list or any(
+        each.result is Result.FAIL and is_same_owner(each.domain.lower().rstrip("."), owners) for each in auth.dkim
+    )

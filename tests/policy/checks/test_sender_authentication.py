@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,29 @@ def test_what_the_owner_asks_milder_is_done_milder_and_says_why(door: Door, disp
     found = findings(door, dmarc=dmarc)
     assert verdict(found) is (Verdict.JUNK if disposition == "quarantine" else Verdict.ACCEPT)
     assert "sampled_out" in found[0].reason
+
+
+LIST_SIGNED = DkimResult(Result.PASS, "list.example")
+AUTHOR_BROKEN = DkimResult(Result.FAIL, f"mail.{BANK}")
+
+
+@pytest.mark.parametrize(
+    ("spf", "dkim", "is_list", "wanted"),
+    [
+        (Result.PASS, [], True, Verdict.JUNK),
+        (Result.NONE, [LIST_SIGNED], True, Verdict.JUNK),
+        (Result.PASS, [AUTHOR_BROKEN], False, Verdict.JUNK),
+        (Result.PASS, [], False, Verdict.REJECT),
+        (Result.PASS, [LIST_SIGNED], False, Verdict.REJECT),
+        (Result.FAIL, [], True, Verdict.REJECT),
+        (Result.FAIL, [AUTHOR_BROKEN], True, Verdict.REJECT),
+    ],
+)
+def test_what_a_list_or_a_forwarder_may_have_changed_is_junk_and_not_refused(
+    door: Door, spf: Result, dkim: list[DkimResult], is_list: bool, wanted: Verdict
+) -> None:
+    dmarc = replace(failing("reject"), mailing_list=is_list, organization=BANK)
+    assert verdict(findings(door, dmarc=dmarc, dkim=dkim, spf=SpfResult(spf, "list.example"))) is wanted
 
 
 @pytest.mark.parametrize(("how", "wanted"), [("junk", Verdict.JUNK), ("report", Verdict.ACCEPT)])
