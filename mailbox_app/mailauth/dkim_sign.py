@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from mailbox_app.errors import MailboxError
 from mailbox_app.mailauth.canonical import BodyHash, body_pieces, relaxed_field
+from mailbox_app.proto.domain_names import a_labels
 from mailbox_app.proto.header import Header
 
 PrivateKey = rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -134,7 +135,7 @@ def sign_data(private: PrivateKey, data: bytes) -> bytes:
 
 def ascii_name(name: str) -> bytes:
     """A domain or selector as it is written into a tag."""
-    text = name if name.isascii() else name.encode("idna").decode("ascii")
+    text = name if name.isascii() else a_labels(name) or ""
     if not _SAFE_NAME.fullmatch(text):
         raise MailboxError("dkim.bad_key", "A signing key has no usable domain or selector.", temporary=True)
     return text.lower().encode("ascii")

@@ -29,6 +29,7 @@ from mailbox_app.mailauth.canonical import (
 from mailbox_app.mailauth.key_records import MIN_RSA_BITS, find_key
 from mailbox_app.mailauth.results import DkimResult, Result
 from mailbox_app.mailauth.tag_list import TagListError, parse_tags, without_blanks
+from mailbox_app.proto.domain_names import a_labels
 from mailbox_app.proto.header import Field, Header
 
 # Each costs a DNS look-up and a public-key operation; more than ten are never honest.
@@ -77,13 +78,9 @@ class Signature:
 
 def key_name(selector: str, domain: str) -> str:
     """Where a key record stands. RFC 6376 3.6.2.1; names in UTF-8 are asked in ASCII (RFC 8616 4)."""
-    name = f"{selector}._domainkey.{domain}"
-    if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            return name
-    return name
+    return ".".join(
+        part if part.isascii() else a_labels(part) or "invalid" for part in (selector, "_domainkey", domain)
+    )
 
 
 def _text(raw: bytes) -> str:

@@ -24,6 +24,7 @@ from mailbox_app.mailauth.results import (
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.proto.address import parse_address_list
 from mailbox_app.proto.authres import parse_authres
+from mailbox_app.proto.domain_names import a_labels
 from mailbox_app.proto.header import Header
 
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
@@ -43,11 +44,7 @@ def author_domains(header: Header) -> Sequence[str] | str:
     for address in parse_address_list(values[0]):
         if not address.domain:
             continue
-        try:
-            text = address.domain.lower().decode("utf-8")
-            text = (text if text.isascii() else text.encode("idna").decode("ascii")).rstrip(".").lower()
-        except UnicodeError:
-            return "the From field does not name a domain"
+        text = _ascii(address.domain.decode("utf-8", "replace"))
         if len(text) > 253 or not _DOMAIN.fullmatch(text):
             return "the From field does not name a domain"
         found[text] = None
@@ -63,11 +60,8 @@ def author_domain(header: Header) -> str | None:
 
 
 def _ascii(domain: str) -> str:
-    """A signing or sending domain as it is compared; "" for none that could be."""
-    try:
-        return (domain if domain.isascii() else domain.encode("idna").decode("ascii")).lower().rstrip(".")
-    except UnicodeError:
-        return ""
+    """A domain as it is compared; "" for none that could be."""
+    return (domain if domain.isascii() else a_labels(domain) or "").lower().rstrip(".")
 
 
 def _vouched_for(sealed: ArcSet) -> Sequence[str]:

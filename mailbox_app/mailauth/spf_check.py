@@ -16,6 +16,7 @@ import spf
 from mailbox_app.errors import ResolveError
 from mailbox_app.mailauth.results import Result, SpfResult
 from mailbox_app.net.resolver import Resolver
+from mailbox_app.proto.domain_names import a_labels
 
 Question = tuple[str, str]
 Value = str | bytes | tuple[int, str] | tuple[bytes]
@@ -84,10 +85,10 @@ async def check_spf(resolver: Resolver, *, remote_ip: str, helo: str, sender: st
     identity = "mailfrom" if sender else "helo"
     domain = sender.rpartition("@")[2] if sender else helo
     if not domain.isascii():
-        try:
-            domain = domain.encode("idna").decode("ascii")
-        except UnicodeError:  # RFC 7208 4.3: a malformed domain has no policy to look up
+        labels = a_labels(domain)
+        if labels is None:  # RFC 7208 4.3: a malformed domain has no policy to look up
             return SpfResult(Result.NONE, domain, identity, sender or helo, "the domain is malformed")
+        domain = labels
         local, at, _ = sender.rpartition("@")
         sender = f"{local}{at}{domain}" if sender else ""
         helo = domain if not sender else helo

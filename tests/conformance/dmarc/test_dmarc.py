@@ -102,6 +102,8 @@ def test_records(text: str, expected: DmarcRecord | None) -> None:
         (b"From: a@example.com, b@EXAMPLE.com\r\n", "example.com"),
         (b"From: team: a@example.com, b@example.com;\r\n", "example.com"),
         (b"From: a@b\xc3\xbccher.example\r\n", "xn--bcher-kva.example"),
+        (b"From: a@stra\xc3\x9fe.example\r\n", "xn--strae-oqa.example"),
+        (b"From: a@\xff.example\r\n", None),
         (b"From: a@example.com, b@example.org\r\n", None),
         (b"From: a@example.com\r\nFrom: a@example.com\r\n", None),
         (b"From:\r\n", None),
