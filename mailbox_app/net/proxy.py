@@ -225,10 +225,10 @@ async def _look(connection: socket.socket, size: int = MAX_BYTES) -> bytes:
         try:
             return connection.recv(size, socket.MSG_PEEK)
         except BlockingIOError:
-            readable = loop.create_future()
-            loop.add_reader(connection.fileno(), lambda future=readable: future.done() or future.set_result(None))
+            readable = asyncio.Event()
+            loop.add_reader(connection.fileno(), readable.set)
             try:
-                await readable
+                await readable.wait()
             finally:
                 loop.remove_reader(connection.fileno())
 
