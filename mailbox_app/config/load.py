@@ -154,6 +154,7 @@ def _semantic_errors(config: Config) -> Iterator[tuple[str, str]]:
             yield f"dns.servers[{number}]", f'want "address" or "address:port", not {server!r}'
     yield from _queue_errors(config)
     yield from _network_errors("proxy.trusted_networks", config.proxy.trusted_networks)
+    yield from _network_errors("policy.trusted_networks", config.policy.trusted_networks)
     yield from _network_errors("lmtp.trusted_networks", config.lmtp.trusted_networks)
     if seconds(config.greylist.min_delay) >= seconds(config.greylist.max_age):
         yield "greylist.min_delay", "must be shorter than greylist.max_age"
