@@ -19,6 +19,8 @@ class Check(Protocol):
     stage: ClassVar[Stage]
     default_mode: ClassVar[Mode]
 
+    # A check may also have `is_safety = True`: it looks for what harms, and so at mail of allowed senders, too.
+
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """What it found, nothing being the common case. May raise: then the pipeline records "could not be made" and goes on,
         for a check that fails must never cost a message. Never blocks the loop; waits no longer than its stage's deadline,

@@ -287,7 +287,14 @@ def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep) -> WebService:
         return [row.role for row in daemon.board.rows() if not row.ready]
 
     probes = Probes(parts.directory, parts.queue, parts.data_dir, parts.tls.certificate_days, down, lists_off)
-    return WebService(metrics_text, HealthChecks(probes, parts.offload, parts.clock))
+
+    async def admits(remote_ip: str) -> bool:
+        if parts.gate.is_exempt(remote_ip):
+            return True
+        await parts.offload.run(parts.state.state.bans.refresh)
+        return parts.gate.admits(remote_ip, "http")
+
+    return WebService(metrics_text, HealthChecks(probes, parts.offload, parts.clock), admits)
 
 
 def _processes(daemon: Daemon) -> Sequence[ProcessInfo]:

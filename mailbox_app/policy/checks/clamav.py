@@ -26,6 +26,8 @@ class Clamav:
     name: ClassVar[str] = "clamav"
     stage: ClassVar[Stage] = Stage.MESSAGE
     default_mode: ClassVar[Mode] = "enforce"
+    is_safety: ClassVar[bool] = True
+    """Allowed senders may have caught one, too."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

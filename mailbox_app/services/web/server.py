@@ -7,7 +7,7 @@ service brings them when it comes. Bounded: head 8 KiB, 10 s per request, 64 con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
@@ -36,9 +36,15 @@ Answer = tuple[int, str, bytes]
 
 
 class WebService:
-    """Listens for scrapers. `exposition` gives the text of /metrics."""
+    """Listens for scrapers. `exposition` gives the text of /metrics, `admits` says whether a client may come in at all."""
 
-    def __init__(self, exposition: Callable[[], bytes], checks: HealthChecks) -> None:
+    def __init__(
+        self,
+        exposition: Callable[[], bytes],
+        checks: HealthChecks,
+        admits: Callable[[str], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._admits = admits
         self._exposition = exposition
         self._checks = checks
         self._slots = _CONNECTIONS
@@ -56,7 +62,9 @@ class WebService:
         self._slots -= 1
         try:
             async with asyncio.timeout(_REQUEST_SECONDS):
-                await self._converse(reader, writer)
+                peer = writer.get_extra_info("peername")
+                if self._admits is None or not isinstance(peer, tuple) or await self._admits(peer[0]):
+                    await self._converse(reader, writer)
         except (TimeoutError, ConnectionError):
             writer.transport.abort()
         finally:

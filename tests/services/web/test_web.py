@@ -141,3 +141,22 @@ async def test_head_has_no_body(port: int) -> None:
 )
 async def test_anything_else_is_refused(port: int, request_bytes: bytes, status: int) -> None:
     assert (await talk(port, request_bytes))[0] == status
+
+
+async def test_a_banned_client_gets_no_answer() -> None:
+    asked: list[str] = []
+
+    async def admits(remote_ip: str) -> bool:
+        asked.append(remote_ip)
+        return len(asked) > 1
+
+    offload = Offload(1)
+    probes = Probes(State(), State(), Path(), lambda: None, lambda: [], lambda: [])  # type: ignore[arg-type]
+    service = WebService(lambda: b"", HealthChecks(probes, offload, SystemClock()), admits)
+    server = await asyncio.get_running_loop().create_server(service.factory, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    assert await get(port, "/metrics") == (0, b"")
+    assert (await get(port, "/metrics"))[0] == 200
+    assert asked == ["127.0.0.1", "127.0.0.1"]
+    server.close()
+    offload.close()
