@@ -36,7 +36,7 @@ from mailbox_app.mailauth.results import AuthResults
 from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.proto.header import Header
-from mailbox_app.proto.smtp.replies import Refusal
+from mailbox_app.proto.smtp.replies import Refusal, Reply
 
 JunkRule = Literal["refuse", "forward", "keep"]
 
@@ -77,6 +77,8 @@ class Plan:
     filings: list[Filing] = field(default_factory=list)
     """Of what goes nowhere, and why."""
     refusals: list[Refusal] = field(default_factory=list)
+    replies: dict[str, Reply] = field(default_factory=dict)
+    """By recipient address: who gets nothing at all. Told where each recipient has an answer of its own (LMTP)."""
 
 
 class Forwarder:
@@ -108,6 +110,7 @@ class Forwarder:
         traces = _traces(mail)
         staying, gone = [], set[str]()
         for recipient in mail.recipients:
+            served, refused = len(staying) + len(plan.copies), len(plan.refusals)
             if recipient.accounts:
                 staying.append(replace(recipient, outside=(), lists=()))
             outside = [address for address in recipient.outside if _key(address) not in gone]
@@ -118,6 +121,8 @@ class Forwarder:
                 staying += self._forward(plan, mail, replace(recipient, outside=outside), traces)
             for alias in recipient.lists:
                 self._post(plan, mail, alias, traces)
+            if len(plan.refusals) > refused and len(staying) + len(plan.copies) == served:
+                plan.replies[recipient.address] = plan.refusals[refused].reply
         if plan.refusals and not staying and not plan.copies:
             raise plan.refusals[0]
         plan.mail = replace(mail, recipients=staying)

@@ -76,7 +76,7 @@ class Inbound:
         refusals = {id(job): self._refusal(job, mail) for job in jobs if job.plan.rejection is not None}
         if refusals and may_refuse and len(refusals) == len(jobs) and not parts.copies and not each_answers:
             raise next(iter(refusals.values()))
-        replies: dict[str, Reply] = {}
+        replies: dict[str, Reply] = dict(parts.replies) if each_answers else {}
         filings = [*parts.filings]
         serving = []
         for job in jobs:

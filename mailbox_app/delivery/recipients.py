@@ -173,4 +173,4 @@ def _check_alone(recipient: Recipient, account: Account | None, before: Sequence
 
 
 def _is_judged_later(recipient: Recipient) -> bool:
-    return any(alias.post is not Post.ANYONE for alias in recipient.lists)
+    return any(alias.post is not Post.ANYONE or alias.max_bytes for alias in recipient.lists)

@@ -88,6 +88,13 @@ async def test_junk_is_kept_for_the_postmaster_or_passed_on_by_choice(world: Smt
     assert len(plan.copies) == 1
 
 
+async def test_who_gets_nothing_is_told_where_each_recipient_has_an_answer(world: SmtpWorld) -> None:
+    whole = await mail(world, "alice@example.org", "team@example.org", "sales@example.org", judgement=JUNK)
+    found = await world.inbound.deliver(whole, each_answers=True)
+    assert [(address, reply.code) for address, reply in found.replies.items()] == [("sales@example.org", 550)]
+    assert (await world.inbound.deliver(whole)).replies == {}
+
+
 async def test_a_list_takes_no_junk(world: SmtpWorld) -> None:
     settings = AliasSettings(AliasKind.LIST, post=Post.ANYONE)
     world.directory.add_alias("dev@example.org", ["bob@example.org"], settings)
