@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mailbox_app.proto.sieve import registry
+from mailbox_app.proto.sieve.closest import like
 from mailbox_app.proto.sieve.faults import Fault, Problem, SieveError
 from mailbox_app.proto.sieve.grammar import Argument, Call, Tree
 from mailbox_app.proto.sieve.lexer import Kind
@@ -107,17 +108,19 @@ class Compiler:
             or call.block is not None
         ):
             raise self.error(call.position, "`require` takes a string or a list of strings")
-        unknown = []
+        unknown, hint = [], ""
         for name in call.arguments[0].strings:
             self._named.setdefault(name, self.place(call.arguments[0].position))
             if self.offers(name):
                 self.grant(name)
             else:
-                unknown.append(f'"{name}"')
+                unknown.append(f'"{name[:60]}"')
+                if len(unknown) == 1:
+                    hint = like(name, filter(self.offers, registry.CAPABILITIES))
                 self.required.add(name)  # so that its words are not reported as well
         if unknown:
             what = "the extension" if len(unknown) == 1 else "the extensions"
-            raise self.error(call.arguments[0].position, f"{what} {', '.join(unknown)} is not known here")
+            raise self.error(call.arguments[0].position, f"{what} {', '.join(unknown)} is not known here{hint}")
 
     def offers(self, capability: str) -> bool:
         """Whether a script may require it."""
@@ -181,12 +184,16 @@ class Compiler:
             raise self.error(call.position, "`require` must stand before all other commands")
         row = registry.COMMANDS.get(name)
         if row is None:
-            kind = "a test, not a command" if name in registry.QUESTIONS else "not a command"
+            is_test = name in registry.QUESTIONS
+            kind = "a test, not a command" if is_test else f"not a command{like(name, registry.COMMANDS)}"
             raise self.error(call.position, f"`{name}` is {kind}")
         try:
             self._need(row.capability, f"`{name}`", call.position)
             if call.tests:
-                raise self.error(call.tests[0].position, f"`{name}` takes no test")
+                following = call.tests[0]
+                known = following.name in registry.COMMANDS or following.name in ("if", "require")
+                what = f'a ";" is missing after `{name}`' if known else f"`{name}` takes no test"
+                raise self.error(following.position, what)
             if (call.block is not None) != row.block:
                 wanted = "needs a block in braces" if row.block else "takes no block"
                 raise self.error(call.position, f"`{name}` {wanted}")
@@ -198,12 +205,17 @@ class Compiler:
         """A test, which notes its result in the trace."""
         row = registry.QUESTIONS.get(call.name)
         if row is None:
-            kind = "a command, not a test" if call.name in registry.COMMANDS else "not a test"
+            is_command = call.name in registry.COMMANDS
+            kind = "a command, not a test" if is_command else f"not a test{like(call.name, registry.QUESTIONS)}"
             raise self.error(call.position, f"`{call.name}` is {kind}")
         try:
             self._need(row.capability, f"`{call.name}`", call.position)
             counts = {Tests.NONE: not call.tests, Tests.ONE: len(call.tests) == 1, Tests.MANY: call.listed}
             if not counts[row.tests] or (row.tests is not Tests.MANY and call.listed):
+                if row.tests is Tests.NONE and call.tests[0].name in registry.COMMANDS:
+                    raise self.error(
+                        call.tests[0].position, f"a block in braces is missing before `{call.tests[0].name}`"
+                    )
                 raise self.error(call.position, f"`{call.name}` takes {row.tests.value}")
             test = row.compile(self._use(call, row), self)
         except _NotRequired as error:
@@ -248,7 +260,9 @@ class Compiler:
                 continue
             tag = known.get(argument.tag)
             if tag is None:
-                raise self.error(argument.position, f"`{call.name}` has no tag `:{argument.tag}`")
+                raise self.error(
+                    argument.position, f"`{call.name}` has no tag `:{argument.tag}`{like(argument.tag, known)}"
+                )
             if positional:
                 raise self.error(argument.position, f"the tag `:{tag.name}` must stand before the other arguments")
             self._need(tag.capability, f"`:{tag.name}`", argument.position)

@@ -57,6 +57,8 @@ def parse(source: bytes | str, limits: Limits) -> Tree:
             raise SieveError(line, column, "the script is not UTF-8 text") from error
     else:
         text = source
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise SieveError(1, 1, "the script is not UTF-8 text")
         if len(text) > limits.script_bytes:
             raise SieveError(1, 1, f"the script is larger than {limits.script_bytes} bytes")
     return _Parser(Lexer(text.removeprefix("\ufeff"), limits), limits).tree()
