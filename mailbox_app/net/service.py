@@ -108,6 +108,7 @@ class ServedSession(Connection[FramerT]):
     def end_login(self) -> None:
         """Logged in: the time to log in ends nothing any more."""
         self._login_by = math.inf
+        self.expire_in(self.autologout_seconds)
 
     def expire_in(self, seconds: float) -> None:
         """The sweep ends the session after this long; nothing puts the end of the time to log in off."""
