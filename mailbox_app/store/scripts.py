@@ -35,6 +35,8 @@ _DIGEST_MARK = "#"
 """Begins the file names of long script names; no escaped name begins with it."""
 _MAX_FILE_CHARACTERS = 200
 _ACTIVE = ".active"
+_FOLDERS_KEPT = 10_000
+"""Asked for with each message."""
 _LOCK = ".lock"
 _FAILURE = ".failure"
 _MAX_FAILURE_BYTES = 2_000
@@ -72,6 +74,7 @@ class Scripts:
         self._mail = os.path.join(data_dir, "mail")
         self.limits = limits or ScriptLimits()
         """For what is put from now on; set it anew when the configuration changes."""
+        self._folders: dict[tuple[str, str], str] = {}
 
     def names(self, ref: AccountRef) -> Sequence[ScriptInfo]:
         """All scripts, by name."""
@@ -192,7 +195,14 @@ class Scripts:
             write_durably(folder, _FAILURE, data)
 
     def _folder(self, ref: AccountRef) -> str:
-        return os.path.join(self._mail, account_folder(ref.domain), account_folder(ref.localpart), "sieve")
+        key = (ref.domain, ref.localpart)
+        found = self._folders.get(key)
+        if found is None:
+            if len(self._folders) >= _FOLDERS_KEPT:
+                self._folders.clear()
+            found = os.path.join(self._mail, account_folder(ref.domain), account_folder(ref.localpart), "sieve")
+            self._folders[key] = found
+        return found
 
     def _made(self, ref: AccountRef) -> str:
         folder = self._folder(ref)

@@ -11,6 +11,7 @@ import pytest
 from mailbox_app.cli.main import main
 from mailbox_app.control.client import ControlClient
 from mailbox_app.ids import AccountRef
+from mailbox_app.journal.audit import AuditFilter
 from mailbox_app.store.interface import Content, NewMessage
 from tests.support.control import Appliance, Background
 
@@ -81,8 +82,11 @@ def test_a_script_is_put_shown_renamed_and_deleted(run: Run, script: str, applia
     }
     run("deactivate", ALICE)
     assert run("delete", ALICE, "lists") == (0, "Deleted lists.\n", "")
-    acts = [entry.action for entry in appliance.context.audit.entries(limit=20)]
-    assert {"sieve.put", "sieve.activate", "sieve.rename", "sieve.delete"} <= set(acts)
+    _, entries = appliance.context.audit.list(AuditFilter(what="sieve"), 0, 20)
+    found = {(entry.change.what, entry.change.object, entry.change.result.partition(":")[0]) for entry in entries}
+    assert ("sieve.put", ALICE, "ok") in found
+    assert ("sieve.delete", ALICE, "script.active") in found
+    assert {what for what, _, _ in found} == {"sieve.put", "sieve.activate", "sieve.rename", "sieve.delete"}
 
 
 def test_mistakes_are_told_with_their_places(run: Run, tmp_path: Path) -> None:

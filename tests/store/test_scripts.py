@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailbox_app.errors import StoreError
@@ -130,6 +130,7 @@ def test_bad_names(tmp_path: Path, name: str) -> None:
     assert _code(caught) == "script.bad_name"
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.sets(
         st.one_of(
