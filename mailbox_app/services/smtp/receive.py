@@ -273,6 +273,10 @@ class Receiver:
                 duration_seconds=round(self._clock.monotonic_seconds() - started, 4),
             )
         )
+        self._note_refused(session, message, delivered, direction)
+
+    def _note_refused(self, session: SmtpSession, message: _Message, delivered: Delivered, direction: str) -> None:
+        """Recipients with an answer of their own."""
         for address, refusal in delivered.replies.items():
             self._mail_log.write(
                 MailEvent(
