@@ -39,6 +39,7 @@ class RememberedReads:
         self._version = -1
         self._generation = -1
         self._recent_until = 0.0
+        self._is_reading = False
         self.separators = "+"
         self.hostname = ""
 
@@ -59,18 +60,27 @@ class RememberedReads:
     def get(self, key: Hashable, read: Callable[[sqlite3.Connection], T]) -> T:
         """The remembered answer for the key while nothing was committed, else a fresh one."""
         with self._lock, translated():
-            asked_at = time.monotonic()
-            version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._version:
-                self._refresh(version)
-            self._recent_until = asked_at + _RECENT_SECONDS
+            if not self._is_reading:
+                self._check()
             if key in self._remembered:
                 return cast("T", self._remembered[key])
-            answer = read(self._connection)
+            outer, self._is_reading = self._is_reading, True
+            try:
+                answer = read(self._connection)
+            finally:
+                self._is_reading = outer
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = answer
             return answer
+
+    def _check(self) -> None:
+        """Once for an answer and all that it is made of: a commit meanwhile makes the next answer look again."""
+        asked_at = time.monotonic()
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._refresh(version)
+        self._recent_until = asked_at + _RECENT_SECONDS
 
     def _refresh(self, version: int) -> None:
         # The version was read before the generation: a commit in between makes the next call look again.

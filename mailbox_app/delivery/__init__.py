@@ -3,6 +3,7 @@
 * `mail`: the values: a message with its envelope and its accepted recipients, the outcome.
 * `recipients`: what a RCPT address comes to: accounts, outside addresses, or a refusal; quota.
 * `inbound`: into mailboxes (one file for all recipients, group commit) and, for what must wait or leave, into the queue.
+* `forwarding`: the copies for outside members of aliases, for lists and for redirects; `posting`: who may post to a list.
 * `submission`: the rules for our own users' mail (who may send as whom, missing fields, Bcc, DKIM), then `inbound`.
 * `filtering`: which filter scripts run on an account's copy; `filter_actions`: what their actions come to, as a `filter_plan`;
   `carrying_out`: does it. `vacation`, `notifications`, `generated`: messages written in an account's name.

@@ -179,7 +179,7 @@ class Forwarder:
             _note(plan, alias.address, refusal)
             return
         found = self._directory.members(alias)
-        targets = [NewRecipient(account.address, "local", "NEVER") for account in found.accounts]
+        targets = [NewRecipient(account.address, "local", "FAILURE") for account in found.accounts]
         targets += [NewRecipient(address, "smtp", "FAILURE") for address in found.outside]
         if not targets:
             _note(plan, alias.address, Refusal(550, "5.1.1", "The list has no members", reason="no_such_user"))

@@ -198,6 +198,7 @@ async def test_a_member_posts_and_everybody_gets_a_copy_whose_bounces_reach_the_
         ("alice@example.org", "local"), ("bob@example.org", "local"), ("x@outside.example", "smtp"),
     }  # fmt: skip
     assert {sender_of(world, row) for row in rows} == {"dev-bounces@example.org"}
+    assert {row.notify for row in rows} == {"FAILURE"}
     (content,) = world.queued_content()
     assert content.startswith(
         b"Delivered-To: dev@example.org\r\nList-Id: <dev.example.org>\r\nPrecedence: list\r\nReceived: "
