@@ -151,8 +151,10 @@ def test_a_line_end_in_a_name_adds_no_field(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"act\r\n'
-        b'25\r\nion":"add header","score":8,"symbols"\r\n4\r\n:{}}\r\n0\r\n\r\n',
+        (
+            b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"act\r\n'
+            b'25\r\nion":"add header","score":8,"symbols"\r\n4\r\n:{}}\r\n0\r\n\r\n'
+        ),
         b'HTTP/1.1 200 OK\r\n\r\n{"action":"add header","score":8,"symbols":{}}',
     ],
 )
@@ -261,8 +263,10 @@ def test_the_real_rspamd(bench: Bench) -> None:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
+        (place / "tld").write_text("com\n")  # compiling the whole list takes half a minute
         (place / "rspamd.conf").write_text(
             f'options {{ pidfile = "{folder}/pid"; tempdir = "{folder}"; filters = ""; gtube_patterns = "all";\n'
+            f'  url_tld = "{folder}/tld";\n'
             '  dns { nameserver = ["127.0.0.1:9"]; timeout = 1s; } }\n'
             'logging { type = "console"; level = "error"; }\n'
             "actions { reject = 15; add_header = 6; greylist = 4; }\n"
