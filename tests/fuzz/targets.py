@@ -56,6 +56,7 @@ from mailbox_app.services.imap.commands import COMMANDS
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.store.maildir import filenames, names
 from tests.fuzz.access import TARGETS as ACCESS
+from tests.fuzz.content import TARGETS as CONTENT
 from tests.fuzz.corpus import ARGUMENTS, CONFIG, FRAMES, MAIL, NAMES, REPLIES
 from tests.fuzz.doors import TARGETS as DOORS
 from tests.fuzz.filters import TARGETS as FILTERS
@@ -374,6 +375,7 @@ def readable_text(data: bytes) -> None:
 
 TARGETS: tuple[Target, ...] = (
     *ACCESS,
+    *CONTENT,
     *DOORS,
     *FILTERS,
     *FORWARDED,
