@@ -166,20 +166,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     def refs() -> Sequence[AccountRef]:
         return [account.ref for account in parts.directory.accounts()]
 
-    rejects = Rejects(parts.store, parts.offload, parts.clock, lambda: parts.current.config)
-
-    def purge(ref: AccountRef) -> bool:
-        rejects.expire(ref)
-        return parts.store.purge(ref)
-
-    upkeep = Upkeep(
-        parts.queue.recover,
-        Purge(refs, purge, parts.offload, parts.clock),
-        parts.metrics,
-        parts.offload,
-        parts.clock,
-        daemon.started_at,
-    )
+    upkeep = _upkeep(daemon, parts, refs)
     reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
     audit = Audit(parts.data_dir / "journal.db", parts.clock)
     indexing = _indexing(parts, refs)
@@ -208,6 +195,17 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         apply,
         close_all,
     )
+
+
+def _upkeep(daemon: Daemon, parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> Upkeep:
+    rejects = Rejects(parts.store, parts.offload, parts.clock, lambda: parts.current.config)
+
+    def purge_one(ref: AccountRef) -> bool:
+        rejects.expire(ref)
+        return parts.store.purge(ref)
+
+    purge = Purge(refs, purge_one, parts.offload, parts.clock)
+    return Upkeep(parts.queue.recover, purge, parts.metrics, parts.offload, parts.clock, daemon.started_at)
 
 
 def _indexing(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> SearchIndexing:
