@@ -18,9 +18,9 @@ from mailbox_app.policy.names import is_generic, is_host_name
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding
 
-NO_NAME_SCORE = 1.5
-UNCONFIRMED_SCORE = 1.0
-GENERIC_SCORE = 1.0
+NO_NAME_SCORE = 2.0
+UNCONFIRMED_SCORE = 1.5
+GENERIC_SCORE = 2.0
 OUR_NAME_SCORE = 3.0
 """Nobody else has our name: only spam programs say it."""
 WRONG_LITERAL_SCORE = 1.0

@@ -30,6 +30,9 @@ DMARC_FAIL_SCORE = 1.0
 DMARC_PERMERROR_SCORE = 1.5
 DKIM_BROKEN_SCORE = 0.5
 DKIM_POLICY_SCORE = 0.3
+OUR_NAME_SCORE = 5.0
+"""A stranger in the name of one of our own domains: its owner is here and can say who else may send for it."""
+OUR_NAME_BY_LIST_SCORE = 1.0
 _WAIT = Rule(3_600.0, 7_200.0, 3_600.0, 1_000_000, 0)
 """Mail that could not be checked is put off for an hour in all."""
 
@@ -58,6 +61,7 @@ class SenderAuthentication:
         if auth.dmarc.result is not Result.PASS:
             findings.extend(self._spf(auth))
             findings.extend(self._dkim(auth))
+            findings.extend(self._in_our_name(facts, auth))
         return findings
 
     async def _dmarc(self, facts: Facts, auth: AuthResults, config: Config) -> Sequence[Finding]:
@@ -133,6 +137,20 @@ class SenderAuthentication:
             return ()
         text = f"SPF of {spf.domain or 'the sender'} says {spf.result.value}"
         return [Finding(self.name, text, score, inputs={"spf": spf.result.value, "domain": spf.domain})]
+
+    def _in_our_name(self, facts: Facts, auth: AuthResults) -> Sequence[Finding]:
+        """A domain of ours in From that neither SPF nor a signature proves."""
+        author = auth.dmarc.domain
+        if not author or not self._tools.directory.is_local_domain(author) or self._settings.is_exempt(facts.remote_ip):
+            return ()
+        words = {auth.spf.result, *(each.result for each in auth.dkim)}
+        passed = [auth.spf.domain] if auth.spf.result is Result.PASS else []
+        passed += [each.domain for each in auth.dkim if each.result is Result.PASS]
+        if Result.TEMPERROR in words or any(is_same_owner(each.lower().rstrip("."), author) for each in passed):
+            return ()
+        score = OUR_NAME_BY_LIST_SCORE if auth.dmarc.mailing_list and passed else OUR_NAME_SCORE
+        text = f"a stranger writes in the name of {author}, which is ours"
+        return [Finding(self.name, text, score, inputs={"domain": author, **auth.words})]
 
     def _dkim(self, auth: AuthResults) -> Sequence[Finding]:
         results = [each.result for each in auth.dkim]

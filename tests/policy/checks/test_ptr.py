@@ -27,14 +27,14 @@ def test_a_confirmed_name_of_its_own_is_nothing_to_tell(door: Door) -> None:
 def test_no_name_a_foreign_name_and_a_name_of_a_pool_score(door: Door) -> None:
     check = Ptr(door.tools)
     (finding,) = run(check, door.facts())
-    assert (finding.score, finding.reason) == (1.5, "192.0.2.7 has no host name")
+    assert (finding.score, finding.reason) == (2.0, "192.0.2.7 has no host name")
     door.resolver.zone[REVERSE] = ["mx.sender.example."]
     (finding,) = run(check, door.facts())
-    assert (finding.score, finding.reason) == (1.0, "the host name mx.sender.example does not lead back to 192.0.2.7")
+    assert (finding.score, finding.reason) == (1.5, "the host name mx.sender.example does not lead back to 192.0.2.7")
     door.named("192.0.2.7", "7-2-0-192.pool.isp.example")
     (finding,) = run(check, door.facts())
     assert (finding.score, finding.reason) == (
-        1.0,
+        2.0,
         "the host name 7-2-0-192.pool.isp.example looks like one of a pool",
     )
 

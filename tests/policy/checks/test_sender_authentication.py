@@ -167,5 +167,26 @@ def test_a_from_field_that_names_nobody_is_a_score(door: Door) -> None:
     assert (verdict(found), found[0].score) == (Verdict.ACCEPT, 1.5)
 
 
+@pytest.mark.parametrize(
+    ("remote_ip", "spf", "dkim", "is_list", "score"),
+    [
+        ("192.0.2.7", SpfResult(Result.NONE), [], False, 5.0),
+        ("192.0.2.7", SpfResult(Result.PASS, "evil.example"), [], False, 5.0),
+        ("192.0.2.7", SpfResult(Result.PASS, "list.example"), [], True, 1.0),
+        ("192.0.2.7", SpfResult(Result.PASS, "mail.example.org"), [], False, 0),
+        ("192.0.2.7", SpfResult(Result.NEUTRAL), [DkimResult(Result.PASS, "example.org")], False, 0),
+        ("192.0.2.7", SpfResult(Result.TEMPERROR), [], False, 0),
+        ("127.0.0.1", SpfResult(Result.NONE), [], False, 0),
+    ],
+)
+def test_a_stranger_in_the_name_of_one_of_our_domains_is_junk(
+    door: Door, remote_ip: str, spf: SpfResult, dkim: list[DkimResult], is_list: bool, score: float
+) -> None:
+    dmarc = DmarcResult(Result.NONE, "example.org", mailing_list=is_list)
+    assert findings(door, remote_ip, dmarc=dmarc, spf=spf, dkim=dkim) == []
+    door.directory.add_domain("example.org")
+    assert sum(each.score for each in findings(door, remote_ip, dmarc=dmarc, spf=spf, dkim=dkim)) == score
+
+
 def test_switched_off_checks_say_nothing(door: Door) -> None:
     assert run(SenderAuthentication(door.tools), door.facts()) == ()
