@@ -67,33 +67,45 @@ def _write(tags: dict[str, str]) -> str:
     return "; ".join(f"{name}={value}" for name, value in tags.items())
 
 
-def _signed(name: str, tags: dict[str, str], change: Tags, data: bytes, key: rsa.RSAPrivateKey) -> bytes:
+def _signed(
+    name: str, tags: dict[str, str], change: Tags, data: bytes, key: rsa.RSAPrivateKey, *, simple: bool = False
+) -> bytes:
     tags = {tag: value for tag, value in (tags | dict(change)).items() if value is not None}
     given = tags.pop("b", None)
     text = f"{name}: {_write(tags)}; b="
     if "b" in change:
         return (text + given if given is not None else text[:-4]).encode()
-    signature = key.sign(data + relaxed(text.encode()), padding.PKCS1v15(), hashes.SHA256())
+    signature = key.sign(
+        data + (text.encode() if simple else relaxed(text.encode())), padding.PKCS1v15(), hashes.SHA256()
+    )
     return text.encode() + base64.b64encode(signature)
+
+
+def _body(body: bytes, *, simple: bool) -> bytes:
+    if not simple:
+        body = re.sub(rb"[ \t]+\r\n", b"\r\n", re.sub(rb"[ \t]+", b" ", body))
+    return body.rstrip(b"\r\n") + b"\r\n"
 
 
 def build(sets: Sequence[Set], header: bytes = HEADER, body: bytes = BODY) -> bytes:
     """The message with its chain."""
     lines = [line + b"\r\n" for line in header.split(b"\r\n") if line]
-    content = re.sub(rb"[ \t]+\r\n", b"\r\n", re.sub(rb"[ \t]+", b" ", body)).rstrip(b"\r\n") + b"\r\n"
     earlier: list[bytes] = []
     top: list[bytes] = []
     for number, one in enumerate(sets, 1):
         results = (one.results or f"i={number}; l.example; spf=pass smtp.mailfrom=ann@a.example").encode()
         results = b"ARC-Authentication-Results: " + results
-        by_name = {relaxed(line).partition(b":")[0]: relaxed(line) for line in lines}
+        form = (one.message.get("c") or "relaxed/relaxed").split("/")
+        simple = form[0] == "simple"
+        content = _body(body, simple=form[-1] == "simple")
+        by_name = {relaxed(line).partition(b":")[0]: line[:-2] if simple else relaxed(line) for line in lines}
         wanted = (one.message.get("h") or "from:to:subject:mime-version").encode().lower()
         fields = b"".join(by_name[name.strip()] + b"\r\n" for name in wanted.split(b":") if name.strip() in by_name)
         message_tags = {
             "i": str(number), "a": "rsa-sha256", "c": "relaxed/relaxed", "d": "l.example", "s": "s", "t": "12345",
             "h": "from:to:subject:mime-version", "bh": base64.b64encode(hashlib.sha256(content).digest()).decode(),
         }  # fmt: skip
-        message = _signed("ARC-Message-Signature", message_tags, one.message, fields, one.key)
+        message = _signed("ARC-Message-Signature", message_tags, one.message, fields, one.key, simple=simple)
         seal_tags = {
             "i": str(number), "a": "rsa-sha256", "cv": "none" if number == 1 else "pass", "d": "l.example", "s": "s",
             "t": "12345",

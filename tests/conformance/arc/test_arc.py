@@ -93,6 +93,10 @@ GOOD = {
     "an older message signature that expired": [Set(message={"x": "12346"}), Set()],
     "a short key that is long enough": [Set(key=WEAK)],
     "no canonical form": [Set(message={"c": None})],
+    **{
+        f"the form {form}": [Set(message={"c": form}), Set(message={"c": form})]
+        for form in ("simple/simple", "simple/relaxed", "relaxed/simple", "simple")
+    },
     "results with comments and spaces": [Set(results="i (x) = (y) 1 (z) ; l.example; none")],
 }
 
@@ -147,7 +151,7 @@ BAD = {
     **{f"message bh={bh}": [Set(message={"bh": bh})] for bh in ("", "!", "AAAA", None)},
     **{
         f"message c={c}": [Set(message={"c": c})]
-        for c in ("", "x", "relaxed/x", "simple/simple", "Relaxed/Relaxed", "relaxed/relaxed/relaxed")
+        for c in ("", "x", "relaxed/x", "Relaxed/Relaxed", "relaxed/relaxed/relaxed")
     },
     **{f"message h={h}": [Set(message={"h": h})] for h in ("", "to:subject", "from:arc-seal", "from:ARC-Seal:to", None)},
     "seal with h=": [Set(seal={"h": "from"})],
