@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mailbox_app.proto.sieve.actions import FileInto
@@ -14,10 +15,19 @@ if TYPE_CHECKING:
     from mailbox_app.proto.sieve.compiler import Compiler
 
 
+def _problem(name: str) -> str:
+    """Why this cannot be the name of a mailbox; "" when it can."""
+    if not name:
+        return "the name of the mailbox is empty"
+    if _UNFIT.search(name):
+        return "the name of the mailbox has bytes that are no text, or control characters"
+    return ""
+
+
 def _fileinto(use: Use, compiler: Compiler) -> Operation:
     mailbox = compiler.text(use[0])
-    if mailbox.constant == "":
-        raise compiler.error(use[0].position, "the name of the mailbox is empty")
+    if mailbox.constant is not None and (problem := _problem(mailbox.constant)):
+        raise compiler.error(use[0].position, problem)
     flags = flags_of(use, compiler)
     copy, create = "copy" in use.tags, "create" in use.tags
     special = use.tags.get("specialuse")
@@ -29,8 +39,8 @@ def _fileinto(use: Use, compiler: Compiler) -> Operation:
 
     def fileinto(machine: Machine) -> None:
         name = mailbox.value(machine)
-        if not name:
-            raise machine.fault("fileinto: the name of the mailbox is empty")
+        if problem := _problem(name):
+            raise machine.fault(f"fileinto: {problem}")
         action = FileInto(
             name,
             flags(machine),
@@ -46,6 +56,7 @@ def _fileinto(use: Use, compiler: Compiler) -> Operation:
     return fileinto
 
 
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _COPY = (Tag("copy", None, "copy"),)
 
 EXTENSION = Extension(
