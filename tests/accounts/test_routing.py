@@ -190,3 +190,33 @@ def test_who_may_send_as_an_alias() -> None:
     assert addresses(resolve(world, "info@example.org", sending=True)) == ["g@example.org"]
     for address in ("news@example.org", "dev@example.org"):
         assert not resolve(world, address, sending=True).is_known
+
+
+NAMES = [*ADDRESSES, "a@example.net", "g+x@example.net", "x@elsewhere.net", "a-bounces@example.org", "@example.org"]
+KINDS = st.builds(
+    Alias,
+    st.sampled_from([*ADDRESSES[:6], "@example.org"]),
+    st.lists(st.sampled_from(NAMES[:-1]), min_size=1, max_size=5).map(tuple),
+    st.just(AT),
+    kind=st.sampled_from(AliasKind),
+    enabled=st.booleans(),
+    members_may_send=st.booleans(),
+    owner=st.sampled_from(["", "g@example.org", "a@example.org", "o@elsewhere.net"]),
+)
+
+
+@given(st.lists(KINDS, max_size=7), st.sampled_from(NAMES), st.sampled_from([None, "", "+", "+-."]))
+def test_aliases_of_every_kind_end_and_senders_are_some_of_the_readers(
+    aliases: list[Alias], address: str, separators: str | None
+) -> None:
+    world = World(*aliases, separators=separators)
+    found = resolve(world, address)
+    assert world.asked < 400
+    assert all(alias.enabled and alias.is_list for alias in found.lists)
+    assert not (found.is_disabled and found.is_known)
+    assert set(found.outside) <= {"x@elsewhere.net", "o@elsewhere.net"}
+    assert set(addresses(resolve(world, address, sending=True))) <= set(addresses(found))
+    for alias in found.lists:
+        everybody = members(world, alias)
+        assert everybody.lists == ()
+        assert set(addresses(everybody)) <= set(world.accounts)
