@@ -135,7 +135,7 @@ class SmtpConnection(SMTP):
 
     async def next_line(self) -> bytes | None:
         """One line with its CR but without its LF; None at the end of input. Too long a line is dropped and refused."""
-        dropped = False
+        dropped, until = False, 0.0
         while True:
             end = self._input.find(b"\n", self._at)
             if end >= 0:
@@ -149,7 +149,9 @@ class SmtpConnection(SMTP):
             if len(self._input) > LINE_LIMIT_BYTES:
                 self._input, dropped = b"", True
             await self.flush()
-            self.deadline = self.clock.monotonic_seconds() + self.limits.command_seconds
+            # for the whole line: a byte now and then must not hold a place for days
+            until = until or self.clock.monotonic_seconds() + self.limits.command_seconds
+            self.deadline = until
             chunk = await self._read()
             if not chunk:
                 return None

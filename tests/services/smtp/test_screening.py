@@ -287,3 +287,23 @@ async def test_spf_begins_at_mail_and_its_answer_serves_the_message(tmp_path: Pa
         await client.begin("d@y.example")
         assert (await client.content(MESSAGE))[0] == 250  # an answer that is late holds nothing up
         assert checks.given[1] is None
+
+
+async def test_a_line_that_comes_byte_by_byte_has_the_time_of_one_line(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with smtp_world(tmp_path, clock=clock) as world:
+        client = await world.connect()
+        (session,) = world.service._sessions["smtp"]
+        began = clock.monotonic_seconds()
+        for piece in (b"N", b"O", b"O"):
+            await client.send(piece)
+            while piece not in session._input or len(session._input) < 1:
+                await settle(1)
+            clock.skip(100)
+            await settle()
+            assert session.deadline == began + world.service.limits.command_seconds
+        await client.send(b"P\r\n")
+        assert (await client.reply())[0] == 250
+        while session.deadline == began + world.service.limits.command_seconds:
+            await settle(1)
+        assert session.deadline == clock.monotonic_seconds() + world.service.limits.command_seconds
