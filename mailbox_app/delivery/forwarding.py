@@ -108,7 +108,8 @@ class Forwarder:
             return Plan(mail)
         plan = Plan(mail)
         traces = _traces(mail)
-        staying, gone = [], set[str]()
+        staying: list[Recipient] = []
+        gone: set[str] = set()
         for recipient in mail.recipients:
             served, refused = len(staying) + len(plan.copies), len(plan.refusals)
             if recipient.accounts:

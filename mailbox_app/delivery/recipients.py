@@ -59,13 +59,12 @@ class Recipients:
         `account` is who logged in, `before` what this message's RCPTs have brought so far."""
         address = command.address
         resolved = self._directory.resolve(address)
-        if not resolved.is_known:
-            restored = self._restored(address)
-            if restored is not None:
-                if sender:
-                    text = "This address takes reports only, from the null sender"
-                    raise Refusal(550, "5.7.1", text, reason="not_a_report", address=address)
-                return Recipient(address, (), (restored,), command.notify, command.orcpt, address.lower())
+        restored = self._restored(address, resolved)
+        if restored is not None:
+            if sender:
+                text = "This address takes reports only, from the null sender"
+                raise Refusal(550, "5.7.1", text, reason="not_a_report", address=address)
+            return Recipient(address, (), (restored,), command.notify, command.orcpt, address.lower())
         if not resolved.is_local_domain:
             if not may_relay:
                 raise Refusal(550, "5.7.1", "Relaying denied", reason="relay_denied", address=address)
@@ -86,24 +85,26 @@ class Recipients:
         What the queue brings has no poster behind it any more, so lists are no place for it.
         """
         resolved = self._directory.resolve(address)
-        if not resolved.is_known:
-            try:
-                restored = self._restored(address)
-            except Refusal:
-                return None
-            return None if restored is None else Recipient(address, (), (restored,), notify, orcpt, address.lower())
+        try:
+            restored = self._restored(address, resolved)
+        except Refusal:
+            return None
+        if restored is not None:
+            return Recipient(address, (), (restored,), notify, orcpt, address.lower())
         if not resolved.is_local_domain:
             return None
         return _recipient(replace(resolved, lists=()), address, notify, orcpt)
 
-    def _restored(self, address: str) -> str | None:
-        """The stranger behind a rewritten sender of ours."""
+    def _restored(self, address: str, resolved: Resolved) -> str | None:
+        """The stranger behind a rewritten sender of ours, which comes before any catch-all. What is not ours may be one's."""
         localpart = address.rpartition("@")[0]
         if self._forwarder is None or not is_rewritten(localpart):
             return None
         try:
             return self._forwarder.restored(localpart, canonical(address)[1])
         except SrsError as error:
+            if resolved.is_known:
+                return None
             raise Refusal(550, "5.1.1", error.public_text, reason="bad_rewritten_sender", address=address) from error
 
     def _check_post(self, alias: Alias, address: str, sender: str, account: Account | None, size_bytes: int) -> None:

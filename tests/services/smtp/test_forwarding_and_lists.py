@@ -111,6 +111,23 @@ async def test_a_rewritten_sender_takes_no_mail_and_no_forgery(world: SmtpWorld)
     )
 
 
+async def test_no_catch_all_keeps_a_report_from_going_back(world: SmtpWorld) -> None:
+    world.directory.add_alias("@example.org", ["bob@example.org"])
+    client = await world.connect()
+    assert await send(client, "carol@remote.example", "sales@example.org") == 250
+    rewritten = sender_of(world, world.queued()[0])
+    assert await send(client, "", rewritten, message=b"Subject: report\r\n\r\nx\r\n") == 250
+    assert world.inbox("bob@example.org") == []
+    assert "carol@remote.example" in [row.address for row in world.queued()]
+    found = world.recipients.local(rewritten)
+    assert found is not None
+    assert found.outside == ("carol@remote.example",)
+    assert (
+        await send(client, "", rewritten.replace("carol", "dora")) == 250
+    )  # nobody's rewritten sender: the catch-all's
+    assert len(world.inbox("bob@example.org")) == 1
+
+
 async def test_a_report_of_our_own_queue_goes_back_too(world: SmtpWorld) -> None:
     client = await world.connect()
     assert await send(client, "carol@remote.example", "sales@example.org") == 250
