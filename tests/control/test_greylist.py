@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_who_waits_is_told_and_let_in(appliance: Appliance, client: ControlClien
     with pytest.raises(ControlError) as caught:
         client.call("greylist.let_in", {"greylist_id": 4711})
     assert caught.value.code == "greylist.unknown"
+
+
+def test_what_dns_could_not_check_tells_its_own_end(appliance: Appliance, client: ControlClient) -> None:
+    appliance.state.state.greylist.decide(
+        replace(ATTEMPT, origin="dmarc:192.0.2.0/24"), replace(RULE, min_delay_seconds=3_600)
+    )
+    (row,) = client.call("greylist.list", {})["waiting"]
+    assert row["passes_at"] == row["passes_at_latest"]
 
 
 def test_exemptions_hold_and_are_in_the_audit(appliance: Appliance, client: ControlClient) -> None:

@@ -12,6 +12,7 @@ from mailbox_app.config.load import seconds
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Count, Method, NoParams, Params
 from mailbox_app.errors import MailboxError
+from mailbox_app.policy.checks.sender_authentication import UNCHECKED_SECONDS
 from mailbox_app.policy.state.allowances import KINDS, Allowance
 from mailbox_app.policy.state.greylist import Waiting
 from mailbox_app.proto.plain_text import clean
@@ -53,7 +54,7 @@ class WaitingView(Struct):
     recipient: str
     remote_ip: str
     origin: str
-    """What it is known by: `spf:` or `ptr:` and a domain, or a network."""
+    """What it is known by: `spf:` or `ptr:` and a domain, or a network; `dmarc:` and a network when DNS was ill."""
     reason: str
     """Why it waits."""
     first_at: datetime
@@ -142,6 +143,9 @@ def kind_of(value: str) -> str:
 def _waiting(context: ControlContext, row: Waiting) -> WaitingView:
     settings = context.config.greylist
     ceiling = seconds(settings.ceiling)
+    delay = min(seconds(settings.min_delay), ceiling)
+    if row.origin.startswith("dmarc:"):  # put off because DNS was ill, whatever greylisting does
+        delay = ceiling = UNCHECKED_SECONDS
     return WaitingView(
         row.greylist_id,
         clean(row.sender),
@@ -152,7 +156,7 @@ def _waiting(context: ControlContext, row: Waiting) -> WaitingView:
         _time(row.first_at_seconds),
         _time(row.last_at_seconds),
         row.attempts,
-        _time(row.first_at_seconds + min(seconds(settings.min_delay), ceiling)),
+        _time(row.first_at_seconds + delay),
         _time(row.first_at_seconds + ceiling),
     )
 

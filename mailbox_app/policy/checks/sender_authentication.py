@@ -33,8 +33,9 @@ DKIM_POLICY_SCORE = 0.3
 OUR_NAME_SCORE = 5.0
 """A stranger in the name of one of our own domains: its owner is here and can say who else may send for it."""
 OUR_NAME_BY_LIST_SCORE = 1.0
-_WAIT = Rule(3_600.0, 7_200.0, 3_600.0, 1_000_000, 0)
-"""Mail that could not be checked is put off for an hour in all."""
+UNCHECKED_SECONDS = 3_600
+"""Mail that could not be checked is put off for so long in all."""
+_WAIT = Rule(UNCHECKED_SECONDS, 2 * UNCHECKED_SECONDS, UNCHECKED_SECONDS, 1_000_000, 0)
 
 
 class SenderAuthentication:
