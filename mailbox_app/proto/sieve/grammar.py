@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mailbox_app.proto.sieve.faults import SieveError
+from mailbox_app.proto.sieve.faults import Problem, SieveError
 from mailbox_app.proto.sieve.lexer import Kind, Lexeme, Lexer
 from mailbox_app.proto.sieve.limits import Limits
 
@@ -72,21 +72,47 @@ class _Parser:
         self._limits = limits
         self._next = lexer.next()
         self._words = 0
+        self._problems: list[Problem] = []
+        self._unreadable = False
 
     def tree(self) -> Tree:
-        calls = self._commands(0)
-        if self._next.kind is not Kind.END:
-            raise self._unexpected("a command")
+        try:
+            calls = self._commands(0)
+            if self._next.kind is not Kind.END:
+                raise self._unexpected("a command")
+        except SieveError as error:
+            self._problems += error.problems
+            calls = ()
+        if self._problems:
+            raise SieveError.of(self._problems)
         return Tree(calls, self._lexer)
 
     def _take(self) -> Lexeme:
         taken = self._next
-        self._next = self._lexer.next()
+        try:
+            self._next = self._lexer.next()
+        except SieveError:
+            self._unreadable = True  # what follows cannot be told
+            raise
         return taken
+
+    def _pass_over(self, error: SieveError) -> None:
+        """After a problem: to the end of the command, so that the next ones are looked at too."""
+        if self._unreadable or len(self._problems) + 1 >= self._limits.problems:
+            raise error
+        self._problems += error.problems
+        braces = 0
+        while self._next.kind is not Kind.END and not (braces == 0 and self._at("}")):
+            taken = self._take()
+            if taken.kind is Kind.MARK:
+                braces += {"{": 1, "}": -1}.get(taken.text, 0)
+                if braces == 0 and taken.text in (";", "}"):
+                    return
 
     def _name(self) -> Lexeme:
         self._words += 1
         if self._words > self._limits.words:
+            self._unreadable = True
             message = f"the script has more than {self._limits.words} commands and tests"
             raise self._lexer.error(self._next.position, message)
         return self._take()
@@ -100,11 +126,12 @@ class _Parser:
         return self._lexer.error(found.position, f"{wanted} is expected here, not {shown}")
 
     def _commands(self, depth: int) -> Sequence[Call]:
-        if depth > self._limits.depth:
-            raise self._lexer.error(self._next.position, f"blocks are nested deeper than {self._limits.depth}")
         calls = []
         while self._next.kind is Kind.WORD:
-            calls.append(self._command(depth))
+            try:
+                calls.append(self._command(depth))
+            except SieveError as error:
+                self._pass_over(error)
         return calls
 
     def _command(self, depth: int) -> Call:
@@ -113,6 +140,8 @@ class _Parser:
         tests, listed = self._tests(depth)
         block = None
         if self._at("{"):
+            if depth >= self._limits.depth:
+                raise self._lexer.error(self._next.position, f"blocks are nested deeper than {self._limits.depth}")
             self._take()
             block = self._commands(depth + 1)
             if not self._at("}"):
