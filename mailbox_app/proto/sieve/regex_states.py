@@ -14,6 +14,9 @@ _PIECE = 4_096
 _MOST_KEPT = 100_000
 """Numbers of states in all sets, and steps between them: some megabytes at most."""
 
+_KEPT_BETWEEN = 4_000
+"""The same between two texts: compiled scripts stay in memory, and a script may have many expressions."""
+
 
 class Program(Protocol):
     """Instructions as parallel lists; execution falls through to the next one."""
@@ -47,6 +50,14 @@ class Automaton:
 
     def matches(self, text: str, spend: Callable[[int], None]) -> bool:
         """Whether the expression matches somewhere. `spend` is told the work done."""
+        try:
+            return self._matches(text, spend)
+        finally:
+            if self._kept > _KEPT_BETWEEN:
+                self._nodes = {}
+                self._kept = 0
+
+    def _matches(self, text: str, spend: Callable[[int], None]) -> bool:
         node = self._node(self._closed((0,), begin=True))
         if node.matched:
             return True
