@@ -14,6 +14,7 @@ from functools import cache
 
 from publicsuffixlist import PublicSuffixList
 
+from mailbox_app.mailauth.checks import is_private
 from mailbox_app.mailauth.results import AuthResults, Result
 from mailbox_app.policy.facts import Facts, MessageFacts
 from mailbox_app.policy.settings import address_of, wide_network
@@ -51,7 +52,7 @@ class Identity:
             if self.organisation and self.organisation != self.domain:
                 keys.append(f"organisation:{self.organisation}")
         keys += [f"dkim:{domain}" for domain in self.dkim_domains[:_MAX_DKIM]]
-        if self.remote_ip:
+        if self.remote_ip and not is_private(self.remote_ip):
             keys.append(f"ip:{self.remote_ip}")
             keys.append(f"network:{wide_network(self.remote_ip)}")
         return [key[:_NAME_CHARACTERS] for key in keys]

@@ -21,17 +21,19 @@ HEADER_WORDS = 80
 LINK_WORDS = 20
 _READ_CHARACTERS = 32_768
 """Of the text: what is not told by then does not matter."""
-_WORD_CHARACTERS = 24
 
 _WORD = re.compile(r"[^\W\d_][\w'$-]{2,23}")
+_ASCII_WORD = re.compile(r"[a-z][a-z0-9_'$-]{2,23}")
+"""The same for text that is ASCII and lower case, at half the cost."""
 _FAR_EASTERN = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\u0e00-\u0e7f]{2,}")
+_TEXT_MARK = crc32(b":")
 _MAILER = (b"x-mailer", b"user-agent")
 _HEADER_VALUE_BYTES = 2_000
 
 
 def word_number(mark: str, word: str) -> int:
     """The number a word is counted under."""
-    return crc32(f"{mark}:{word}".encode("utf-8", "surrogatepass"))
+    return crc32(word.encode("utf-8", "surrogatepass"), crc32(f"{mark}:".encode()))
 
 
 def words_of(header: Header, text: str, domains: Iterable[str] = (), kinds: Iterable[str] = ()) -> Sequence[int]:
@@ -41,7 +43,7 @@ def words_of(header: Header, text: str, domains: Iterable[str] = (), kinds: Iter
         numbers[word_number("u", domain)] = None
     for kind, _ in zip(sorted(set(kinds)), range(8), strict=False):
         numbers[word_number("t", kind)] = None
-    body = {word_number("", word) for word in _text_words(text[:_READ_CHARACTERS])}
+    body = {crc32(word.encode("utf-8", "surrogatepass"), _TEXT_MARK) for word in _text_words(text[:_READ_CHARACTERS])}
     numbers.update(dict.fromkeys(sorted(body)[:TEXT_WORDS]))
     return list(numbers)
 
@@ -49,10 +51,11 @@ def words_of(header: Header, text: str, domains: Iterable[str] = (), kinds: Iter
 def _text_words(text: str) -> set[str]:
     """Lower-case words; of scripts that write none apart, pairs of characters."""
     lowered = text.lower()
+    if text.isascii():
+        return set(_ASCII_WORD.findall(lowered))
     words = set(_WORD.findall(lowered))
-    if not text.isascii():
-        for run in _FAR_EASTERN.findall(lowered):
-            words.update(run[at : at + 2] for at in range(len(run) - 1))
+    for run in _FAR_EASTERN.findall(lowered):
+        words.update(run[at : at + 2] for at in range(len(run) - 1))
     return words
 
 

@@ -102,6 +102,11 @@ def test_the_client_is_named_by_address_and_network() -> None:
     ]
 
 
+@pytest.mark.parametrize("remote_ip", ["127.0.0.1", "10.1.2.3", "fe80::1"])
+def test_our_own_network_has_no_reputation(remote_ip: str) -> None:
+    assert of_facts(facts_of(RAW, remote_ip=remote_ip)).senders == []
+
+
 def test_words_are_judged_for_each_account(bench: Bench) -> None:
     from mailbox_app.policy.words import words_of
     from mailbox_app.proto.header import Header
