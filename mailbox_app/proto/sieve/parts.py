@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
     from mailbox_app.proto.sieve.machine import Machine
 
 _PIECE_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One part with its header."""
-
-    part: Part
-    header: Header
 
 
 def header_of(machine: Machine, index: int) -> Header:
