@@ -11,7 +11,7 @@ is possible, a loss is not. A recipient who refuses while others accept gets the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -44,6 +44,15 @@ _REPLY_CHARACTERS = 400
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+class RuleRefusal(Refusal):
+    """Every recipient's own script refuses; what the decision record tells goes with it."""
+
+    def __init__(self, reply: Reply, judgement: Judgement, filings: Sequence[Filing]) -> None:
+        super().__init__(reply.code, reply.enhanced, reply.text, reason="sieve_reject")
+        self.judgement = judgement
+        self.filings = filings
+
+
 class Inbound:
     """Delivers. One object per process: its group commits only share what goes through it."""
 
@@ -73,20 +82,22 @@ class Inbound:
         """
         parts = await self._forwarder.plan(mail)
         jobs = await self._jobs(parts.mail)
-        refusals = {id(job): self._refusal(job, mail) for job in jobs if job.plan.rejection is not None}
+        refusals = {id(job): _refusal(job, mail) for job in jobs if job.plan.rejection is not None}
         if refusals and may_refuse and len(refusals) == len(jobs) and not parts.copies and not each_answers:
-            raise next(iter(refusals.values()))
-        replies: dict[str, Reply] = dict(parts.replies) if each_answers else {}
+            raise RuleRefusal(
+                refusals[id(jobs[0])], mail.judgement, [_rejected(job, refusals[id(job)]) for job in jobs]
+            )
+        answers = _Answers(mail, each_answers=each_answers)
+        answers.replies.update(parts.replies if each_answers else {})
         filings = [*parts.filings]
+        rules = {job.account.account_id: refusals[id(job)] for job in jobs if id(job) in refusals}
+        refused = answers.take(rules) if may_refuse else set()
         serving = []
         for job in jobs:
-            refusal = refusals.get(id(job))
-            if refusal is not None and each_answers and may_refuse:
-                replies[job.recipient.address] = refusal.reply
-                filings.append(_rejected(job, refusal.reply))
+            if job.account.account_id in refused:
+                filings.append(_rejected(job, refusals[id(job)]))
                 continue
-            if refusal is not None:
-                assert job.plan.rejection_copy is not None
+            if job.plan.rejection_copy is not None:
                 job.plan = replace(job.plan, copies=[job.plan.rejection_copy], redirects=())
             serving.append(job)
         queued = [
@@ -94,19 +105,19 @@ class Inbound:
         ]
         await self._carrier.carry_out(parts.mail, [job for job in serving if job.error is None])
         stored, waiting = self._sorted(serving, filings, queued)
-        answers = [self._answer(job.error) for job in waiting if job.error is not None]
-        if waiting and each_answers:
-            replies.update({job.recipient.address: reply for job, reply in zip(waiting, answers, strict=True)})
-        elif waiting:
-            if not stored and not queued:
-                raise _gravest([job.error for job in waiting])
-            targets = []
-            for job, reply in zip(waiting, answers, strict=True):
-                filings.append(Filing(job.account.address, "queued", "", str(reply)))
-                notify, orcpt = job.recipient.notify, job.recipient.orcpt
-                targets.append(NewRecipient(job.account.address, "local", notify, orcpt, str(reply)))
+        troubles = {job.account.account_id: self._answer(job.error) for job in waiting if job.error is not None}
+        told = answers.take(troubles)
+        if waiting and not (stored or queued or each_answers):
+            raise _gravest([job.error for job in waiting])
+        targets = []
+        for job in waiting:
+            if job.account.account_id not in told:
+                reply, recipient = str(troubles[job.account.account_id]), job.recipient
+                filings.append(Filing(job.account.address, "queued", "", reply))
+                targets.append(NewRecipient(job.account.address, "local", recipient.notify, recipient.orcpt, reply))
+        if targets:
             queued.append(await self._carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body))
-        return Delivered(stored, queued, filings=filings, replies=replies)
+        return Delivered(stored, queued, filings=filings, replies=answers.replies)
 
     async def judged_before(self, body: Body) -> Judgement:
         """What our own verdict field of a message says that waited in the queue."""
@@ -156,19 +167,6 @@ class Inbound:
                 waiting.append(job)
         return stored, waiting
 
-    @staticmethod
-    def _refusal(job: Job, mail: Mail) -> Refusal:
-        """The script's words as a reply. RFC 5429 2.1: at the door, where the sender's own server tells the sender."""
-        text = _UNSAFE.sub(" ", job.plan.rejection or "").replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
-        if not mail.envelope.smtputf8:
-            text = text.encode("ascii", "replace").decode()
-        lines = [line[:_REPLY_CHARACTERS].strip() for line in text.strip().split("\n")[:_REPLY_LINES]]
-        found = "\n".join(line or "-" for line in lines)
-        return Refusal(
-            550, "5.7.1", found if found != "-" else "The recipient does not want this message", reason="sieve_reject",
-            address=job.recipient.address,
-        )  # fmt: skip
-
     def _answer(self, error: Exception) -> Reply:
         """The reply that stands for an error; an unexpected one is logged and counted."""
         if isinstance(error, MailboxError):
@@ -178,6 +176,44 @@ class Inbound:
         self._metrics.errors.inc()
         self._log.error("append_failed", exc_info=error)
         return reply_for(_UNEXPECTED)
+
+
+class _Answers:
+    """Who is told to its face that it is not served, where each recipient has an answer of its own.
+
+    A recipient that stands for several accounts is told so when none of them is served; otherwise it counts as served, and the
+    accounts that are not are looked after here.
+    """
+
+    def __init__(self, mail: Mail, *, each_answers: bool) -> None:
+        self._mail = mail
+        self._each_answers = each_answers
+        self._unserved: dict[AccountId, Reply] = {}
+        self.replies: dict[str, Reply] = {}
+
+    def take(self, unserved: Mapping[AccountId, Reply]) -> set[AccountId]:
+        """These accounts are not served: tell it; those of them that nobody has to look after any more."""
+        if not self._each_answers:
+            return set()
+        self._unserved.update(unserved)
+        others: set[AccountId] = set()
+        for recipient in self._mail.recipients:
+            ids = [account.account_id for account in recipient.accounts]
+            if ids and not (recipient.outside or recipient.lists) and all(each in self._unserved for each in ids):
+                self.replies.setdefault(recipient.address, self._unserved[ids[-1]])
+            else:
+                others.update(ids)
+        return set(unserved) - others
+
+
+def _refusal(job: Job, mail: Mail) -> Reply:
+    """The script's words as a reply. RFC 5429 2.1: at the door, where the sender's own server tells the sender."""
+    text = _UNSAFE.sub(" ", job.plan.rejection or "").replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
+    if not mail.envelope.smtputf8:
+        text = text.encode("ascii", "replace").decode()
+    lines = [line[:_REPLY_CHARACTERS].strip() for line in text.strip().split("\n")[:_REPLY_LINES]]
+    words = "\n".join(line or "-" for line in lines)
+    return Reply(550, "5.7.1", words if words != "-" else "The recipient does not want this message")
 
 
 def _rejected(job: Job, reply: Reply) -> Filing:

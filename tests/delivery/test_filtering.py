@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.config.schema import Sieve
+from mailbox_app.delivery.inbound import RuleRefusal
 from mailbox_app.policy.verdict import Finding, Judgement
 from mailbox_app.store.model import SpecialUse
 from tests.support.filtered import ALICE, BOB, CAROL, DAVE, MESSAGE, FilteredWorld, filtered_world
@@ -168,6 +169,38 @@ async def test_with_an_answer_for_each_recipient_one_refuses_alone(world: Filter
     delivered = await world.deliver(ALICE, DAVE, each_answers=True)
     assert {address: str(reply) for address, reply in delivered.replies.items()} == {ALICE: "550 5.7.1 Not me"}
     assert (world.counts(), world.counts(DAVE)) == ({}, {"INBOX": 1})
+
+
+async def test_a_recipient_that_stands_for_several_is_refused_by_all_or_none(world: FilteredWorld) -> None:
+    world.smtp.directory.add_alias("both@example.org", [ALICE, DAVE])
+    world.script('require "reject"; reject "Not me";')
+    delivered = await world.deliver("both@example.org", each_answers=True)
+    assert (delivered.replies, world.counts(), world.counts(DAVE)) == ({}, {"Junk": 1}, {"INBOX": 1})
+    world.script('require "reject"; reject "Nor me";', DAVE)
+    delivered = await world.deliver("both@example.org", "alice.alias@example.org", each_answers=True)
+    assert set(delivered.replies) == {"both@example.org", "alice.alias@example.org"}
+    assert (world.counts(), world.counts(DAVE)) == ({"Junk": 1}, {"INBOX": 1})
+
+
+async def test_with_an_answer_for_each_recipient_a_full_mailbox_is_told_and_not_queued(world: FilteredWorld) -> None:
+    world.smtp.directory.add_alias("both@example.org", [BOB, DAVE])
+    world.smtp.directory.set_quota(BOB, 500)
+    content = MESSAGE + b"x" * 900 + b"\r\n"
+    delivered = await world.deliver(BOB, ALICE, content=content, each_answers=True)
+    assert {address: reply.code for address, reply in delivered.replies.items()} == {BOB: 452}
+    assert (delivered.stored, world.queued()) == ([ALICE], [])
+    delivered = await world.deliver("both@example.org", content=content, each_answers=True)
+    assert (delivered.replies, delivered.stored) == ({}, [DAVE])
+    assert [(recipient, transport) for _, recipient, transport in world.queued()] == [(BOB, "local")]
+
+
+async def test_a_refusal_by_rule_tells_the_decision_record_which_steps_led_to_it(world: FilteredWorld) -> None:
+    world.script('require "reject"; if header :contains "subject" "lunch" { reject "No"; }')
+    with pytest.raises(RuleRefusal) as caught:
+        await world.deliver()
+    (filing,) = caught.value.filings
+    assert (filing.action, filing.target) == ("rejected", "550 5.7.1 No")
+    assert any("reject" in step for step in filing.steps)
 
 
 async def test_a_refusal_of_what_was_accepted_before_is_stored_as_junk(world: FilteredWorld) -> None:

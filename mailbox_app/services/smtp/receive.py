@@ -197,7 +197,16 @@ class Receiver:
             len(prefix) + message.size_bytes - (0 if body is None or body is message.body else len(message.block))
         )
         content = message.body if body is None else body
-        return Mail(envelope, transaction.recipients, prefix, content, size_bytes, judgement)
+        return Mail(
+            envelope,
+            transaction.recipients,
+            prefix,
+            content,
+            size_bytes,
+            judgement,
+            remote_ip=session.remote_ip if session.account is None else "",
+            remote_name=session.helo if session.account is None else "",
+        )
 
     def _received(self, session: SmtpSession, trace_id: str) -> bytes:
         """The Received field. RFC 5321 4.4, RFC 3848, RFC 6531 4.3."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -17,7 +17,8 @@ from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
-from mailbox_app.delivery.inbound import Inbound
+from mailbox_app.delivery.inbound import Inbound, RuleRefusal
+from mailbox_app.delivery.mail import Filing
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.delivery.submission import Submission
@@ -266,15 +267,18 @@ class SmtpService:
         transaction, facts = session.transaction, session.facts
         address = error.address if isinstance(error, Refusal) else ""
         facts.sender = address if transaction.sender is None else transaction.sender
+        filings: Sequence[Filing] = ()
         if isinstance(error, PolicyRefusal):
             judgement, stage = error.judgement, error.stage
+        elif isinstance(error, RuleRefusal):
+            judgement, stage, filings = error.judgement, Stage.MESSAGE, error.filings
         else:
             judgement = Judgement(tuple(facts.findings))
             stage = (
                 Stage.MESSAGE if facts.message else Stage.RECIPIENT if transaction.sender is not None else Stage.SENDER
             )
         recipient = address if transaction.sender is not None else ""
-        self.screening.tell(session, judgement, (), reply, stage=stage, recipient=recipient)
+        self.screening.tell(session, judgement, filings, reply, stage=stage, recipient=recipient)
 
     def _all_sessions(self) -> list[SmtpSession]:
         return [session for sessions in self._sessions.values() for session in sessions]
