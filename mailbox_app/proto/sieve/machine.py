@@ -12,7 +12,7 @@ from mailbox_app.proto.header import Header, decode_words
 from mailbox_app.proto.sieve.actions import Action, Discard, FileInto, Keep, Redirect, Reject, Remember, Vacation
 from mailbox_app.proto.sieve.context import Context
 from mailbox_app.proto.sieve.faults import Fault, SieveError
-from mailbox_app.proto.sieve.header_edits import HeaderEdits
+from mailbox_app.proto.sieve.header_edits import HeaderEdits, Place
 from mailbox_app.proto.sieve.limits import Limits
 from mailbox_app.proto.sieve.values import tidy
 
@@ -153,7 +153,13 @@ class Machine:
         header = self.context.message.header
         if not self.edits:
             return header.all(key.encode("utf-8", "surrogateescape"))
-        return [place.value for place in self.edits.places(header, key)]
+        return [place.value for place in self.places(key)]
+
+    def places(self, key: str) -> Sequence[Place]:
+        """The fields of that name (lower case) as edited so far."""
+        header = self.context.message.header
+        self.spend(len(header.fields) >> 3)
+        return self.edits.places(header, key)
 
     def edit(self, edits: HeaderEdits) -> None:
         """The header has changed."""
@@ -163,7 +169,10 @@ class Machine:
     def size_bytes(self) -> int:
         """The size of the message as edited so far."""
         message = self.context.message
-        return message.size_bytes + (self.edits.growth(message.header) if self.edits else 0)
+        if not self.edits:
+            return message.size_bytes
+        self.spend(sum(len(value) for _, value in (*self.edits.above, *self.edits.below)) >> 6)
+        return message.size_bytes + self.edits.growth(message.header)
 
     # variables. RFC 5229
 

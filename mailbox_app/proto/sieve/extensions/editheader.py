@@ -87,7 +87,7 @@ def _deleteheader(use: Use, compiler: Compiler) -> Operation:
         if key in machine.limits.protected_fields:
             machine.note(f"deleteheader: {field} is protected and stays")
             return
-        gone = chosen(machine, machine.edits.places(machine.context.message.header, key))
+        gone = chosen(machine, machine.places(key))
         if gone:
             _edited(machine, machine.edits.without(gone))
         machine.note(f"deleteheader {field}: {len(gone)} removed")
