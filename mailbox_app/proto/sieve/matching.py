@@ -63,7 +63,8 @@ RELATIONS: dict[str, Callable[[Order, Order], bool]] = {
     "ne": operator.ne,
 }
 
-Pair = Callable[["Machine", str, str], bool]
+_MOST_CAPTURES = 99
+"""Match variables of one match; RFC 5229 6 asks for nine."""
 
 
 class Match:
@@ -143,7 +144,7 @@ class Match:
             return False
         if self._capture:
             text = value if len(value) == len(folded) else folded
-            machine.frame.match = (text, *(text[start:end] for start, end in spans))
+            machine.frame.match = (text, *(text[start:end] for start, end in spans[:_MOST_CAPTURES]))
         return True
 
     def _searches(self, machine: Machine, value: str, key: str) -> bool:
