@@ -230,13 +230,14 @@ def test_the_records_of_a_domain_are_compared_with_dns(filled: Run, appliance: A
         ("TXT", "_dmarc.example.org."): "ok",
         ("TXT", "_smtp._tls.example.org."): "unknown",
         ("SRV", "_imaps._tcp.example.org."): "ok",
+        ("SRV", "_sieve._tcp.example.org."): "missing",
         ("SRV", "_submissions._tcp.example.org."): "missing",
         ("SRV", "_submission._tcp.example.org."): "missing",
     })  # fmt: skip
     out = filled("domain", "dns", "example.org", "--check")[1]
     assert "found  v=spf1 ip4:192.0.2.7 -all" in out
     assert out.endswith(
-        "3 of 9 are not as they should be.\n1 could not be looked up: DNS does not answer; try again.\n"
+        "4 of 10 are not as they should be.\n1 could not be looked up: DNS does not answer; try again.\n"
     )
     assert filled("domain", "dns", "example.org", "--check", "--zone")[0] == 2
 

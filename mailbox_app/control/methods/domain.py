@@ -134,7 +134,13 @@ async def dns(context: ControlContext, _call: Call, params: DomainName) -> Recor
     keys = await context.offload.run(context.directory.all_dkim_keys, domain.name)
     active = [key for key in keys if key.active]
     return Records(
-        records_for(domain.name, context.config.server.hostname, active, pop3=bool(context.config.listen.pop3s))
+        records_for(
+            domain.name,
+            context.config.server.hostname,
+            active,
+            pop3=bool(context.config.listen.pop3s),
+            managesieve=bool(context.config.listen.managesieve),
+        )
     )
 
 
@@ -149,8 +155,10 @@ async def check_dns(context: ControlContext, call: Call, params: DomainName) -> 
     return CheckedRecords(all(each.state == "ok" for each in records), records)
 
 
-def records_for(domain: str, hostname: str, keys: list[DkimKey], *, pop3: bool = False) -> list[Record]:
-    """MX, SPF, DKIM, DMARC, TLS reports and the SRV records of RFC 6186 and RFC 8314."""
+def records_for(
+    domain: str, hostname: str, keys: list[DkimKey], *, pop3: bool = False, managesieve: bool = False
+) -> list[Record]:
+    """MX, SPF, DKIM, DMARC, TLS reports and the SRV records of RFC 6186, RFC 8314 and RFC 5804."""
     host = f"{hostname.rstrip('.')}."
     postmaster = f"postmaster@{domain}"
     own_name = (
@@ -173,6 +181,7 @@ def records_for(domain: str, hostname: str, keys: list[DkimKey], *, pop3: bool =
         Record("TXT", f"_smtp._tls.{domain}.", f"v=TLSRPTv1; rua=mailto:{postmaster}", "reports of failed TLS"),
         Record("SRV", f"_imaps._tcp.{domain}.", f"0 1 993 {host}", "mail programs find IMAP"),
         *([Record("SRV", f"_pop3s._tcp.{domain}.", f"10 1 995 {host}", "mail programs find POP3")] if pop3 else []),
+        *([Record("SRV", f"_sieve._tcp.{domain}.", f"0 1 4190 {host}", "mail programs find ManageSieve")] if managesieve else []),
         Record("SRV", f"_submissions._tcp.{domain}.", f"0 1 465 {host}", "mail programs find submission"),
         Record("SRV", f"_submission._tcp.{domain}.", f"10 1 587 {host}", "the same with STARTTLS"),
     ]  # fmt: skip
