@@ -31,6 +31,8 @@ from mailbox_app.proto.sieve.header_edits import HeaderEdits, render_field
 from mailbox_app.store.appender import Place
 from mailbox_app.store.model import SpecialUse, SystemFlag
 
+OUT_OF_OFFICE = "(out of office)"
+"""What the script of out-of-office answers by dates is called; no answer of it goes out for what is thrown away."""
 _INBOX = "INBOX"
 _SYSTEM = {f"\\{flag.name.lower()}": int(flag) for flag in SystemFlag if flag.name}
 _MAX_KEYWORDS = 10
@@ -126,6 +128,8 @@ class ActionPlanner:
     def plan(self) -> Plan:
         """All that was decided."""
         refused = self._rejection is not None
+        if refused or not (self._copies or self._redirects):
+            self._answers = [each for each in self._answers if each.reason != f"script {OUT_OF_OFFICE}"]
         return Plan(
             () if refused else tuple(self._copies.values()),
             () if refused else tuple(self._redirects.values()),

@@ -18,7 +18,7 @@ from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Sieve
 from mailbox_app.delivery.compiled_scripts import CompiledScripts, Stamp
-from mailbox_app.delivery.filter_actions import ActionPlanner
+from mailbox_app.delivery.filter_actions import OUT_OF_OFFICE, ActionPlanner
 from mailbox_app.delivery.filter_context import AccountMailboxes, AccountMemory, FilteredMessage, ScriptLibrary
 from mailbox_app.delivery.filter_memory import FilterMemory
 from mailbox_app.delivery.filter_plan import TO_INBOX, Plan
@@ -185,6 +185,9 @@ class Filters:
         """The scripts of this account, in order; those that cannot be read are noted and passed over."""
         own = self.scripts.active(account.ref)
         files: list[tuple[str, str, Stamp | None]] = [(path, path, None) for path in self.settings.before]
+        away = self.scripts.away(account.ref)
+        if away is not None:
+            files.append((OUT_OF_OFFICE, away.path, away.stamp))
         if own is not None:
             files.append((own.name, own.path, own.stamp))
         files += [(path, path, None) for path in self.settings.after]

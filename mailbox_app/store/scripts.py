@@ -38,6 +38,7 @@ _ACTIVE = ".active"
 _FOLDERS_KEPT = 10_000
 """Asked for with each message."""
 _LOCK = ".lock"
+_AWAY = ".away"
 _FAILURE = ".failure"
 _MAX_FAILURE_BYTES = 2_000
 
@@ -173,8 +174,30 @@ class Scripts:
         return ScriptFile(name, path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
     def has_active(self, ref: AccountRef) -> bool:
-        """Whether a script is active: one look at one name, so it may be asked on the loop."""
-        return os.path.exists(f"{self._folder(ref)}/{_ACTIVE}")
+        """Whether a script runs for the account: a look at two names, so it may be asked on the loop."""
+        folder = self._folder(ref)
+        return os.path.exists(f"{folder}/{_ACTIVE}") or os.path.exists(f"{folder}/{_AWAY}")
+
+    def away(self, ref: AccountRef) -> ScriptFile | None:
+        """The out-of-office script that runs beside the active one; it has no name and counts for no quota."""
+        path = os.path.join(self._folder(ref), _AWAY)
+        with DiskErrors():
+            try:
+                status = os.stat(path)
+            except FileNotFoundError:
+                return None
+        return ScriptFile("", path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+    def set_away(self, ref: AccountRef, source: bytes | None) -> None:
+        """Put the out-of-office script, or take it away."""
+        folder = self._made(ref)
+        with DiskErrors(), AccountLock(os.path.join(folder, _LOCK)):
+            if source is not None:
+                write_durably(folder, _AWAY, source)
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, _AWAY))
+                fsync_directory(folder)
 
     def failure(self, ref: AccountRef) -> str:
         """What went wrong with the account's script the last time it did, since a script was put or activated."""

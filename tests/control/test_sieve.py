@@ -181,3 +181,19 @@ def test_nothing_of_another_account_is_reached(appliance: Appliance) -> None:
         found = client.call("sieve.put", {"address": ALICE, "name": "../../bob/sieve/x", "source": "keep;"})
     assert [each["name"] for each in found["scripts"]] == ["../../bob/sieve/x"]
     assert not (appliance.context.data_dir / "mail" / "example.org" / "bob").exists()
+
+
+def test_an_out_of_office_answer_by_days(run: Run, appliance: Appliance) -> None:
+    assert run("vacation", ALICE)[1] == f"{ALICE} has no out-of-office answer.\n"
+    assert run("away")[1] == "Nobody has an out-of-office answer.\n"
+    words = ["--text", "Back soon", "--subject", "Away", "--first-day", "2020-01-01", "--last-day", "2020-01-09"]
+    assert run("vacation", ALICE, *words)[1] == (
+        f"{ALICE} from 2020-01-01 until 2020-01-09, again after 7 days:\nBack soon\n"
+    )
+    assert run("away")[1].splitlines()[1].split() == [ALICE, "from", "2020-01-01", "until", "2020-01-09", "off", "Away"]
+    assert json.loads(run("vacation", ALICE, "--text", "Now", "--json")[1])["is_on"] is True
+    assert run("vacation", ALICE, "--text", "x", "--first-day", "tomorrow")[0] == 1
+    assert run("vacation", ALICE, "--clear")[0] == 0
+    assert run("away")[1] == "Nobody has an out-of-office answer.\n"
+    _, entries = appliance.context.audit.list(AuditFilter(what="sieve"), 0, 20)
+    assert {entry.change.what for entry in entries} == {"sieve.set_away", "sieve.clear_away"}

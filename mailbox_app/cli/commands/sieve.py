@@ -206,6 +206,69 @@ def test(
         click.echo(f"   note: {clean(note)}")
 
 
+@command.command("vacation")
+@click.argument("address")
+@click.option("--text", help="What those hear who write meanwhile.")
+@click.option("--text-file", metavar="FILE", help="The same from a file (- for standard input).")
+@click.option("--subject", default="", help="The answer's subject.")
+@click.option("--first-day", metavar="YYYY-MM-DD", help="Not before.")
+@click.option("--last-day", metavar="YYYY-MM-DD", help="Not after.")
+@click.option("--every", "every_days", type=click.IntRange(1, 365), default=7, show_default=True, help="Days.")
+@click.option("--clear", is_flag=True, help="No answer any more.")
+@json_option
+@click.pass_obj
+def vacation(
+    config_file: str | None,
+    /,
+    address: str,
+    text: str | None,
+    text_file: str | None,
+    clear: bool,
+    as_json: bool,
+    **words: Any,
+) -> None:
+    """An out-of-office answer, beside the account's own script. Without options: show it."""
+    if clear:
+        connection.call(config_file, "sieve.clear_away", address=address)
+        click.echo(f"{clean(address)} answers nobody by itself any more.")
+        return
+    if text is not None or text_file is not None:
+        said = text if text is not None else _read(text_file or "-")
+        found = connection.call(config_file, "sieve.set_away", address=address, text=said, **words)
+    else:
+        everybody = connection.call(config_file, "sieve.away", domain=address.rpartition("@")[2])["away"]
+        found = next((each for each in everybody if each["address"] == address.lower()), {})
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo(f"{clean(address)} has no out-of-office answer.")
+    else:
+        click.echo(f"{clean(found['address'])} {_days(found)}, again after {found['every_days']} days:")
+        print_lines(found["text"])
+
+
+@command.command("away")
+@click.argument("domain", required=False, default="")
+@json_option
+@click.pass_obj
+def away(config_file: str | None, domain: str, as_json: bool) -> None:
+    """Who has an out-of-office answer."""
+    found = connection.call(config_file, "sieve.away", domain=domain)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["ACCOUNT", "WHEN", "NOW", "SUBJECT"],
+        [(each["address"], _days(each), "on" if each["is_on"] else "off", each["subject"]) for each in found["away"]],
+        "Nobody has an out-of-office answer.",
+    )
+
+
+def _days(each: dict[str, Any]) -> str:
+    first, last = each["first_day"], each["last_day"]
+    return " ".join([f"from {first}" if first else "", f"until {last}" if last else ""]).strip() or "until taken back"
+
+
 @command.command("run")
 @click.argument("address")
 @click.argument("mailbox")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.control.context import ControlContext
-from mailbox_app.control.methods.user import UserAddress
+from mailbox_app.control.methods.user import OfDomain, UserAddress
 from mailbox_app.control.schema import Call, Method, Params
+from mailbox_app.delivery import away
 from mailbox_app.delivery.filter_context import FilteredMessage
 from mailbox_app.delivery.filter_plan import Plan, sentences
 from mailbox_app.delivery.mail import Mail, Recipient
@@ -145,6 +148,36 @@ class Ran(Struct):
     lines: list[Line] = field(default_factory=list)
 
 
+class NewAway(Params):
+    """An out-of-office answer; days without a date are open ends."""
+
+    address: str
+    text: Annotated[str, Meta(min_length=1, max_length=away.MAX_TEXT)]
+    subject: Annotated[str, Meta(max_length=away.MAX_SUBJECT)] = ""
+    first_day: date | None = None
+    last_day: date | None = None
+    every_days: Annotated[int, Meta(ge=1, le=365)] = 7
+    """The same person hears it again after so many days."""
+
+
+class AwayView(Struct):
+    """One account's out-of-office answer. `is_on`: today is one of its days."""
+
+    address: str
+    text: str
+    subject: str
+    first_day: date | None
+    last_day: date | None
+    every_days: int
+    is_on: bool
+
+
+class AwayViews(Struct):
+    """Accounts with an out-of-office answer, by address."""
+
+    away: list[AwayView]
+
+
 async def list_all(context: ControlContext, _call: Call, params: UserAddress) -> ScriptsView:
     """An account's scripts."""
     return await context.offload.run(_listed, context, params.address)
@@ -255,6 +288,64 @@ async def run_over(context: ControlContext, call: Call, params: Over) -> Ran:
     return ran
 
 
+async def set_away(context: ControlContext, call: Call, params: NewAway) -> AwayView:
+    """Answer whoever writes meanwhile."""
+    call.object = params.address
+    said = away.Away(
+        text=params.text,
+        subject=params.subject,
+        first_day=params.first_day,
+        last_day=params.last_day,
+        every_days=params.every_days,
+    )
+
+    def run() -> AwayView:
+        account = context.directory.existing(params.address)
+        call.before = _away(context, account)
+        context.filters.scripts.set_away(account.ref, away.compose(said))
+        found = _away(context, account)
+        assert found is not None
+        return found
+
+    call.after = view = await context.offload.run(run)
+    return view
+
+
+async def clear_away(context: ControlContext, call: Call, params: UserAddress) -> AwayViews:
+    """No such answers any more."""
+    call.object = params.address
+
+    def run() -> AwayViews:
+        account = context.directory.existing(params.address)
+        call.before = _away(context, account)
+        context.filters.scripts.set_away(account.ref, None)
+        return AwayViews([])
+
+    return await context.offload.run(run)
+
+
+async def list_away(context: ControlContext, _call: Call, params: OfDomain) -> AwayViews:
+    """Who has an out-of-office answer, or had one that is over."""
+
+    def run() -> AwayViews:
+        found = [_away(context, account) for account in context.directory.accounts(params.domain or None)]
+        return AwayViews([view for view in found if view is not None])
+
+    return await context.offload.run(run)
+
+
+def _away(context: ControlContext, account: Account) -> AwayView | None:
+    file = context.filters.scripts.away(account.ref)
+    said = None if file is None else away.read(Path(file.path).read_bytes())
+    if said is None:
+        return None
+    today = context.clock.now().astimezone().date()
+    is_on = (said.first_day is None or said.first_day <= today) and (said.last_day is None or today <= said.last_day)
+    return AwayView(
+        account.address, said.text, clean(said.subject), said.first_day, said.last_day, said.every_days, is_on
+    )
+
+
 async def _change(
     context: ControlContext, call: Call, params: ScriptName, change: Callable[[Scripts, AccountRef], None]
 ) -> ScriptsView:
@@ -295,6 +386,9 @@ METHODS = (
     Method("sieve.activate", ScriptName, ScriptsView, activate, "Let a script run; empty: none.", changes=True),
     Method("sieve.delete", ScriptName, ScriptsView, delete, "Remove a script.", changes=True),
     Method("sieve.rename", NewName, ScriptsView, rename, "Call a script something else.", changes=True),
+    Method("sieve.set_away", NewAway, AwayView, set_away, "Answer whoever writes meanwhile.", changes=True),
+    Method("sieve.clear_away", UserAddress, AwayViews, clear_away, "No out-of-office answer.", changes=True),
+    Method("sieve.away", OfDomain, AwayViews, list_away, "Who has an out-of-office answer."),
     Method("sieve.check", ScriptSource, Checked, check, "What is wrong with a script."),
     Method("sieve.test", Trial, Tried, test, "What a script would do with a message."),
     Method("sieve.run", Over, Ran, run_over, "Run a script over a mailbox.", changes=True),
