@@ -7,6 +7,7 @@ prints it need not care. No body and no secret comes here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mailbox_app.clock import Clock
@@ -25,6 +26,25 @@ _MAX_RECIPIENTS = 100
 _MAX_STEPS = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One decision about a message or a recipient, with everything it was made from."""
+
+    facts: Facts
+    judgement: Judgement
+    reply: Reply
+    filings: Sequence[Filing] = ()
+    trace_id: str = ""
+    stage: Stage | None = None
+    """None: as far as the facts go."""
+    queue_ids: Sequence[str] = ()
+    duration_seconds: float = 0.0
+    recipient: str = ""
+    """The refused one, which is not among the accepted ones of the facts."""
+    account: str = ""
+    """Who submitted the message."""
+
+
 class Journal(Protocol):
     """Where explanations go; `journal.decisions.Decisions`."""
 
@@ -40,22 +60,9 @@ class Explainer:
         self._journal = journal
         self._clock = clock
 
-    def note(
-        self,
-        facts: Facts,
-        judgement: Judgement,
-        filings: Sequence[Filing],
-        reply: Reply,
-        *,
-        trace_id: str = "",
-        stage: Stage | None = None,
-        queue_ids: Sequence[str] = (),
-        duration_seconds: float = 0.0,
-        recipient: str = "",
-        account: str = "",
-    ) -> None:
-        """One decision. `recipient` is the refused one, which is not among the accepted ones of `facts`; `account` is who
-        submitted the message."""
+    def note(self, decided: Decided) -> None:
+        """Keep one decision; quick."""
+        facts, judgement, filings, reply = decided.facts, decided.judgement, decided.filings, decided.reply
         message = facts.message
         recipients = [each.address for each in facts.recipients[:_MAX_RECIPIENTS]]
         accounts = {account.account_id: account.address for each in facts.recipients for account in each.accounts}
@@ -65,30 +72,30 @@ class Explainer:
             Explanation(
                 at_millis=int(self._clock.epoch_seconds() * 1000),
                 outcome=_outcome(reply, judgement, filings),
-                trace_id=trace_id,
+                trace_id=decided.trace_id,
                 session_id=facts.session_id,
                 service=facts.service,
                 remote=facts.remote_ip,
                 remote_name=auth.iprev.name if auth is not None and auth.iprev is not None else "",
-                account=account,
+                account=decided.account,
                 helo=clean(facts.helo, _SHORT),
                 tls=facts.tls,
                 sender=clean(facts.sender, _SHORT),
-                recipients=[clean(each, _SHORT) for each in ([recipient] if recipient else recipients)],
+                recipients=[clean(each, _SHORT) for each in ([decided.recipient] if decided.recipient else recipients)],
                 message_id=clean(message.message_id, _SHORT) if message is not None else "",
                 subject=clean((subject or b"").decode("utf-8", "replace"), _SHORT),
                 size_bytes=message.size_bytes if message is not None else 0,
                 code=reply.code,
                 text=clean(f"{reply.enhanced} {reply.text}".strip().replace("\n", " "), _LONG),
-                stage=stage.value if stage is not None else "message" if message is not None else "",
+                stage=decided.stage.value if decided.stage is not None else "message" if message is not None else "",
                 authentication=auth.summary if auth is not None else "",
                 score=judgement.score(),
                 junk_score=judgement.junk_score,
                 reject_score=judgement.reject_score,
                 findings=[_said(each, accounts) for each in judgement.findings],
                 copies=[_copy(each) for each in filings],
-                queue_ids=list(queue_ids),
-                duration_seconds=round(duration_seconds, 4),
+                queue_ids=list(decided.queue_ids),
+                duration_seconds=round(decided.duration_seconds, 4),
             )
         )
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from mailbox_app.accounts.model import Account, AccountState
-from mailbox_app.delivery.explaining import Explainer
+from mailbox_app.delivery.explaining import Decided, Explainer
 from mailbox_app.delivery.mail import Filing
 from mailbox_app.ids import AccountId
 from mailbox_app.journal.explanations import Explanation
@@ -39,7 +39,7 @@ def facts(**fields: object) -> Facts:
 
 def note(judgement: Judgement, reply: Reply, *filings: Filing, **more: object) -> Explanation:
     kept = Kept()
-    Explainer(kept, FakeClock()).note(facts(), judgement, filings, reply, trace_id="T1", **more)  # type: ignore[arg-type]
+    Explainer(kept, FakeClock()).note(Decided(facts(), judgement, reply, filings, "T1", **more))  # type: ignore[arg-type]
     return kept.explanations[0]
 
 
@@ -89,7 +89,7 @@ def test_hostile_words_are_made_harmless_and_short() -> None:
     seen.helo = "\udcff\x1b[2J" + "h" * 10_000
     seen.sender = "\udc80@x.example"
     finding = Finding("x", "\x1b]0;owned\x07" + "r" * 10_000, inputs={"name": "\u202e" * 10_000})
-    Explainer(kept, FakeClock()).note(seen, Judgement([finding]), [Filing("a\nb", "stored", "\x00")] * 3, OK)
+    Explainer(kept, FakeClock()).note(Decided(seen, Judgement([finding]), OK, [Filing("a\nb", "stored", "\x00")] * 3))
     text = msgspec.json.encode(kept.explanations[0]).decode()
     assert len(text) < 5_000
     assert not any(character in json.loads(text)["helo"] for character in "\x1b\udcff")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.model import Account
@@ -18,12 +18,12 @@ from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.load import parse
 from mailbox_app.config.schema import Config, Limits, Server, Sieve, Tls
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.explaining import Decided
 from mailbox_app.delivery.filter_memory import FilterMemory
 from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.local import LocalTransport
-from mailbox_app.delivery.mail import Filing
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
@@ -38,13 +38,10 @@ from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.policy.check import Check
 from mailbox_app.policy.door import Door
-from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.pipeline import Pipeline
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.policy.tools import Tools
-from mailbox_app.policy.verdict import Judgement
 from mailbox_app.proto.smtp.dot_stream import stuff
-from mailbox_app.proto.smtp.replies import Reply
 from mailbox_app.services.smtp.limits import SmtpLimits
 from mailbox_app.services.smtp.screening import SenderCheck
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
@@ -135,36 +132,11 @@ def insecure_context() -> ssl.SSLContext:
     return context
 
 
-class Decision(NamedTuple):
-    """What the sink was told."""
-
-    facts: Facts
-    judgement: Judgement
-    filings: Sequence[Filing]
-    reply: Reply
-    trace_id: str
-    stage: Stage | None
-    recipient: str
-
-
-class Recorder(list[Decision]):
+class Recorder(list[Decided]):
     """A sink that keeps what it is told."""
 
-    def note(
-        self,
-        facts: Facts,
-        judgement: Judgement,
-        filings: Sequence[Filing],
-        reply: Reply,
-        *,
-        trace_id: str = "",
-        stage: Stage | None = None,
-        queue_ids: Sequence[str] = (),
-        duration_seconds: float = 0.0,
-        recipient: str = "",
-        account: str = "",
-    ) -> None:
-        self.append(Decision(replace(facts), judgement, filings, reply, trace_id, stage, recipient))
+    def note(self, decided: Decided) -> None:
+        self.append(replace(decided, facts=replace(decided.facts)))
 
 
 @dataclass

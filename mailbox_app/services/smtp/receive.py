@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
+from mailbox_app.delivery.explaining import Decided
 from mailbox_app.delivery.header_block import read_header, rest_behind
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mail import Body, Delivered, Mail
@@ -103,12 +104,16 @@ class Receiver:
         self._note(session, message, delivered, reply, trace_id, started)
         self._screening.tell(
             session,
-            judgement,
-            delivered.filings,
-            reply,
-            trace_id=trace_id,
-            queue_ids=[str(queue_id) for queue_id, _ in delivered.queued],
-            duration_seconds=self._clock.monotonic_seconds() - started,
+            Decided(
+                session.facts,
+                judgement,
+                reply,
+                delivered.filings,
+                trace_id,
+                queue_ids=[str(queue_id) for queue_id, _ in delivered.queued],
+                duration_seconds=self._clock.monotonic_seconds() - started,
+                account=session.account.address if session.account is not None else "",
+            ),
         )
         return reply
 

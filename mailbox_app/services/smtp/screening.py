@@ -8,17 +8,17 @@ the sink.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import structlog
 
 from mailbox_app.clock import Clock
-from mailbox_app.delivery.mail import Filing, Recipient
+from mailbox_app.delivery.explaining import Decided
+from mailbox_app.delivery.mail import Recipient
 from mailbox_app.mailauth.results import AuthResults, IprevResult, SpfResult
 from mailbox_app.policy.checks.bans import ban_finding
 from mailbox_app.policy.door import Door
-from mailbox_app.policy.facts import Facts, RecipientFacts, Stage
+from mailbox_app.policy.facts import RecipientFacts, Stage
 from mailbox_app.policy.verdict import Finding, Judgement, Verdict
 from mailbox_app.proto.header import Header
 from mailbox_app.proto.smtp.replies import Refusal, Reply
@@ -65,21 +65,8 @@ class SenderCheck(Protocol):
 class DecisionSink(Protocol):
     """Where every decision is told, with what it was made from; `delivery.explaining.Explainer`."""
 
-    def note(
-        self,
-        facts: Facts,
-        judgement: Judgement,
-        filings: Sequence[Filing],
-        reply: Reply,
-        *,
-        trace_id: str = "",
-        stage: Stage | None = None,
-        queue_ids: Sequence[str] = (),
-        duration_seconds: float = 0.0,
-        recipient: str = "",
-        account: str = "",
-    ) -> None:
-        """One decision; quick. `recipient` is the refused one, `account` who submitted."""
+    def note(self, decided: Decided) -> None:
+        """One decision; quick."""
         ...
 
 
@@ -261,35 +248,12 @@ class Screening:
             self._told.popitem(last=False)
         return False
 
-    def tell(
-        self,
-        session: SmtpSession,
-        judgement: Judgement,
-        filings: Sequence[Filing],
-        reply: Reply,
-        *,
-        trace_id: str = "",
-        stage: Stage | None = None,
-        queue_ids: Sequence[str] = (),
-        duration_seconds: float = 0.0,
-        recipient: str = "",
-    ) -> None:
+    def tell(self, session: SmtpSession, decided: Decided) -> None:
         """Hand a decision to the sink; its trouble is never the message's."""
         if self._sink is None:
             return
         try:
-            self._sink.note(
-                session.facts,
-                judgement,
-                filings,
-                reply,
-                trace_id=trace_id,
-                stage=stage,
-                queue_ids=queue_ids,
-                duration_seconds=duration_seconds,
-                recipient=recipient,
-                account=session.account.address if session.account is not None else "",
-            )
+            self._sink.note(decided)
         except Exception:  # noqa: BLE001 - the message is served already: an error here would make a duplicate
             self._log.exception("decision_not_noted", session_id=session.session_id)
 

@@ -17,6 +17,7 @@ from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.explaining import Decided
 from mailbox_app.delivery.inbound import Inbound, RuleRefusal
 from mailbox_app.delivery.mail import Filing
 from mailbox_app.delivery.recipients import Recipients
@@ -278,7 +279,9 @@ class SmtpService:
                 Stage.MESSAGE if facts.message else Stage.RECIPIENT if transaction.sender is not None else Stage.SENDER
             )
         recipient = address if transaction.sender is not None else ""
-        self.screening.tell(session, judgement, filings, reply, stage=stage, recipient=recipient)
+        account = session.account.address if session.account is not None else ""
+        decided = Decided(facts, judgement, reply, filings, stage=stage, recipient=recipient, account=account)
+        self.screening.tell(session, decided)
 
     def _all_sessions(self) -> list[SmtpSession]:
         return [session for sessions in self._sessions.values() for session in sessions]
