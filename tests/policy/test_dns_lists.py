@@ -10,8 +10,7 @@ import pytest
 
 from mailbox_app.config.load import parse
 from mailbox_app.errors import ConfigError
-from mailbox_app.policy.checks.dnsbl import Dnsbl
-from mailbox_app.policy.checks.dnswl import Dnswl
+from mailbox_app.policy.checks.dns_lists import Dnsbl, Dnswl
 from mailbox_app.policy.dns_lists import OFF_SECONDS, TEST_SECONDS, UNTESTED_SECONDS, DnsLists, reversed_address
 from tests.support.clock import FakeClock
 from tests.support.dns import FakeResolver

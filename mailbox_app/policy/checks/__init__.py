@@ -10,8 +10,7 @@ from mailbox_app.policy.checks.bans import Bans
 from mailbox_app.policy.checks.bayes import BayesCheck
 from mailbox_app.policy.checks.clamav import Clamav
 from mailbox_app.policy.checks.connection_rate import ConnectionRate
-from mailbox_app.policy.checks.dnsbl import Dnsbl
-from mailbox_app.policy.checks.dnswl import Dnswl
+from mailbox_app.policy.checks.dns_lists import Dnsbl, Dnswl
 from mailbox_app.policy.checks.early_talker import EarlyTalker
 from mailbox_app.policy.checks.first_time_sender import FirstTimeSender
 from mailbox_app.policy.checks.greylist import Greylist, GreylistMessage
