@@ -124,7 +124,7 @@ class Filters:
         for named in (only,) if only is not None else self._row(account, planner, dry=dry):
             outcome = run(named.script, self.context(mail, message, account, recipient, mailboxes), self.limits)
             room = max(0, _MAX_STEPS - len(planner.steps))
-            planner.steps += [f"{named.name}: {step}" for step in outcome.steps[:room]]
+            planner.steps += [f"{named.name}: {step}" for step in outcome.steps[:room] or ["ran and did nothing"]]
             if outcome.error:
                 self._failed(account, f"script {named.name}: {outcome.error}", planner, dry=dry)
             for action in outcome.actions:

@@ -12,13 +12,17 @@ from collections.abc import Sequence
 import structlog
 
 from mailbox_app.delivery.inbound import Inbound
-from mailbox_app.delivery.mail import Mail
+from mailbox_app.delivery.mail import Filing, Mail
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.errors import MailboxError
 from mailbox_app.mailqueue.interface import Transport
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.proto.plain_text import clean
 from mailbox_app.proto.smtp.replies import Reply, reply_for
+
+_TEXT_CHARACTERS = 500
+"""What an attempt's record holds."""
 
 
 class LocalTransport(Transport):
@@ -57,5 +61,12 @@ class LocalTransport(Transport):
             mail = Mail(message.envelope, [found], b"", body, message.size_bytes, judgement)
             # A stranger who was told 250 gets no report because of somebody's rule: that is how forged senders are hit.
             is_ours = bool(message.envelope.submitter and message.envelope.sender)
-            await self._inbound.deliver(mail, may_refuse=is_ours)
-        return Reply(250, "2.1.5", "Delivered")
+            delivered = await self._inbound.deliver(mail, may_refuse=is_ours)
+        return Reply(250, "2.1.5", _told(delivered.filings))
+
+
+def _told(filings: Sequence[Filing]) -> str:
+    """What became of the copies, for the attempt's record: "Delivered: stored INBOX, redirected x@y.example"."""
+    acts = [f"{filing.action} {filing.target} ({filing.reason})" if filing.reason else f"{filing.action} {filing.target}"
+            for filing in filings]  # fmt: skip
+    return clean(f"Delivered: {', '.join(act.strip() for act in acts)}" if acts else "Delivered")[:_TEXT_CHARACTERS]

@@ -59,13 +59,17 @@ async def test_a_redirect_to_an_account_here_takes_the_local_way_and_a_loop_ends
     world.script('redirect "alice@example.org";', DAVE)
     await world.send()
     assert [(recipient, transport) for _, recipient, transport in world.queued()] == [(DAVE, "local")]
+    texts = []
     for _ in range(4):
         for lease in world.smtp.queue.claim(world.clock.now(), limit=10, lease_seconds=60):
             outcomes = await world.smtp.local.deliver(lease)
             assert [outcome.code for outcome in outcomes] == [250]
+            texts += [outcome.text for outcome in outcomes]
             world.smtp.queue.settle(lease, outcomes, world.clock.now(), world.clock.now())
     assert world.queued() == []
     assert (world.counts(), world.counts(DAVE)) == ({"INBOX": 1}, {})
+    assert texts[0] == "Delivered: redirected alice@example.org (script main)"
+    assert "this is a loop" in texts[1]
 
 
 @pytest.mark.parametrize(
