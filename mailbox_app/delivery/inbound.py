@@ -139,8 +139,11 @@ class Inbound:
         concerned = [pair for pair in pairs if filters.concern(mail, *pair)] if filters is not None else []
         if filters is None or not concerned:
             return [Job(account, recipient, TO_INBOX) for account, recipient in pairs]
+        # by account: scripts that take their whole budget must not have all the threads
+        key = ("filters", concerned[0][0].account_id)
+        found_plans = await self._offload.run_for(key, filters.plans, mail, concerned)
         plans: dict[AccountId, Plan | MailboxError] = {}
-        for (account, _), plan in zip(concerned, await self._offload.run(filters.plans, mail, concerned), strict=True):
+        for (account, _), plan in zip(concerned, found_plans, strict=True):
             plans[account.account_id] = plan
         jobs = []
         for account, recipient in pairs:
