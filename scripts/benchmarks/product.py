@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,8 +19,9 @@ PASSWORD = "bench-bench"
 class Product:
     """From __enter__ to __exit__: users u1@bench.test .. uN@bench.test. RuntimeError when it is not ready in 20 s."""
 
-    def __init__(self, users: int = 20, executable: str | None = None) -> None:
-        self.users = users
+    def __init__(self, users: int = 20, executable: str | None = None, *, dns: str = "127.0.0.1:9", more: str = "", words: Sequence[str] = ()) -> None:
+        """`dns` is the server it asks, `more` further configuration; `words` follow `serve`."""
+        self.users, self.words = users, words
         self.command = [executable] if executable else [str(ROOT / ".venv/bin/mailbox")]
         self.dir = Path(tempfile.mkdtemp(prefix="bench-"))
         self.config = self.dir / "config.toml"
@@ -27,7 +29,8 @@ class Product:
             f'[server]\nhostname = "mx.bench.test"\ndata_dir = "{self.dir}/data"\nrun_dir = "{self.dir}/run"\n'
             '[listen]\nsmtp = ["127.0.0.1:0"]\nsubmission = []\nsubmissions = []\nimaps = ["127.0.0.1:0"]\npop3s = ["127.0.0.1:0"]\n'
             'managesieve = []\nhttps = []\nhttp = []\nmetrics = []\n'
-            '[tls]\nauto_tls = false\n[limits]\nmax_message_bytes = 52428800\n[dns]\nservers = ["127.0.0.1:9"]\ntimeout_seconds = 1\n'
+            '[tls]\nauto_tls = false\n[limits]\nmax_message_bytes = 52428800\n'
+            f'[dns]\nservers = ["{dns}"]\ntimeout_seconds = 1\n{more}'
         )
 
     def run(self, *words: str, text: str | None = None) -> str:
@@ -38,7 +41,7 @@ class Product:
     def start(self) -> None:
         """Start the daemon and wait until it says where it listens."""
         with open(self.dir / "log", "ab") as log:
-            self.process = subprocess.Popen([*self.command, "--config", str(self.config), "serve"], stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self.command, "--config", str(self.config), "serve", *self.words], stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while True:
             status = subprocess.run(
