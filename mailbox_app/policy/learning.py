@@ -2,8 +2,12 @@
 
 Into Junk by hand (a message saved later than it arrived) is junk; out of Junk or Rejects into any other mailbox but Trash is
 wanted; so are the keywords $Junk and $NotJunk (and Thunderbird's Junk and NonJunk) set on a message. Reading a message
-that is not in Junk speaks for its sender a little, answering it as much as taking it out of Junk. What was there before an
-account was first looked at teaches nothing. Blocks; one account at a time.
+that is not in Junk speaks for its sender a little, answering it as much as taking it out of Junk.
+
+Junk alone teaches no classifier, and few people ever say what they want. So what was answered, flagged, filed into another mailbox
+or still lies where it was a day after it was read is wanted, too, in so far as the classifier needs it; whatever somebody says
+about such a message later counts instead. What was there before an account was first looked at teaches nothing.
+Blocks; one account at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import structlog
 from mailbox_app.errors import MailboxError
 from mailbox_app.ids import AccountId, AccountRef, MailboxId, Modseq, Uid
 from mailbox_app.policy.lessons import Lessons
+from mailbox_app.policy.state.kept import KeptMail, Read
 from mailbox_app.policy.state.learning_marks import LearningMarks, Mark
 from mailbox_app.store.interface import Account, Store
 from mailbox_app.store.model import KEYWORD_SHIFT, MailboxInfo, SpecialUse, SystemFlag
@@ -25,16 +30,24 @@ MAX_LESSONS = 500
 _JUNK_WORDS = frozenset({"$junk", "junk"})
 _WANTED_WORDS = frozenset({"$notjunk", "nonjunk", "notjunk"})
 _SILENT = frozenset({SpecialUse.TRASH, SpecialUse.DRAFTS, SpecialUse.SENT})
+_UNTOLD = frozenset(
+    {"spam", "junk", "junk e-mail", "junk mail", "bulk mail", "trash", "deleted items", "deleted messages"}
+)
+"""Mailboxes of these names say nothing about wanted mail, whatever their special use."""
+_KEPT = SystemFlag.ANSWERED | SystemFlag.FLAGGED
 _MAX_NOTED = 20_000
 
 
 class Learner:
     """One in the core."""
 
-    def __init__(self, store: Store, lessons: Lessons, marks: LearningMarks, rejects: Callable[[], str]) -> None:
+    def __init__(
+        self, store: Store, lessons: Lessons, marks: LearningMarks, kept: KeptMail, rejects: Callable[[], str]
+    ) -> None:
         self._store = store
         self._lessons = lessons
         self._marks = marks
+        self._kept = kept
         self._rejects = rejects
         self._noted: OrderedDict[tuple[AccountId, bytes, bool], None] = OrderedDict()
         self._log = structlog.get_logger("junk")
@@ -45,9 +58,13 @@ class Learner:
         known = self._marks.of(ref.account_id)
         mailboxes = account.mailboxes()
         changed = [each for each in mailboxes if known.get(each.mailbox_id, (-1, 0))[0] < each.highest_modseq]
-        if not changed:
-            return 0
         changed.sort(key=lambda each: not self._holds_junk(each))
+        lessons = self._learn_changed(account, ref, changed, known) if changed else 0
+        return lessons + self._learn_kept(account, ref.account_id, {each.mailbox_id: each for each in mailboxes})
+
+    def _learn_changed(
+        self, account: Account, ref: AccountRef, changed: Sequence[MailboxInfo], known: Mapping[MailboxId, Mark]
+    ) -> int:
         lessons, marks, junk = 0, dict[MailboxId, Mark](), list[bytes]()
         for info in changed:
             marks[info.mailbox_id] = (info.highest_modseq, info.uidnext)
@@ -61,6 +78,29 @@ class Learner:
             junk += look.junk
         self._marks.note(ref.account_id, marks, junk)
         return lessons
+
+    def _learn_kept(self, account: Account, account_id: AccountId, mailboxes: Mapping[MailboxId, MailboxInfo]) -> int:
+        """What was read a day ago and is where it was."""
+        due = self._kept.due(account_id)
+        lessons = 0
+        for read in due:
+            info = mailboxes.get(read.mailbox_id)
+            if info is None or self.room_for_kept(account_id) <= 0:
+                continue
+            flags = [each.flags for each in account.messages(read.mailbox_id, [read.uid])]
+            if flags and not flags[0] & SystemFlag.DELETED:
+                lessons += self.teach(account, account_id, info, read.uid, read.digest, spam=False, kept=True)
+        if due:
+            self._kept.forget(account_id, due)
+        return lessons
+
+    def room_for_kept(self, account_id: AccountId) -> int:
+        """How many more messages that were only kept may teach."""
+        return self._lessons.room_for_kept(account_id)
+
+    def await_kept(self, account_id: AccountId, messages: Sequence[Read]) -> None:
+        """These were read; what becomes of them is looked at in a day."""
+        self._kept.add(account_id, messages)
 
     def _holds_junk(self, info: MailboxInfo) -> bool:
         return info.special_use is SpecialUse.JUNK or (bool(info.name) and info.name == self._rejects())
@@ -78,17 +118,25 @@ class Learner:
         return self._marks.were_junk(account_id, digests)
 
     def teach(
-        self, account: Account, account_id: AccountId, info: MailboxInfo, uid: Uid, digest: bytes, spam: bool
+        self,
+        account: Account,
+        account_id: AccountId,
+        info: MailboxInfo,
+        uid: Uid,
+        digest: bytes,
+        *,
+        spam: bool,
+        kept: bool = False,
     ) -> int:
         """One lesson; 0 when it was known or could not be read any more."""
         try:
             with account.open_message(info.mailbox_id, uid) as file:
-                learnt = self._lessons.learn(account_id, digest, file, is_spam=spam)
+                learnt = self._lessons.learn(account_id, digest, file, is_spam=spam, kept=kept)
         except (MailboxError, OSError) as error:
             self._log.info("lesson_missed", account_id=account_id, reason=str(error))
             return 0
         if learnt:
-            self._log.info("learnt", account_id=account_id, spam=spam)
+            self._log.info("learnt", account_id=account_id, spam=spam, kept=kept)
         return int(learnt)
 
     def note_kept(self, account_id: AccountId, digest: bytes, block: bytes, *, answered: bool) -> None:
@@ -118,15 +166,15 @@ class _Look:
 
     def learn(self) -> int:
         changes = self._account.changes(self._info.mailbox_id, Modseq(self._mark[0]))
-        new = [uid for uid, _, _ in changes.changed if uid >= self._mark[1]][-MAX_LESSONS:]
+        new = [(uid, flags) for uid, flags, _ in changes.changed if uid >= self._mark[1]][-MAX_LESSONS:]
         old = [(uid, flags) for uid, flags, _ in changes.changed if uid < self._mark[1]][-MAX_LESSONS:]
         if not changes.complete:  # all messages, most of them unchanged
             old = []
-        lessons = self._learn_new(new)
+        lessons = self._learn_new([uid for uid, _ in new])
         if self._info.special_use not in _SILENT:
-            lessons += self._learn_marked(old, changes.keywords)
-            if not self._learner.holds_junk(self._info):
-                self._note_kept(old)
+            lessons += self._learn_marked([*old, *new], changes.keywords)
+            if not self._learner.holds_junk(self._info) and self._info.name.rpartition("/")[2].lower() not in _UNTOLD:
+                lessons += self._learn_kept([*old, *new], self._mark[1])
         return lessons
 
     def _learn_new(self, uids: Sequence[Uid]) -> int:
@@ -158,19 +206,34 @@ class _Look:
                 lessons += self._teach([(uid, digests[uid]) for uid in uids if uid in digests], spam=spam)
         return lessons
 
-    def _note_kept(self, changed: Sequence[tuple[Uid, int]]) -> None:
-        kept = {uid: flags for uid, flags in changed if flags & (SystemFlag.SEEN | SystemFlag.ANSWERED)}
-        rows = self._account.rendered(self._info.mailbox_id, sorted(kept), ("email_id", "header"))
-        for uid, digest, header in rows:
-            flags = kept.get(_uid(uid), 0)
+    def _learn_kept(self, changed: Sequence[tuple[Uid, int]], new_from: int) -> int:
+        """What was read or answered speaks for its sender; what was answered, flagged or filed here teaches; the rest waits."""
+        kept = {uid: flags for uid, flags in changed if flags & (SystemFlag.SEEN | _KEPT)}
+        columns = ("email_id", "header", "internal_seconds", "saved_seconds")
+        told, read = list[tuple[Uid, bytes]](), list[Read]()
+        for number, digest, header, arrived, saved in self._account.rendered(
+            self._info.mailbox_id, sorted(kept), columns
+        ):
+            uid, found = _uid(number), _bytes(digest)
             for flag, answered in ((SystemFlag.SEEN, False), (SystemFlag.ANSWERED, True)):
-                if flags & flag:
-                    self._learner.note_kept(self._account_id, _bytes(digest), _bytes(header), answered=answered)
+                if kept[uid] & flag:
+                    self._learner.note_kept(self._account_id, found, _bytes(header), answered=answered)
+            if kept[uid] & SystemFlag.DELETED:
+                continue
+            is_filed = uid >= new_from and arrived != saved and self._info.name != "INBOX"
+            if kept[uid] & _KEPT or is_filed:
+                told.append((uid, found))
+            else:
+                read.append(Read(found, self._info.mailbox_id, uid))
+        room = max(0, self._learner.room_for_kept(self._account_id)) if told or read else 0
+        if room and read:
+            self._learner.await_kept(self._account_id, read)
+        return self._teach(told[:room], spam=False, kept=True)
 
-    def _teach(self, messages: Iterable[tuple[Uid, bytes]], *, spam: bool) -> int:
+    def _teach(self, messages: Iterable[tuple[Uid, bytes]], *, spam: bool, kept: bool = False) -> int:
         return sum(
             [
-                self._learner.teach(self._account, self._account_id, self._info, uid, digest, spam)
+                self._learner.teach(self._account, self._account_id, self._info, uid, digest, spam=spam, kept=kept)
                 for uid, digest in messages
             ]
         )

@@ -19,6 +19,11 @@ from mailbox_app.policy.words import words_of
 from mailbox_app.proto.header import Header, header_end
 
 _HEADER_BYTES = 262_144
+FIRST_KEPT = 200
+"""Lessons from kept mail that every account may have, and ..."""
+KEPT_FOR_EACH_SPAM = 4
+MOST_KEPT = 4_000
+"""... at most, fewer than the lessons that can be taken back."""
 
 
 class Lessons:
@@ -30,10 +35,18 @@ class Lessons:
         self._hostname = hostname
 
     def learn(
-        self, account_id: AccountId, digest: bytes, message: bytes | BinaryIO, *, is_spam: bool, trusted: bool = True
+        self,
+        account_id: AccountId,
+        digest: bytes,
+        message: bytes | BinaryIO,
+        *,
+        is_spam: bool,
+        trusted: bool = True,
+        kept: bool = False,
     ) -> bool:
         """Learn a whole message; False when it was learnt so before. `trusted`: it lies in one of our mailboxes, so the fields
-        that say who sent it are ours. `StoreError` when nothing could be learnt."""
+        that say who sent it are ours. `kept`: wanted because its reader kept it, which says nothing about its sender that
+        `note_kept` does not say. `StoreError` when nothing could be learnt."""
         start = message[:_HEADER_BYTES] if isinstance(message, bytes) else _start(message)
         end = header_end(start)
         header = Header.parse(start[:end])
@@ -41,15 +54,22 @@ class Lessons:
         content = read_content(Source(b"", message, size_bytes), header)
         words = words_of(header, content.text, domains_of(content), content.kinds)
         senders = of_stored(header, self._hostname).senders if trusted else ()
-        learnt = self._corpus.learn(account_id, digest, words, is_spam=is_spam, senders=senders)
+        learnt = self._corpus.learn(account_id, digest, words, is_spam=is_spam, senders=senders, kept=kept)
         if learnt is False:
             return False
+        if kept:
+            return True
         change = 1.0 if is_spam else 0.0
         back = 0.0 if learnt else -1.0  # it was said to be the other before
         self._reputation.note(
             account_id, senders, junk=change if is_spam else back, ham=back if is_spam else 1.0 - change
         )
         return True
+
+    def room_for_kept(self, account_id: AccountId) -> int:
+        """How many more kept messages an account's classifier is served with: so many as make it balanced, no more."""
+        totals = self._corpus.totals(account_id)
+        return min(MOST_KEPT, max(FIRST_KEPT, KEPT_FOR_EACH_SPAM * totals.spam)) - totals.ham
 
     def note_kept(self, account_id: AccountId, block: bytes, *, answered: bool) -> None:
         """A message that its reader kept: read, or even answered."""

@@ -1,6 +1,7 @@
 """Learns from what people do with their mail, in the core and at its leisure: a few seconds behind, one account at a time.
 
-Hints say which accounts changed; a start looks at all. After each account the job rests five times as long as it worked.
+Hints say which accounts changed; a start looks at all, and once an hour at those where something was read a day ago.
+After each account the job rests five times as long as it worked.
 What fails comes again with the account's next change.
 """
 
@@ -21,6 +22,7 @@ from mailbox_app.observe.metrics import Metrics
 
 _GATHER_SECONDS = 5.0
 _REST = 5
+_KEPT_EVERY_SECONDS = 3_600.0
 _LEAST_REST_SECONDS = 0.005
 _ACCOUNT_PREFIX = "account:"
 
@@ -31,6 +33,7 @@ class Learning:
     def __init__(
         self,
         catch_up: Callable[[AccountRef], int],
+        accounts_due: Callable[[], Sequence[AccountId]],
         accounts: Callable[[], Sequence[AccountRef]],
         account: Callable[[AccountId], AccountRef | None],
         is_on: Callable[[], bool],
@@ -40,6 +43,7 @@ class Learning:
         metrics: Metrics,
     ) -> None:
         self._catch_up = catch_up
+        self._accounts_due = accounts_due
         self._accounts = accounts
         self._account = account
         self._is_on = is_on
@@ -57,16 +61,33 @@ class Learning:
         watch = self._bus.watch(self._hinted)
         self._wake.set()
         try:
-            while True:
-                await self._wake.wait()
-                await self._clock.sleep(_GATHER_SECONDS)
-                self._wake.clear()
-                if not self._is_on():
-                    continue
-                for ref in await self._due():
-                    await self._look(ref)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._remind())
+                await self._listen()
         finally:
             watch.close()
+
+    async def _listen(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._clock.sleep(_GATHER_SECONDS)
+            self._wake.clear()
+            if not self._is_on():
+                continue
+            for ref in await self._due():
+                await self._look(ref)
+
+    async def _remind(self) -> None:
+        while True:
+            await self._clock.sleep(_KEPT_EVERY_SECONDS)
+            try:
+                due = await self._offload.run(self._accounts_due)
+            except MailboxError as error:
+                self._log.warning("learning_put_off", reason=str(error))
+                continue
+            self._changed |= dict.fromkeys(due)
+            if due:
+                self._wake.set()
 
     def _hinted(self, topic: Topic | None) -> None:
         """On the loop. None: hints were lost."""

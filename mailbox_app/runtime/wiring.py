@@ -41,6 +41,7 @@ from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.policy.learning import Learner
 from mailbox_app.policy.lessons import Lessons
 from mailbox_app.policy.login_bans import LoginBans
+from mailbox_app.policy.state.kept import KeptMail
 from mailbox_app.policy.state.learning_marks import LearningMarks
 from mailbox_app.policy.state_files import prepare
 from mailbox_app.runtime import memory
@@ -224,10 +225,11 @@ def _indexing(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> SearchI
 def _learning(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> Learning:
     state = parts.state
     lessons = Lessons(state.state.corpus, state.state.reputation, parts.config.server.hostname)
-    marks = LearningMarks(state.junk, parts.clock)
-    learner = Learner(parts.store, lessons, marks, lambda: parts.current.config.junk.rejects_mailbox)
+    marks, kept = LearningMarks(state.junk, parts.clock), KeptMail(state.junk, parts.clock)
+    learner = Learner(parts.store, lessons, marks, kept, lambda: parts.current.config.junk.rejects_mailbox)
     return Learning(
         learner.catch_up,
+        kept.accounts_due,
         refs,
         lambda number: account.ref if (account := parts.directory.account_by_id(number)) else None,
         lambda: parts.current.config.junk.learn,

@@ -9,9 +9,11 @@ import pytest
 
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.ids import AccountId, AccountRef, Uid
+from mailbox_app.policy import lessons as lessons_module
 from mailbox_app.policy.bayes import Counts
 from mailbox_app.policy.learning import Learner
 from mailbox_app.policy.lessons import Lessons
+from mailbox_app.policy.state.kept import KEPT_SECONDS, KeptMail
 from mailbox_app.policy.state.learning_marks import LearningMarks
 from mailbox_app.store.interface import Content, NewMessage
 from mailbox_app.store.maildir.backend import MaildirStore
@@ -38,7 +40,8 @@ class Home:
         state = self.bench.files.state
         lessons = Lessons(state.corpus, state.reputation, "mail.example.org")
         marks = LearningMarks(self.bench.files.junk, self.bench.clock)
-        self.learner = Learner(self.store, lessons, marks, lambda: "Rejects")
+        kept = KeptMail(self.bench.files.junk, self.bench.clock)
+        self.learner = Learner(self.store, lessons, marks, kept, lambda: "Rejects")
         self.account = self.store.account(REF)
         self.learner.catch_up(REF)
 
@@ -72,6 +75,9 @@ class Home:
         known = self.bench.files.state.reputation.tallies([REF.account_id], [sender])
         found = known.get(REF.account_id, {}).get(sender, (0.0, 0.0, 0.0))
         return round(found[0], 1), round(found[1], 1), round(found[2], 1)
+
+    def flag(self, uid: Uid, flag: SystemFlag, mailbox: str = "INBOX") -> None:
+        self.account.store_flags(self.box(mailbox).mailbox_id, [uid], FlagMode.ADD, flag)
 
     def close(self) -> None:
         self.store.close()
@@ -152,6 +158,111 @@ def test_keywords_teach(home: Home, keyword: str, totals: Counts) -> None:
     assert home.learn() == 0
 
 
+def test_what_was_read_and_kept_for_a_day_is_wanted(home: Home) -> None:
+    home.flag(home.deliver("INBOX"), SystemFlag.SEEN)
+    assert home.learn() == 0
+    home.bench.clock.skip(KEPT_SECONDS - 120)
+    assert home.learn() == 0
+    home.bench.clock.skip(120)
+    assert home.learn() == 1
+    assert home.totals == Counts(0, 1)
+    assert home.tally(ADDRESS) == (0.0, 0.0, 1.0)
+    home.bench.clock.skip(KEPT_SECONDS)
+    assert home.learn() == 0
+
+
+def test_what_was_not_read_teaches_nothing_however_long_it_lies(home: Home) -> None:
+    home.deliver("INBOX")
+    home.learn()
+    home.bench.clock.skip(10 * KEPT_SECONDS)
+    assert home.learn() == 0
+
+
+@pytest.mark.parametrize("end", ["expunged", "trash", "deleted"])
+def test_what_was_read_and_thrown_away_teaches_nothing(home: Home, end: str) -> None:
+    uid = home.deliver("INBOX")
+    home.flag(uid, SystemFlag.SEEN)
+    home.learn()
+    if end == "trash":
+        trash = next(each for each in home.account.mailboxes() if each.special_use is SpecialUse.TRASH)
+        home.move(uid, home.box("INBOX"), trash)
+    else:
+        home.flag(uid, SystemFlag.DELETED)
+        if end == "expunged":
+            home.account.expunge(home.box("INBOX").mailbox_id, None)
+    home.bench.clock.skip(KEPT_SECONDS)
+    assert home.learn() == 0
+    assert home.totals == Counts(0, 0)
+
+
+@pytest.mark.parametrize("flag", [SystemFlag.ANSWERED, SystemFlag.FLAGGED])
+def test_what_is_answered_or_flagged_is_wanted_at_once(home: Home, flag: SystemFlag) -> None:
+    uid = home.deliver("INBOX")
+    home.learn()
+    home.flag(uid, flag)
+    assert home.learn() == 1
+    assert home.totals == Counts(0, 1)
+
+
+@pytest.mark.parametrize(("name", "lessons"), [("Projects/Garden", 1), ("Old/Spam", 0)])
+def test_what_is_filed_is_wanted_except_where_the_name_speaks_against_it(home: Home, name: str, lessons: int) -> None:
+    home.account.create(name)
+    uid = home.deliver("INBOX")
+    home.flag(uid, SystemFlag.SEEN)
+    home.learn()
+    home.move(uid, home.box("INBOX"), home.box(name))
+    assert home.learn() == lessons
+    home.bench.clock.skip(KEPT_SECONDS)
+    assert home.learn() == 0
+    assert home.totals == Counts(0, lessons)
+
+
+def test_what_was_kept_and_is_junk_after_all_is_learnt_the_other_way(home: Home) -> None:
+    uid = home.deliver("INBOX")
+    home.flag(uid, SystemFlag.SEEN)
+    home.learn()
+    home.bench.clock.skip(KEPT_SECONDS)
+    home.learn()
+    assert home.totals == Counts(0, 1)
+    home.move(uid, home.box("INBOX"), home.junk)
+    assert home.learn() == 1
+    assert home.totals == Counts(1, 0)
+    assert home.tally(ADDRESS) == (1.0, 0.0, 1.0)
+
+
+def test_keeping_never_takes_back_what_somebody_said(home: Home) -> None:
+    uid = home.deliver("INBOX")
+    home.account.store_flags(home.box("INBOX").mailbox_id, [uid], FlagMode.ADD, SystemFlag.SEEN, ["$Junk"])
+    home.learn()
+    home.bench.clock.skip(KEPT_SECONDS)
+    assert home.learn() == 0
+    assert home.totals == Counts(1, 0)
+
+
+def test_no_more_kept_mail_is_learnt_than_serves_the_classifier(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessons_module, "FIRST_KEPT", 3)
+    for number in range(8):
+        home.flag(home.deliver("INBOX", number), SystemFlag.FLAGGED)
+    assert home.learn() == 3
+    home.move(home.deliver("INBOX", 100), home.box("INBOX"), home.junk)
+    home.learn()
+    for number in range(8):
+        home.flag(home.deliver("INBOX", 200 + number), SystemFlag.FLAGGED)
+    home.learn()
+    assert home.totals == Counts(1, 4)
+
+
+def test_nothing_that_was_learnt_can_be_read_in_the_file(home: Home, tmp_path: Path) -> None:
+    home.flag(home.deliver("INBOX"), SystemFlag.ANSWERED)
+    home.move(home.deliver("INBOX", 2), home.box("INBOX"), home.junk)
+    assert home.learn() == 2
+    home.bench.files.junk.close()
+    files = b"".join(each.read_bytes() for each in tmp_path.glob("junk.db*"))
+    assert files
+    assert b"watches" not in files.lower()
+    assert b"offer" not in files.lower()
+
+
 def test_reading_and_answering_speak_for_the_sender_once(home: Home) -> None:
     uid = home.deliver("INBOX")
     home.learn()
@@ -174,7 +285,8 @@ def test_what_was_there_before_the_first_look_teaches_nothing(tmp_path: Path) ->
     account.copy(inbox.mailbox_id, [appended.uid], junk.mailbox_id, move=True)
     state = bench.files.state
     marks = LearningMarks(bench.files.junk, bench.clock)
-    learner = Learner(store, Lessons(state.corpus, state.reputation, "mail.example.org"), marks, lambda: "")
+    kept = KeptMail(bench.files.junk, bench.clock)
+    learner = Learner(store, Lessons(state.corpus, state.reputation, "mail.example.org"), marks, kept, lambda: "")
     assert learner.catch_up(REF) == 0
     store.close()
     bench.close()

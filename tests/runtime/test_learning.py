@@ -26,6 +26,7 @@ class Scene:
         self.bus = LocalBus()
         self.looks: list[int] = []
         self.is_on = True
+        self.due: list[AccountId] = []
         self.error: Exception | None = None
 
     def catch_up(self, ref: AccountRef) -> int:
@@ -52,6 +53,7 @@ async def learning() -> AsyncIterator[Scene]:
     offload = Offload(1)
     job = Learning(
         scene.catch_up,
+        lambda: scene.due,
         lambda: REFS,
         lambda number: next((ref for ref in REFS if ref.account_id == number), None),
         lambda: scene.is_on,
@@ -94,3 +96,16 @@ async def test_nothing_is_learnt_when_it_is_switched_off() -> None:
     async with learning() as scene:
         scene.is_on = False
         assert await scene.until(1) == []
+
+
+async def test_an_account_where_something_was_read_a_day_ago_is_looked_at_within_the_hour() -> None:
+    async with learning() as scene:
+        await scene.until(len(REFS))
+        scene.looks.clear()
+        scene.due = [AccountId(2)]
+        for _ in range(100):
+            await scene.clock.advance(60)
+            await asyncio.sleep(0.001)
+            if scene.looks:
+                break
+        assert scene.looks[:1] == [2]

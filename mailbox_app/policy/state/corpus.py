@@ -47,9 +47,17 @@ class Corpus(Protocol):
         ...
 
     def learn(
-        self, account_id: AccountId, digest: bytes, words: Sequence[int], *, is_spam: bool, senders: Sequence[str] = ()
+        self,
+        account_id: AccountId,
+        digest: bytes,
+        words: Sequence[int],
+        *,
+        is_spam: bool,
+        senders: Sequence[str] = (),
+        kept: bool = False,
     ) -> bool | None:
-        """Learn a message. True: learnt; False: known already; None: the other way before, which is taken back now."""
+        """Learn a message. True: learnt; False: known already; None: the other way before, which is taken back now.
+        `kept`: nobody said so, it was only kept; that never takes back a lesson and gives way to what somebody says."""
         ...
 
     def totals(self, account_id: AccountId) -> Counts:
@@ -99,7 +107,14 @@ class SqliteCorpus:
         return result
 
     def learn(
-        self, account_id: AccountId, digest: bytes, words: Sequence[int], *, is_spam: bool, senders: Sequence[str] = ()
+        self,
+        account_id: AccountId,
+        digest: bytes,
+        words: Sequence[int],
+        *,
+        is_spam: bool,
+        senders: Sequence[str] = (),
+        kept: bool = False,
     ) -> bool | None:
         """One transaction; `StoreError` when it failed, and then nothing was learnt."""
         day = int(self._clock.epoch_seconds() // 86_400)
@@ -107,19 +122,19 @@ class SqliteCorpus:
         outcome: bool | None = True
         with self._database.transaction(durable=False) as connection:
             row = connection.execute(
-                "SELECT is_spam, words FROM trained WHERE account_id = ? AND digest = ?", (account_id, digest)
+                "SELECT is_spam, words, kept FROM trained WHERE account_id = ? AND digest = ?", (account_id, digest)
             ).fetchone()
             if row is not None:
-                if bool(row[0]) == is_spam:
+                if bool(row[0]) == is_spam or kept:
                     return False
-                outcome = None
+                outcome = True if row[2] else None
                 self._count(connection, account_id, _unpacked(row[1]), is_spam=bool(row[0]), change=-1, day=day)
             self._count(connection, account_id, words, is_spam=is_spam, change=1, day=day)
             connection.execute(
-                "INSERT INTO trained (account_id, digest, is_spam, day, words, senders) VALUES (?, ?, ?, ?, ?, ?)"
+                "INSERT INTO trained (account_id, digest, is_spam, day, words, senders, kept) VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (account_id, digest) DO UPDATE SET is_spam = excluded.is_spam, day = excluded.day,"
-                " words = excluded.words, senders = excluded.senders",
-                (account_id, digest, is_spam, day, packed, "\n".join(senders)),
+                " words = excluded.words, senders = excluded.senders, kept = excluded.kept",
+                (account_id, digest, is_spam, day, packed, "\n".join(senders), kept),
             )
             self._lessons += 1
             if self._lessons % _PRUNE_EVERY == 0:

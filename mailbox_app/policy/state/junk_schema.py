@@ -3,7 +3,8 @@
 `word` are the counts of words by account; the row of word -1 holds the totals of messages. Account 0 is the base that all
 share. `trained` remembers what was learnt from which message, so nothing is learnt twice and a change of mind takes back what
 was learnt first. `reputation` are tallies of senders, `mark` how far the store's changes were read, `junk_member` what is in
-each Junk mailbox. Everything is bounded by its module; losing the file loses knowledge, never mail.
+each Junk mailbox, `kept` what was read and becomes a lesson when it is still there a day later.
+Everything is bounded by its module; losing the file loses knowledge, never mail.
 """
 
 from __future__ import annotations
@@ -53,5 +54,17 @@ MIGRATIONS: Sequence[str] = (
         day BIGINT NOT NULL,
         PRIMARY KEY (account_id, digest)
     ) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE trained ADD COLUMN kept BIGINT NOT NULL DEFAULT 0;
+    CREATE TABLE kept (
+        account_id BIGINT NOT NULL,
+        digest BLOB NOT NULL,
+        mailbox_id BIGINT NOT NULL,
+        uid BIGINT NOT NULL,
+        at_seconds BIGINT NOT NULL,
+        PRIMARY KEY (account_id, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX kept_at ON kept (at_seconds);
     """,
 )
