@@ -176,7 +176,7 @@ class Scripts:
     def has_active(self, ref: AccountRef) -> bool:
         """Whether a script runs for the account: a look at two names, so it may be asked on the loop."""
         folder = self._folder(ref)
-        return os.path.exists(f"{folder}/{_ACTIVE}") or os.path.exists(f"{folder}/{_AWAY}")
+        return _may_exist(f"{folder}/{_ACTIVE}") or _may_exist(f"{folder}/{_AWAY}")
 
     def away(self, ref: AccountRef) -> ScriptFile | None:
         """The out-of-office script that runs beside the active one; it has no name and counts for no quota."""
@@ -252,6 +252,17 @@ class Scripts:
         names = [found for found, _ in _files(folder)]
         if name not in names and len(names) >= self.limits.max_scripts:
             raise StoreError("script.too_many", f"there may be {self.limits.max_scripts} scripts")
+
+
+def _may_exist(path: str) -> bool:
+    """False only when it is surely not there: trouble is told by whoever reads it."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _canonical(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from mailbox_app.config.schema import Sieve
 from mailbox_app.delivery.inbound import RuleRefusal
+from mailbox_app.errors import StoreError
+from mailbox_app.ids import AccountRef
 from mailbox_app.policy.verdict import Finding, Judgement
 from mailbox_app.store.model import SpecialUse
 from tests.support.filtered import ALICE, BOB, CAROL, DAVE, MESSAGE, FilteredWorld, filtered_world
@@ -303,3 +306,40 @@ async def test_a_full_mailbox_alone_is_a_temporary_answer_and_nothing_was_done(w
     code, _ = await world.send(BOB, content=MESSAGE + b"x" * 900 + b"\r\n")
     assert code == 452
     assert (world.counts(BOB), world.queued(), world.smtp.queued_content()) == ({}, [], [])
+
+
+async def test_many_messages_at_once_with_several_copies_each(world: FilteredWorld) -> None:
+    world.script(
+        'require ["fileinto", "copy", "mailbox", "variables"]; if header :matches "subject" "m*" { set "n" "${1}"; }'
+        'fileinto :copy :create "All"; if string "${n}" ["3", "7"] { discard; } redirect :copy "far@outside.example";'
+    )
+    contents = [MESSAGE.replace(b"Subject: lunch", b"Subject: m%d" % number) for number in range(24)]
+    replies = await asyncio.gather(
+        *(world.deliver(ALICE, DAVE, content=content) for content in contents),
+        *(world.deliver(DAVE, content=content) for content in contents),
+    )
+    assert len(replies) == 48
+    assert world.counts() == {"All": 24, "INBOX": 22}
+    assert world.counts(DAVE) == {"INBOX": 48}
+    assert len(world.queued()) == 24
+    assert not list(world.path.glob("mail/*/*/Maildir/tmp/*"))
+    assert sorted(each.split(b"Subject: ")[1][:4] for each in world.messages(mailbox="All")) == sorted(
+        content.split(b"Subject: ")[1][:4] for content in contents
+    )
+
+
+async def test_a_script_that_cannot_be_read_now_is_temporary_trouble(
+    world: FilteredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.script("discard;")
+    trouble = StoreError("store.failed", "storage failed", temporary=True)
+
+    def fail(ref: AccountRef) -> None:
+        raise trouble
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.smtp.filters.scripts, "active", fail)
+        assert (await world.send())[0] == 451
+        delivered = await world.deliver(ALICE, DAVE)
+        assert delivered.stored == [DAVE]
+        assert [recipient for _, recipient, _ in world.queued()] == [ALICE]
