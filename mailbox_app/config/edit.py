@@ -22,7 +22,8 @@ from mailbox_app.config.schema import Config
 from mailbox_app.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tomlkit.items import Item
+    from tomlkit import TOMLDocument
+    from tomlkit.items import InlineTable, Item, Table
 
 Plain = str | int | float | bool | Sequence[str]
 """What a setting can be."""
@@ -68,11 +69,15 @@ def describe(config: Config) -> Sequence[tuple[str, str, Sequence[Setting]]]:
 
 
 def setting(config: Config, key: str) -> Setting:
-    """One setting by its dotted key; `config.unknown_key`."""
+    """One setting by its dotted key, or one entry of a table such as policy.checks.ptr, empty when it is not there;
+    `config.unknown_key`."""
     for _, _, settings in describe(config):
         for each in settings:
             if each.key == key:
                 return each
+            parent, _, name = key.rpartition(".")
+            if each.key == parent and isinstance(each.value, Mapping):
+                return Setting(key, str(each.value.get(name, "")), "", each.doc)
     raise ConfigError("config.unknown_key", f"{key}: there is no such setting; config show lists all")
 
 
@@ -84,18 +89,21 @@ def set_key(path: Path, key: str, value: str) -> Change:
 def set_keys(path: Path, values: Mapping[str, str]) -> Sequence[Change]:
     """As `set_key` for several keys at once: only the whole must be valid, like a certificate with its key."""
     import tomlkit  # the daemon holds this module, but few ever change a setting
-    from tomlkit.items import Table
+    from tomlkit import items
 
     before = load(path)
     old = {key: setting(before, key).value for key in values}
     document = tomlkit.parse(path.read_text("utf-8"))
     for key, value in values.items():
-        section_name, _, name = key.partition(".")
-        if section_name not in document:
-            document.add(section_name, tomlkit.table())
-        section = document[section_name]
-        if not isinstance(section, Table):
-            raise ConfigError("config.invalid", f"{path}: {section_name} is not written as a [{section_name}] section")
+        *names, name = key.split(".")
+        section: TOMLDocument | Table | InlineTable = document
+        for part in names:
+            if part not in section:
+                section.add(part, tomlkit.table())
+            inner = section[part]
+            if not isinstance(inner, items.Table | items.InlineTable):
+                raise ConfigError("config.invalid", f"{path}: {part} is not written as a [{part}] section")
+            section = inner
         section[name] = _toml_value(value, is_text=isinstance(old[key], str))
     text = tomlkit.dumps(document)
     after = parse(text, path)

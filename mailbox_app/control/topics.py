@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from mailbox_app.control.context import ControlContext
-from mailbox_app.control.methods import queued_mail, user, user_mail
+from mailbox_app.control.methods import policy, queued_mail, trace, user, user_mail
 from mailbox_app.control.methods.queue_rows import Window
 from mailbox_app.control.schema import NoParams
 from mailbox_app.control.views import HealthView, TrafficHistory
@@ -33,7 +33,8 @@ class Topic:
 def topics(context: ControlContext, consoles: Callable[[], int]) -> Mapping[str, Topic]:
     """All topics by name."""
     history = TrafficHistory(context.decisions)
-    health_view = HealthView(context)
+    spam_numbers = policy.SpamNumbers(context)
+    health_view = HealthView(context, spam_numbers)
 
     async def health(_args: NoParams) -> Struct:
         return await context.offload.run(health_view.look, consoles())
@@ -54,6 +55,12 @@ def topics(context: ControlContext, consoles: Callable[[], int]) -> Mapping[str,
     async def account(args: user.UserAddress) -> Struct:
         return await user_mail.numbers(context, args)
 
+    async def log(args: trace.Conditions) -> Struct:
+        return await trace.log(context, args)
+
+    async def spam(_args: NoParams) -> Struct:
+        return await context.offload.run(spam_numbers.look)
+
     return {
         "health": Topic(NoParams, health),
         "traffic": Topic(NoParams, traffic),
@@ -61,4 +68,6 @@ def topics(context: ControlContext, consoles: Callable[[], int]) -> Mapping[str,
         "audit": Topic(NoParams, audit),
         "user.window": Topic(user.WantedUsers, user_window),
         "account": Topic(user.UserAddress, account),
+        "log": Topic(trace.Conditions, log),
+        "spam": Topic(NoParams, spam),
     }

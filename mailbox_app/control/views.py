@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from mailbox_app.control import machine
 from mailbox_app.control.context import ControlContext
+from mailbox_app.control.methods.policy import Numbers, SpamNumbers
 from mailbox_app.journal.decisions import Decision, Decisions
 from mailbox_app.proto.plain_text import clean
 
@@ -160,13 +161,15 @@ class Health(Struct):
     memory_bytes: int
     load: float
     uptime_seconds: int
+    spam: Numbers
 
 
 class HealthView:
     """Looks at everything once. Synchronous: call `look` in a thread."""
 
-    def __init__(self, context: ControlContext) -> None:
+    def __init__(self, context: ControlContext, spam: SpamNumbers | None = None) -> None:
         self._context = context
+        self._spam = spam or SpamNumbers(context)
         self._mail_bytes = 0
         self._mail_due_at = float("-inf")
         self._memory_bytes = 0
@@ -197,6 +200,7 @@ class HealthView:
             memory_bytes=self._memory(),
             load=round(machine.load(), 2),
             uptime_seconds=int((now - context.started_at).total_seconds()),
+            spam=self._spam.look(),
         )
 
     def _services(self) -> list[Service]:
@@ -250,7 +254,7 @@ def _todo(
         found.append(("WARN", f"{late} queued recipients are late", "Queue"))
     if context.config.dnsbl.lists or context.config.dnswl.lists:
         text = "The DNS list {} answers wrong and is switched off for now"
-        found.extend(("WARN", text.format(zone), "Home") for zone in context.lists_off())
+        found.extend(("WARN", text.format(zone), "Spam") for zone in context.lists_off())
     if not context.directory.domains():
         found.append(("WARN", "There is no domain yet, so all mail is refused: mailbox domain add", "Domains"))
     return sorted(found, key=lambda each: each[0] != "BAD!")

@@ -132,6 +132,14 @@ class Decisions:
         """(number, record), newest first, what was written."""
         return explanations.find(self._database, where, limit)
 
+    def count_explanations(self, where: ExplanationFilter, most: int) -> int:
+        """How many records there are, counted up to `most`."""
+        return explanations.count(self._database, where, most)
+
+    def last_explanation_no(self) -> int:
+        """The number of the newest record."""
+        return explanations.last_no(self._database)
+
     def last_no(self) -> int:
         """The number of the newest row."""
         with self._database.reading() as connection:

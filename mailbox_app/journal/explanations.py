@@ -137,9 +137,7 @@ def write(connection: sqlite3.Connection, explanations: Iterable[Explanation]) -
 def find(database: Database, where: ExplanationFilter, limit: int) -> Sequence[tuple[int, Explanation]]:
     """(number, record), newest first. Reads no more than it returns, collisions aside."""
     limit = min(limit, _MAX_FOUND)
-    wanted = [word.strip().lower() for word in where.words]
-    if where.outcome is not None:
-        wanted.append(outcome_word(where.outcome))
+    wanted = _wanted(where)
     if not wanted:
         return _by_time(database, where, limit)
     found: list[tuple[int, Explanation]] = []
@@ -155,18 +153,65 @@ def find(database: Database, where: ExplanationFilter, limit: int) -> Sequence[t
     return found
 
 
-def _of_day(
-    connection: sqlite3.Connection, day: int, wanted: Sequence[str], where: ExplanationFilter
-) -> Iterable[tuple[int, bytes]]:
-    """Records of a day that have the digests of all words, newest first: the rarest word leads, the others are looked up."""
+def count(database: Database, where: ExplanationFilter, most: int) -> int:
+    """How many records there are, counted up to `most`; without words as many as their numbers span, so also those being pruned."""
+    wanted = _wanted(where)
+    with database.reading() as connection:
+        if not wanted and where.since_at is None and where.until_at is None:
+            first = connection.execute(tables.FIRST_NO).fetchone()
+            last = connection.execute(tables.LAST_NO).fetchone()
+            return 0 if first is None else max(0, min(last[0], _before(where) - 1) - first[0] + 1)
+        since, until = _span(where)
+        if not wanted:
+            return int(connection.execute(tables.COUNT_BY_TIME, (since, until, _before(where), most)).fetchone()[0])
+        timed = where.since_at is not None or where.until_at is not None
+        found = 0
+        first_day, last_day = _days(connection.execute(tables.FIRST_AND_LAST).fetchone(), where)
+        for day in range(last_day, max(first_day, last_day - _MAX_DAYS) - 1, -1):
+            if digests := _rarest_first(connection, day, wanted):
+                times = (since, until) if timed else ()
+                others = [value for digest in digests[1:] for value in (day, digest)]
+                query = tables.count_keys(len(digests) - 1, timed=timed)
+                values = (day, digests[0], _before(where), *times, *others, most - found)
+                found += connection.execute(query, values).fetchone()[0]
+            if found >= most:
+                break
+        return found
+
+
+def last_no(database: Database) -> int:
+    """The number of the newest record; 0 without one."""
+    with database.reading() as connection:
+        row = connection.execute(tables.LAST_NO).fetchone()
+        return 0 if row is None else int(row[0])
+
+
+def _wanted(where: ExplanationFilter) -> list[str]:
+    wanted = [word.strip().lower() for word in where.words]
+    if where.outcome is not None:
+        wanted.append(outcome_word(where.outcome))
+    return wanted
+
+
+def _rarest_first(connection: sqlite3.Connection, day: int, wanted: Sequence[str]) -> list[int]:
+    """The words' digests, the one that leads a search first; none when a word does not occur on that day."""
     digests = [_digest(word) for word in wanted]
     if len(digests) > 1:
         counts = [connection.execute(tables.COUNT_KEY, (day, digest, _MAX_FOUND)).fetchone()[0] for digest in digests]
         if min(counts) == 0:
-            return ()
+            return []
         digests = [digest for _, digest in sorted(zip(counts, digests, strict=True))]
-    since = _millis(where.since_at) if where.since_at else 0
-    until = _millis(where.until_at) if where.until_at else 1 << 60
+    return digests
+
+
+def _of_day(
+    connection: sqlite3.Connection, day: int, wanted: Sequence[str], where: ExplanationFilter
+) -> Iterable[tuple[int, bytes]]:
+    """Records of a day that have the digests of all words, newest first: the rarest word leads, the others are looked up."""
+    digests = _rarest_first(connection, day, wanted)
+    if not digests:
+        return ()
+    since, until = _span(where)
     others = [value for digest in digests[1:] for value in (day, digest)]
     query = tables.by_keys(len(digests) - 1)
     return connection.execute(query, (day, digests[0], _before(where), since, until, *others))
@@ -186,8 +231,7 @@ def prune(database: Database, before_at: datetime, batch: int) -> int:
 
 
 def _by_time(database: Database, where: ExplanationFilter, limit: int) -> Sequence[tuple[int, Explanation]]:
-    since = _millis(where.since_at) if where.since_at else 0
-    until = _millis(where.until_at) if where.until_at else 1 << 60
+    since, until = _span(where)
     with database.reading() as connection:
         rows = connection.execute(
             tables.BY_TIME,
@@ -207,6 +251,12 @@ def _days(stored: tuple[int | None, int | None], where: ExplanationFilter) -> tu
     if where.until_at is not None:
         last_day = min(last_day, _millis(where.until_at) // DAY_MILLIS)
     return first_day, last_day
+
+
+def _span(where: ExplanationFilter) -> tuple[int, int]:
+    since = _millis(where.since_at) if where.since_at else 0
+    until = _millis(where.until_at) if where.until_at else 1 << 60
+    return since, until
 
 
 def _before(where: ExplanationFilter) -> int:

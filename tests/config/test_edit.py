@@ -73,3 +73,23 @@ def test_describe_shows_value_default_and_manual(file: Path) -> None:
     assert (each.value, each.default, each.doc) == (50, 100, "Recipients of one message.")
     assert setting(config, "server.hostname").default is None
     assert [name for name, _, _ in describe(config)] == list(config.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "[policy]\njunk_score = 6.0 # mine\n", '[policy.checks] # how\nhelo = "off"\n', "[policy]\nchecks = { }\n"],
+)
+def test_an_entry_of_a_table_is_set_by_its_own_key(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[server]\nhostname = "mail.example.org"\n' + before, "utf-8")
+    change = set_key(path, "policy.checks.ptr", "advisory")
+    assert (change.old, change.new) == ("", "advisory")
+    assert set_key(path, "policy.checks.ptr", "off").old == "advisory"
+    config = load(path)
+    assert config.policy.checks["ptr"] == "off"
+    assert config.policy.checks.get("helo") == ("off" if "helo" in before else None)
+    assert ("# mine" in before) == ("# mine" in path.read_text("utf-8"))
+    with pytest.raises(ConfigError):
+        set_key(path, "policy.checks.ptr", "sometimes")
+    with pytest.raises(ConfigError):
+        setting(config, "policy.checks.ptr.more")

@@ -13,6 +13,7 @@ import pytest
 
 from mailbox_app.cli.main import main
 from mailbox_app.control.client import ControlClient
+from mailbox_app.control.methods import trace
 from mailbox_app.errors import ControlError
 from mailbox_app.journal.explanations import Copy, Explanation, Said
 from mailbox_app.observe.mail_log import MailEvent
@@ -148,3 +149,37 @@ def test_searches_on_the_command_line(run: Run) -> None:
     assert run("trace", "--address", "c@nowhere.example")[1] == "No message fits.\n"
     assert run("trace", "T1", "--ip", "192.0.2.2")[0] == 2
     assert "nothing is known of 'T9'" in run("trace", "T9")[2]
+
+
+def test_problems_and_counts(appliance: Appliance, client: ControlClient) -> None:
+    now = int(appliance.context.clock.epoch_seconds() * 1000)
+    for number in range(7):
+        outcome = "deferred" if number % 2 else "refused"
+        appliance.context.decisions.explain(
+            Explanation(now - 1_000 + number, outcome, f"P{number}", sender="p@p.example")
+        )
+    found = client.call("trace.search", {"problems": True, "limit": 4, "count": True})
+    assert [each["trace_id"] for each in found["rows"]] == ["P6", "P5", "P4", "P3"]
+    assert found["total"] == 8
+    more = client.call("trace.search", {"problems": True, "before_no": found["rows"][-1]["no"]})
+    assert [each["trace_id"] for each in more["rows"]] == ["P2", "P1", "P0", ""]
+    assert more["total"] is None
+    assert client.call("trace.search", {"problems": True, "outcome": "junk"})["rows"] == []
+    for params, total in (
+        ({}, 9),
+        ({"since_seconds": 2}, 7),
+        ({"words": ["p@p.example"]}, 7),
+        ({"words": ["p@p.example"], "problems": True, "outcome": "deferred"}, 3),
+        ({"words": ["p@p.example"], "until_seconds": 3}, 0),
+        ({"words": ["@p.example"], "since_seconds": 2}, 7),
+        ({"words": ["p@p.example", "nobody@p.example"]}, 0),
+    ):
+        assert client.call("trace.search", {**params, "count": True})["total"] == total, params
+
+
+async def test_the_topic_log_tells_what_is_newest(appliance: Appliance) -> None:
+    context = appliance.context
+    context.decisions.flush()
+    assert await trace.log(context, trace.Conditions()) == trace.LogState(2, 2)
+    assert await trace.log(context, trace.Conditions(words=["a@x.example"])) == trace.LogState(2, 1)
+    assert await trace.log(context, trace.Conditions(words=["none@x.example"])) == trace.LogState(2, 0)

@@ -14,6 +14,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("greylist", "greylist", "Strangers who were asked to come back."),
     ("junk", "junk", "What the junk classifier has learnt."),
     ("ban", "ban", "Who may not connect."),
+    ("policy", "policy", "How mail from outside is judged."),
     ("config", "config", "The configuration."),
     ("audit", "audit", "Who changed what."),
     ("trace", "trace", "Why a message went where it went."),

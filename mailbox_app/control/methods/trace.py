@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -11,11 +12,13 @@ from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Count, Method, Params
 from mailbox_app.errors import ControlError
 from mailbox_app.journal.decisions import Decision
-from mailbox_app.journal.explanations import Copy, Explanation, ExplanationFilter, Said
+from mailbox_app.journal.explanations import Copy, Explanation, ExplanationFilter, Outcome, Said
 from mailbox_app.proto.plain_text import clean
 
 _MAX_EXPLANATIONS = 50
 _MAX_IDS = 100
+_MOST_COUNTED = 10_000
+_PROBLEMS: Sequence[Outcome] = ("deferred", "refused")
 
 
 class Identifier(Params):
@@ -24,8 +27,8 @@ class Identifier(Params):
     id: Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
-class Which(Params):
-    """Which records, newest first; all given conditions hold."""
+class Conditions(Params):
+    """Which records; all given conditions hold."""
 
     words: Annotated[list[Annotated[str, Meta(min_length=1, max_length=1000)]], Meta(max_length=10)] = field(
         default_factory=list
@@ -36,9 +39,18 @@ class Which(Params):
     until_seconds: Annotated[float, Meta(ge=0, le=3e9)] | None = None
     """Only records older than so many seconds."""
     outcome: Literal["accepted", "junk", "deferred", "refused"] | None = None
+    problems: bool = False
+    """Only what was deferred or refused."""
+
+
+class Which(Conditions):
+    """A page of them, newest first."""
+
     before_no: Count | None = None
     """Only records before this number: the next page."""
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    count: bool = False
+    """Count all that fit, too."""
 
 
 class Row(Struct):
@@ -65,6 +77,15 @@ class Rows(Struct):
     """One page."""
 
     rows: list[Row]
+    total: int | None = None
+    """How many fit in all, when asked for; with conditions counted up to 10,000."""
+
+
+class LogState(Struct):
+    """The topic `log`: numbers of the newest record, and of the newest that fits."""
+
+    last_no: int
+    newest_no: int
 
 
 class Why(Struct):
@@ -136,16 +157,49 @@ async def show(context: ControlContext, _call: Call, params: Identifier) -> Trac
 
 async def search(context: ControlContext, _call: Call, params: Which) -> Rows:
     """One page of records."""
+    wheres = _wheres(context, params, params.before_no)
+    found, total = await context.offload.run(_page, context, wheres, params.limit, params.count)
+    return Rows([_row(no, record) for no, record in found], total)
+
+
+async def log(context: ControlContext, params: Conditions) -> LogState:
+    """Whether there is anything new; costs a look at the newest record while there is not."""
+    wheres = _wheres(context, params, None)
+    return await context.offload.run(_newest, context, wheres)
+
+
+def _wheres(context: ControlContext, params: Conditions, before_no: int | None) -> Sequence[ExplanationFilter]:
+    """One filter, or one for each outcome that is meant; their records are together what was asked for."""
     now = context.clock.now()
 
     def ago(seconds: float | None) -> datetime | None:
         return None if seconds is None else now - timedelta(seconds=seconds)
 
-    where = ExplanationFilter(
-        params.words, ago(params.since_seconds), ago(params.until_seconds), params.outcome, params.before_no
-    )
-    found = await context.offload.run(_search, context, where, params.limit)
-    return Rows([_row(no, record) for no, record in found])
+    outcomes: Sequence[Outcome | None] = [params.outcome]
+    if params.problems:
+        outcomes = [each for each in _PROBLEMS if params.outcome in (None, each)]
+    since_at, until_at = ago(params.since_seconds), ago(params.until_seconds)
+    return [ExplanationFilter(params.words, since_at, until_at, outcome, before_no) for outcome in outcomes]
+
+
+def _page(
+    context: ControlContext, wheres: Sequence[ExplanationFilter], limit: int, wants_count: bool
+) -> tuple[Sequence[tuple[int, Explanation]], int | None]:
+    context.decisions.flush()
+    found = [row for where in wheres for row in context.decisions.explanations(where, limit)]
+    if len(wheres) > 1:
+        found = sorted(found, key=lambda row: row[0], reverse=True)[:limit]
+    if not wants_count:
+        return found, None
+    return found, sum(context.decisions.count_explanations(where, _MOST_COUNTED) for where in wheres)
+
+
+def _newest(context: ControlContext, wheres: Sequence[ExplanationFilter]) -> LogState:
+    decisions = context.decisions
+    last_no = decisions.last_explanation_no()
+    if any(where.words or where.outcome or where.since_at or where.until_at for where in wheres):
+        return LogState(last_no, max((no for where in wheres for no, _ in decisions.explanations(where, 1)), default=0))
+    return LogState(last_no, last_no)
 
 
 def _search(context: ControlContext, where: ExplanationFilter, limit: int) -> list[tuple[int, Explanation]]:
