@@ -317,6 +317,13 @@ def test_status_names_every_open_port(client: ControlClient) -> None:
     assert (status["accounts"], status["domains"], status["ready"]) == (1, 1, True)
 
 
+def test_status_tells_bans_and_who_waits_and_lists_that_are_off(client: ControlClient) -> None:
+    status = client.call("status")
+    assert (status["bans"], status["greylisted"], status["dns_lists_off"]) == (0, 0, [])
+    client.call("ban.add", {"network": "203.0.113.9", "reason": "tries names"})
+    assert client.call("status")["bans"] == 1
+
+
 def test_the_store_is_checked_and_rebuilt_with_progress(client: ControlClient) -> None:
     steps: list[tuple[int, int, str]] = []
     found = client.call("store.check", {}, lambda *step: steps.append(step))

@@ -27,8 +27,10 @@ def _read(file: str) -> str:
     """A script's text from a file or, as `-`, from standard input."""
     try:
         data = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeError) as error:
-        raise ControlError("sieve.unreadable", f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise ControlError("sieve.unreadable", f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeError as error:
+        raise ControlError("sieve.unreadable", f"{file} is not UTF-8, as a script must be") from error
     return data
 
 
@@ -36,7 +38,7 @@ def _read_message(file: str) -> str:
     try:
         data = sys.stdin.buffer.read(_MESSAGE_BYTES) if file == "-" else _start_of(Path(file))
     except OSError as error:
-        raise ControlError("sieve.unreadable", f"{file} cannot be read: {error}") from error
+        raise ControlError("sieve.unreadable", f"{file} cannot be read: {error.strerror}") from error
     if b"\r\n" not in data:
         data = data.replace(b"\n", b"\r\n")
     return base64.b64encode(data[:_MESSAGE_BYTES]).decode("ascii")

@@ -17,7 +17,7 @@ def command(config_file: str | None, as_json: bool) -> None:
     if as_json:
         print_json(status)
         return
-    queue = status["queue"]
+    queue, lists_off = status["queue"], status["dns_lists_off"]
     print_fields([
         ("server", f"{status['hostname']}, {'ready' if status['ready'] else 'starting'}"),
         ("version", status["version"]),
@@ -27,6 +27,9 @@ def command(config_file: str | None, as_json: bool) -> None:
         ("accounts", status["accounts"]),
         ("search", f"{status['search_waiting']} messages not indexed yet" if status["search_waiting"] else "up to date"),
         ("queue", f"{queue['recipients']} waiting ({queue['late']} late, {queue['held']} held)"),
+        ("greylist", f"{status['greylisted']} asked to come back"),
+        ("bans", status["bans"]),
+        ("DNS lists", f"switched off: {', '.join(lists_off)}" if lists_off else "none is switched off"),
     ])  # fmt: skip
     click.echo()
     print_table(

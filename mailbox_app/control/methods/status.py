@@ -14,6 +14,7 @@ from mailbox_app.control.context import ControlContext
 from mailbox_app.control.machine import memory_bytes
 from mailbox_app.control.methods.queue_rows import StatsView, stats_view, whole_seconds
 from mailbox_app.control.schema import Call, Method, NoParams
+from mailbox_app.policy.state.bans import Ban
 
 
 class ListenerView(Struct):
@@ -49,6 +50,12 @@ class Status(Struct):
     memory_bytes: int
     search_waiting: int
     """Messages that the search indexes do not have yet."""
+    bans: int
+    """Networks that may not connect for now."""
+    greylisted: int
+    """Senders who were asked to come back."""
+    dns_lists_off: list[str]
+    """DNS block and allow lists that are switched off because they answer wrong."""
 
 
 class MethodView(Struct):
@@ -74,6 +81,7 @@ async def status(context: ControlContext, _call: Call, _params: NoParams) -> Sta
     queue = await context.offload.run(context.queue.stats, now)
     domains = await context.offload.run(context.directory.domains)
     memory = await context.offload.run(memory_bytes, [process.pid for process in processes])
+    bans, greylisted, lists_off = await context.offload.run(_policy, context)
     return Status(
         version=context.version,
         hostname=context.config.server.hostname,
@@ -89,7 +97,16 @@ async def status(context: ControlContext, _call: Call, _params: NoParams) -> Sta
         domains=len(domains),
         memory_bytes=memory,
         search_waiting=context.search.waiting_count(),
+        bans=len(bans),
+        greylisted=greylisted,
+        dns_lists_off=list(lists_off),
     )
+
+
+def _policy(context: ControlContext) -> tuple[Sequence[Ban], int, Sequence[str]]:
+    """(bans, how many wait for greylisting, DNS lists that are off); blocks."""
+    state = context.policy_state
+    return state.bans.all(), state.greylist.waiting(0, 0)[1], context.lists_off()
 
 
 def schema_method(methods: Sequence[Method]) -> Method:
