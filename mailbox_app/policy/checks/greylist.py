@@ -152,6 +152,7 @@ class _Door:
             recipient.canonical.lower(),
             facts.remote_ip,
             client.reason,
+            is_disowned=client.spf is Result.FAIL,
         )
         decision = state.greylist.decide(attempt, rule)
         return _Answer(decision.word, client.reason, decision.wait_seconds, decision.attempts)

@@ -1,14 +1,18 @@
 """Who was asked to come back, who came back, and who need not: greylisting's memory in `state.db`, shared by all processes.
 
 Two keys are kept. The *origin* (a domain that answers for the client, else its network) with the sender's domain and the
-recipient is what passes and stays passed. The *letter* (whole sender address and recipient, whoever brings it) bounds the wait
-for pools that try from another place each time. An early attempt is counted and changes no clock, so whoever keeps trying
-is in within the ceiling. Storage trouble lets everything pass: this file may only delay mail, never lose it.
+recipient is what passes and stays passed. The *letter* (sender and recipient, whoever brings it) bounds the wait for pools that
+try from another place each time. Some of them write another sender address at each try, so what varies in it does not count,
+and a second letter is kept for the sender's registered domain as a whole: it asks more of clients without a name, for
+robots like to borrow one domain, and is not kept when SPF says that the domain is borrowed.
+An early attempt is counted and changes no clock, so whoever keeps trying is in within the ceiling. Storage trouble lets
+everything pass: this file may only delay mail, never lose it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ from mailbox_app.clock import Clock
 from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
+from mailbox_app.policy.names import registered_domain
 
 WAITING_SECONDS = 2 * 86_400.0
 """Who does not come back for so long begins anew: longer than the gaps in any sensible retry schedule."""
@@ -33,6 +38,8 @@ MAX_ROWS = 200_000
 """Of each table; some 50 MB. The oldest go first."""
 _TEXT_CHARACTERS = 320
 _BUSY_SECONDS = 0.5
+_VARYING = re.compile(r"[a-z0-9]*\d[a-z0-9]*|[a-z]{20,}")
+"""Numbers of letters, of bounces and of days in a sender's address."""
 
 Word = Literal["known", "network_known", "domain_known", "came_back", "ceiling", "waits", "error"]
 
@@ -63,6 +70,8 @@ class Attempt:
     remote_ip: str
     reason: str
     """Why it has to wait when nothing is known about it."""
+    is_disowned: bool = False
+    """SPF says that the domain does not send from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +176,7 @@ class SqliteGreylist:
         if row is not None and row[4] is None and now - row[2] < WAITING_SECONDS:
             first_at, attempts = min(row[1], now), row[3] + 1
         self._added += row is None
-        is_over = _count_letter(connection, attempt, rule, now)
+        is_over = _count_letters(connection, attempt, rule, now)
         delay = min(rule.min_delay_seconds, rule.ceiling_seconds)
         waits = now - first_at < delay and not is_over
         connection.execute(
@@ -248,19 +257,19 @@ class SqliteGreylist:
         now = self._clock.epoch_seconds()
         with self._database.transaction(durable=False) as connection:
             row = connection.execute(
-                f"SELECT {_WAITING_COLUMNS} FROM greylist WHERE greylist_id = ?",  # noqa: S608 - our own names
+                f"SELECT {_WAITING_COLUMNS}, sender_key FROM greylist WHERE greylist_id = ?",  # noqa: S608 - our own names
                 (greylist_id,),
             ).fetchone()
             if row is None:
                 return None
-            found = Waiting(*row)
+            found = Waiting(*row[:-1])
             connection.execute(
                 "UPDATE greylist SET passed_at_seconds = ?, last_at_seconds = ? WHERE greylist_id = ?",
                 (now, now, greylist_id),
             )
             connection.execute(
                 "UPDATE greylist_letters SET first_at_seconds = 0, last_at_seconds = ? WHERE sender = ? AND recipient = ?",
-                (now, found.sender, found.recipient),
+                (now, _letter(found.sender, row[-1]), found.recipient),
             )
         return found
 
@@ -330,13 +339,39 @@ def _touch(connection: sqlite3.Connection, attempt: Attempt, now: float) -> None
     connection.execute("UPDATE greylist_origins SET last_at_seconds = ? WHERE origin = ?", (now, attempt.origin))
 
 
-def _count_letter(connection: sqlite3.Connection, attempt: Attempt, rule: Rule, now: float) -> bool:
+def _letter(sender: str, sender_key: str) -> str:
+    """A sender's address without what varies in it; of the null sender who greets."""
+    if not sender:
+        return f"<> {registered_domain(sender_key.removeprefix('<> '))}"[:_TEXT_CHARACTERS]
+    local, _, domain = sender.rpartition("@")
+    return f"{_VARYING.sub('#', local)}@{registered_domain(domain)}"[:_TEXT_CHARACTERS]
+
+
+def _count_letters(connection: sqlite3.Connection, attempt: Attempt, rule: Rule, now: float) -> bool:
     """Count the letter wherever it comes from; whether it has waited or tried enough."""
-    sender = attempt.sender[:_TEXT_CHARACTERS]
+    letter = _letter(attempt.sender, attempt.sender_key)
+    is_over = _count_letter(connection, letter, attempt.recipient, rule, now)
+    if not attempt.sender or attempt.is_disowned:
+        return is_over
+    whole = letter[letter.rfind("@") :]
+    is_named = attempt.origin.startswith(("spf:", "ptr:"))
+    if is_over or not _count_letter(connection, whole, attempt.recipient, rule, now, is_strict=not is_named):
+        return is_over
+    if not is_named:  # one passes; who else borrows the domain begins anew
+        connection.execute(
+            "DELETE FROM greylist_letters WHERE sender = ? AND recipient = ?", (whole, attempt.recipient)
+        )
+    return True
+
+
+def _count_letter(
+    connection: sqlite3.Connection, sender: str, recipient: str, rule: Rule, now: float, *, is_strict: bool = False
+) -> bool:
+    """One row; `is_strict`: it must have tried often enough and waited long enough."""
     row = connection.execute(
         "SELECT first_at_seconds, counted_at_seconds, attempts, last_at_seconds FROM greylist_letters"
         " WHERE sender = ? AND recipient = ?",
-        (sender, attempt.recipient),
+        (sender, recipient),
     ).fetchone()
     first_at, counted_at, attempts, gap = now, now, 1, 0.0
     if row is not None and now - row[3] < WAITING_SECONDS:
@@ -351,11 +386,12 @@ def _count_letter(connection: sqlite3.Connection, attempt: Attempt, rule: Rule, 
         " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (sender, recipient) DO UPDATE SET"
         " first_at_seconds = excluded.first_at_seconds, counted_at_seconds = excluded.counted_at_seconds,"
         " last_at_seconds = excluded.last_at_seconds, attempts = excluded.attempts",
-        (sender, attempt.recipient, first_at, counted_at, now, attempts),
+        (sender, recipient, first_at, counted_at, now, attempts),
     )
     age = now - first_at
-    # a sender that keeps its pace would come back only after the ceiling: better now than late
-    return age >= rule.ceiling_seconds or attempts >= rule.attempts or (gap > 0 and age + gap > rule.ceiling_seconds)
+    # servers wait longer each time: one that would come back only about the ceiling is better let in now
+    is_late = age >= rule.ceiling_seconds or (gap > 0 and age + 2 * gap >= rule.ceiling_seconds)
+    return (is_late and attempts >= rule.attempts) if is_strict else (is_late or attempts >= rule.attempts)
 
 
 def _shrink(connection: sqlite3.Connection, table: str, at: str) -> None:

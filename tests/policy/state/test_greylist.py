@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +78,63 @@ def test_a_slow_pool_is_not_made_to_wait_over_the_hour(greylist: SqliteGreylist,
     assert greylist.decide(FIRST, RULE).word == "waits"
     clock.skip(40 * 60)
     assert greylist.decide(replace(FIRST, origin="10.9.9.0/24"), RULE).word == "ceiling"
+
+
+@pytest.mark.parametrize(("minutes", "word"), [(10, "waits"), (20, "ceiling"), (30, "ceiling"), (60, "ceiling")])
+def test_a_slow_pool_waits_no_longer_than_its_own_first_retry(
+    greylist: SqliteGreylist, clock: FakeClock, minutes: int, word: str
+) -> None:
+    greylist.decide(FIRST, RULE)
+    clock.skip(minutes * 60)
+    assert greylist.decide(replace(FIRST, origin="10.9.9.0/24"), RULE).word == word
+
+
+SCHEDULES = [(6, 15, 35, 65), (15, 35, 65, 125), (10, 30, 60, 120), (30, 60, 120), (60, 180), (5, 10, 15, 20, 40, 60)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("place", ["10.0.%d.0/24", "ptr:pool%d.example"])
+@pytest.mark.parametrize("local", ["bounce-%d-7f3a", "prvs=%dab12=info", "b+%d=b=example.org"])
+def test_a_pool_that_writes_another_sender_each_time_is_in_within_the_hour(
+    greylist: SqliteGreylist, clock: FakeClock, schedule: Sequence[int], place: str, local: str
+) -> None:
+    assert _waits(greylist, clock, schedule, place, [local % number for number in range(9)]) <= 60
+
+
+@pytest.mark.parametrize("schedule", [each for each in SCHEDULES if each != (60, 180)])
+@pytest.mark.parametrize("place", ["10.0.%d.0/24", "ptr:pool%d.example"])
+def test_even_names_without_a_pattern_are_in_within_the_hour_if_they_try_often_enough(
+    greylist: SqliteGreylist, clock: FakeClock, schedule: Sequence[int], place: str
+) -> None:
+    names = ["ann", "ben", "cid", "dan", "eva", "fay", "gus", "hal", "ida"]
+    assert _waits(greylist, clock, schedule, place, names) <= 60
+
+
+def _waits(
+    greylist: SqliteGreylist, clock: FakeClock, schedule: Sequence[int], place: str, names: Sequence[str]
+) -> int:
+    start = clock.epoch_seconds()
+    for number, minute in enumerate((0, *schedule)):
+        clock.skip(start + minute * 60 - clock.epoch_seconds())
+        sender = f"{names[number]}@x.example"
+        if greylist.decide(replace(FIRST, origin=place % number, sender=sender), RULE).word != "waits":
+            return minute
+    raise AssertionError("it never came in")
+
+
+def test_robots_that_borrow_one_domain_do_not_open_the_door_for_each_other(
+    greylist: SqliteGreylist, clock: FakeClock
+) -> None:
+    names = [f"{one}{other}" for one in ("ann", "ben", "cid", "dan") for other in ("smith", "jones", "brown", "ford")]
+    passed, disowned = 0, 0
+    for number, name in enumerate(names):
+        robot = replace(FIRST, origin=f"10.0.{number}.0/24", sender=f"{name}@x.example")
+        passed += greylist.decide(robot, RULE).word != "waits"
+        forged = replace(robot, recipient="c@example.org", is_disowned=True)
+        disowned += greylist.decide(forged, RULE).word != "waits"
+        clock.skip(900)
+    assert passed <= len(names) / 3
+    assert disowned == 0
 
 
 def test_another_letter_of_the_same_domain_from_another_network_waits(
@@ -154,8 +211,8 @@ def test_old_rows_go_and_tables_stay_bounded(tmp_path: Path, clock: FakeClock, m
     greylist.decide(FIRST, RULE)
     greylist.close()
     with sqlite3.connect(tmp_path / "state.db") as connection:
-        for table in ("greylist", "greylist_letters"):
-            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 1
+        for table, count in (("greylist", 1), ("greylist_letters", 2)):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == count
 
 
 def test_a_broken_file_lets_everybody_pass(greylist: SqliteGreylist, tmp_path: Path) -> None:
