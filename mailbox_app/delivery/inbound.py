@@ -119,6 +119,10 @@ class Inbound:
             queued.append(await self._carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body))
         return Delivered(stored, queued, filings=filings, replies=answers.replies)
 
+    async def parse_header(self, block: bytes) -> Header:
+        """The same as `Header.parse`, in a thread."""
+        return await self._offload.run(Header.parse, block)
+
     async def judged_before(self, body: Body) -> Judgement:
         """What our own verdict field of a message says that waited in the queue."""
         header = Header.parse(await self._offload.run(read_header, body))

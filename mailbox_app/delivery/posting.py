@@ -10,6 +10,7 @@ from mailbox_app.accounts.interface import Directory
 from mailbox_app.accounts.model import Account, Alias, Post
 from mailbox_app.mailauth.results import AuthResults, Result
 from mailbox_app.proto.address import parse_address_list
+from mailbox_app.proto.address_list import AUTHOR_BYTES
 from mailbox_app.proto.header import Header
 
 _WHO = {
@@ -62,7 +63,8 @@ def proven_author(header: Header, auth: AuthResults | None) -> str:
     """The one From address whose domain DMARC, an aligned signature or an aligned SPF proves; "" otherwise."""
     if auth is None or header.count(b"from") != 1:
         return ""
-    authors = parse_address_list(header.all(b"from")[0])
+    value = header.all(b"from")[0]
+    authors = parse_address_list(value) if len(value) <= AUTHOR_BYTES else ()
     if len(authors) != 1:
         return ""
     localpart = (authors[0].localpart or b"").decode("utf-8", "replace")

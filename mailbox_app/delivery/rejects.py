@@ -44,7 +44,10 @@ class Rejects:
         return bool(self._config().junk.rejects_mailbox) and judgement.deciding(Verdict.REJECT) is None
 
     async def keep(self, mail: Mail) -> Sequence[str]:
-        """Keep a copy for each local recipient; the addresses of those who have one. Raises nothing but a cancellation."""
+        """Keep a copy for each local recipient; the addresses of those who have one. Raises nothing but a cancellation.
+
+        The first trouble that will pass ends it: whoever waits for its 550 does not wait for twenty locked mailboxes.
+        """
         accounts = {account.account_id: account for each in mail.recipients for account in each.accounts}
         kept = []
         for account in list(accounts.values())[:_MAX_ACCOUNTS]:
@@ -53,6 +56,11 @@ class Rejects:
                     kept.append(account.address)
             except (MailboxError, OSError) as error:
                 self._log.info("reject_not_kept", account=account.address, reason=str(error))
+                if not isinstance(error, MailboxError) or (error.temporary and error.code != "store.over_quota"):
+                    break
+            except Exception:  # noqa: BLE001 - the message is refused already: an error here would call it back for ever
+                self._log.exception("reject_not_kept", account=account.address)
+                break
         return kept
 
     def _append(self, account: Account, mail: Mail) -> bool:

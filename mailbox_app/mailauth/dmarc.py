@@ -23,6 +23,7 @@ from mailbox_app.mailauth.results import (
 )
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.proto.address import parse_address_list
+from mailbox_app.proto.address_list import AUTHOR_BYTES
 from mailbox_app.proto.authres import parse_authres
 from mailbox_app.proto.domain_names import a_labels
 from mailbox_app.proto.header import Header
@@ -40,6 +41,8 @@ def author_domains(header: Header) -> Sequence[str] | str:
     values = header.all(b"from")
     if len(values) != 1:
         return "there is no From field" if not values else "there is more than one From field"
+    if len(values[0]) > AUTHOR_BYTES:
+        return "the From field is too long"
     found: dict[str, None] = {}
     for address in parse_address_list(values[0]):
         if not address.domain:

@@ -18,15 +18,13 @@ from mailbox_app.mailauth.checks import is_private
 from mailbox_app.mailauth.results import AuthResults, Result
 from mailbox_app.policy.facts import Facts, MessageFacts
 from mailbox_app.policy.settings import address_of, wide_network
-from mailbox_app.proto.address_list import parse_address_items
+from mailbox_app.proto.address_list import AUTHOR_BYTES, parse_address_items
+from mailbox_app.proto.authres import Method, parse_authres
 from mailbox_app.proto.header import Header
 
 _MAX_DKIM = 3
 _NAME_CHARACTERS = 320
 _RECEIVED_FROM = re.compile(rb"from [^\s()]{1,255} \(\[(?:IPv6:)?([0-9A-Fa-f:.]{2,45})\]\)")
-_DMARC = re.compile(r"\bdmarc=pass\b")
-_SPF = re.compile(r"\bspf=pass\b[^;]*?smtp\.(?:mailfrom|helo)=\"?([^\s;\"]{1,320})")
-_DKIM = re.compile(r"\bdkim=pass\b[^;]*?header\.d=\"?([^\s;\"]{1,255})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +86,19 @@ def of_stored(header: Header, hostname: str) -> Identity:
     received = header.first(b"received") or b""
     match = _RECEIVED_FROM.match(received)
     remote_ip = _canonical(match[1].decode("ascii")) if match and hostname.encode() in received else ""
-    results = next((text for value in header.all(b"authentication-results") if (text := _own(value, hostname))), "")
-    spf = _SPF.search(results)
-    spf_domain = spf[1].rpartition("@")[2].lower() if spf else ""
-    signers = list(dict.fromkeys(name.lower() for name in _DKIM.findall(results)))
-    return _identity(address, domain, bool(_DMARC.search(results)), spf_domain, signers, remote_ip)
+    passed = [each for each in _own_results(header, hostname) if each.result == "pass"]
+    spf_domain = next((_property(each, "smtp.mailfrom") for each in passed if each.name == "spf"), "")
+    names = [_property(each, "header.d") for each in passed if each.name == "dkim"]
+    dmarc = any(each.name == "dmarc" for each in passed)
+    return _identity(
+        address, domain, dmarc, spf_domain.rpartition("@")[2], list(dict.fromkeys(filter(None, names))), remote_ip
+    )
 
 
 def author_of(header: Header) -> tuple[str, str]:
     """(address, domain) of the one author in From, lower case; empty when there is none or several."""
     values = header.all(b"from")
-    if len(values) != 1:
+    if len(values) != 1 or len(values[0]) > AUTHOR_BYTES:
         return "", ""
     found = [item for item in parse_address_items(values[0], limit=3) if item.domain]
     if len(found) != 1:
@@ -137,11 +137,17 @@ def _spf_domain(auth: AuthResults) -> str:
     return auth.spf.domain.lower() if auth.spf.result is Result.PASS and auth.spf.identity == "mailfrom" else ""
 
 
-def _own(value: bytes, hostname: str) -> str:
-    """The results behind our own name."""
-    text = value[:8_000].decode("utf-8", "replace")
-    service, _, results = text.partition(";")
-    return results if service.strip().strip('"').lower() == hostname.lower() else ""
+def _own_results(header: Header, hostname: str) -> Sequence[Method]:
+    """The results in the topmost field of our own name, by their grammar: what they quote of a stranger is no result."""
+    for value in header.all(b"authentication-results"):
+        service, methods = parse_authres(value)
+        if service == hostname.lower().rstrip("."):
+            return methods
+    return ()
+
+
+def _property(method: Method, name: str) -> str:
+    return next((value.lower()[:_NAME_CHARACTERS] for key, value in method.properties if key == name), "")
 
 
 def _canonical(text: str) -> str:

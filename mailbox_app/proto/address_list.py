@@ -34,6 +34,8 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _PAREN = re.compile(rb"\\.|[()]", re.DOTALL)
 _GROUP_END = MailAddress(None, None, None)
+AUTHOR_BYTES = 16_384
+"""A From or Reply-To field longer than this names nobody: no honest one is, and reading it would hold up everybody else."""
 
 
 def comment_end(value: bytes, start: int) -> int:

@@ -100,7 +100,8 @@ def parse_authres(value: bytes) -> tuple[str, Sequence[Method]]:
         properties = tuple(pair for pair in rest if pair[0] != "reason")
         reason = next((text for key, text in rest if key == "reason"), "")
         methods.append(Method(method.partition("/")[0], result.lower(), properties, reason=reason))
-    return name.decode("utf-8", "replace").lower().strip().rstrip("."), methods
+    # Folded as bytes, as `forged_authres` does: other letters and blanks that Unicode takes for ours make another name.
+    return name.lower().strip().rstrip(b".").decode("utf-8", "replace"), methods
 
 
 def _pairs(piece: bytes) -> Sequence[tuple[str, str]]:

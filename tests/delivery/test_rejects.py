@@ -100,3 +100,28 @@ def test_a_store_in_trouble_changes_nothing(place: Place, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(place.store, "stage", full)
     assert place.keep(b"Subject: one\r\n\r\nbody\r\n") == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "tried"),
+    [
+        (StoreError("store.busy", "the mailbox is busy", temporary=True), 1),
+        (RuntimeError("a bug"), 1),
+        (StoreError("store.over_quota", "the mailbox is full", temporary=True), 3),
+    ],
+    ids=["busy", "bug", "full"],
+)
+def test_whatever_goes_wrong_the_refusal_stands_and_nobody_waits_for_twenty_mailboxes(
+    place: Place, monkeypatch: pytest.MonkeyPatch, trouble: Exception, tried: int
+) -> None:
+    calls = []
+
+    def fail(*_: object) -> None:
+        calls.append(1)
+        raise trouble
+
+    monkeypatch.setattr(place.store, "stage", fail)
+    accounts = [account(number, f"a{number}@example.org") for number in (1, 2, 3)]
+    mail = Mail(Envelope("x@example.net"), [Recipient("all@example.org", accounts)], b"", b"\r\n", 2)
+    assert list(asyncio.run(place.rejects.keep(mail))) == []
+    assert len(calls) == tried

@@ -17,7 +17,7 @@ from mailbox_app.policy.facts import Facts, MessageFacts, Stage
 from mailbox_app.policy.identity import Identity, is_registrable, of_facts, organisation_of
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding, Verdict
-from mailbox_app.proto.address_list import parse_address_items
+from mailbox_app.proto.address_list import AUTHOR_BYTES, parse_address_items
 from mailbox_app.proto.dates import parse_date
 from mailbox_app.proto.header import Header, decode_words
 from mailbox_app.proto.smtp.replies import Reply
@@ -107,7 +107,7 @@ def _dressed_up(header: Header, identity: Identity) -> Sequence[Fault]:
     """Authors who show another address than theirs, and answers that go elsewhere."""
     faults: list[Fault] = []
     if identity.domain:
-        items = parse_address_items(header.first(b"from") or b"", limit=3)
+        items = parse_address_items((header.first(b"from") or b"")[:AUTHOR_BYTES], limit=3)
         shown = decode_words(items[0].name or b"")[:500] if items else ""
         for match in _ADDRESS.finditer(shown):
             other = match[1].lower()
@@ -115,7 +115,7 @@ def _dressed_up(header: Header, identity: Identity) -> Sequence[Fault]:
                 faults.append((f"the sender's name shows an address at {other[:80]}", 2.5))
                 break
         if not identity.aligned:
-            for each in parse_address_items(header.first(b"reply-to") or b"", limit=3):
+            for each in parse_address_items((header.first(b"reply-to") or b"")[:AUTHOR_BYTES], limit=3):
                 domain = (each.domain or b"").decode("utf-8", "replace").lower()
                 if domain and organisation_of(domain) != identity.organisation:
                     faults.append((f"answers go to {domain[:80]}, and nothing vouches for the sender", 1.0))

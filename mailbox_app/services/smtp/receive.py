@@ -36,6 +36,7 @@ from mailbox_app.services.smtp.session import SmtpSession
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _OURS = re.compile(rb"^(?:authentication-results|x-mailbox-verdict)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _NO_JUDGEMENT = Judgement()
+_LARGE_HEADER_BYTES = 32_768
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,250})", re.IGNORECASE | re.MULTILINE)
 
 
@@ -129,7 +130,9 @@ class Receiver:
     async def _look_at(self, session: SmtpSession, message: _Message) -> None:
         """Who sent it, and the facts for the policy; the header is parsed here once for all."""
         block = message.block
-        header = Header.parse(block)
+        # an honest header takes less time than the way to a thread; one of 60,000 fields must not hold up everybody else
+        large = len(block) > _LARGE_HEADER_BYTES
+        header = await self._inbound.parse_header(block) if large else Header.parse(block)
         auth, rest = None, rest_behind(message.body, len(block))
         if self._checks is not None and session.serves_strangers:
             auth = await self._checks.check(

@@ -28,6 +28,7 @@ class Transaction:
         "envid",
         "in_content",
         "is_over",
+        "rcpt_count",
         "recipients",
         "replies",
         "ret",
@@ -49,6 +50,8 @@ class Transaction:
         self.addresses: set[str] = set()
         self.accepted: list[str] = []
         """Every address that was answered 250, also twice."""
+        self.rcpt_count = 0
+        """Also of those that were refused."""
         self.chunks: IncomingBody | None = None
         """Content by BDAT so far."""
         self.chunks_failed: Refusal | None = None
@@ -102,7 +105,11 @@ async def rcpt(session: SmtpSession, argument: bytes) -> Reply:
         raise Refusal(503, "5.5.1", "Say MAIL first", reason="sequence")
     if transaction.chunks is not None:
         raise Refusal(503, "5.5.1", "The message has begun", reason="sequence")
-    if len(transaction.recipients) >= service.config.limits.max_recipients:  # RFC 5321 4.5.3.1.10
+    transaction.rcpt_count += 1
+    if transaction.rcpt_count > service.limits.recipients_asked * service.config.limits.max_recipients:
+        return Reply(421, "4.7.0", "Too many recipients")
+    # counted as often as they are named: each is remembered for LMTP's answers. RFC 5321 4.5.3.1.10
+    if len(transaction.accepted) >= service.config.limits.max_recipients:
         raise Refusal(452, "4.5.3", "Too many recipients", reason="too_many_recipients")
     command = parse_rcpt(argument, smtputf8=transaction.smtputf8)
     if command.address.lower() not in transaction.addresses:

@@ -23,6 +23,26 @@ async def test_recipients_are_counted(tmp_path: Path) -> None:
         assert (await client.content(SMALL))[0] == 250
 
 
+async def test_one_address_named_without_end_is_a_recipient_each_time(tmp_path: Path) -> None:
+    async with smtp_world(tmp_path, config_limits=Limits(max_recipients=3)) as world:
+        client = await world.connect()
+        await client.begin("c@remote.example", "alice@example.org", "alice@example.org", "ALICE@example.org")
+        await client.expect(452, "RCPT TO:<alice@example.org>")
+        assert (await client.content(SMALL))[0] == 250
+
+
+async def test_recipients_that_must_wait_cannot_be_asked_for_without_end(tmp_path: Path) -> None:
+    async with smtp_world(
+        tmp_path, config_limits=Limits(max_recipients=2), limits=SmtpLimits(recipients_asked=3)
+    ) as world:
+        client = await world.connect()
+        await client.begin("c@remote.example", "alice@example.org", "bob@example.org")
+        for _ in range(4):
+            await client.expect(452, "RCPT TO:<dave@example.org>")
+        await client.expect(421, "RCPT TO:<dave@example.org>")
+        assert await client.is_closed()
+
+
 async def test_too_large_a_message_is_read_to_its_end_and_refused(tmp_path: Path) -> None:
     async with smtp_world(tmp_path, config_limits=Limits(max_message_bytes=100_000)) as world:
         client = await world.connect()
