@@ -12,6 +12,7 @@ from msgspec import Meta, field
 from mailbox_app.config.abuse import Abuse
 from mailbox_app.config.content import Attachments, Clamav, Junk, Rspamd
 from mailbox_app.config.doors import Lmtp, Proxy
+from mailbox_app.config.reports import Reports
 from mailbox_app.config.section import Section
 from mailbox_app.proto.sasl.negotiation import NAMES
 
@@ -377,6 +378,8 @@ class Config(Section, frozen=True):
     """Another filter to ask."""
     clamav: Clamav = field(default_factory=Clamav)
     """A virus scanner to ask."""
+    reports: Reports = field(default_factory=Reports)
+    """Reports between mail servers."""
     greylist: Greylist = field(default_factory=Greylist)
     """Asking strangers to come back."""
     dnsbl: Dnsbl = field(default_factory=Dnsbl)

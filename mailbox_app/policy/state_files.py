@@ -11,10 +11,12 @@ from mailbox_app.clock import Clock
 from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
+from mailbox_app.journal import report_tables
 from mailbox_app.policy.state.allowances import SqliteAllowances
 from mailbox_app.policy.state.bans import SqliteBans
 from mailbox_app.policy.state.corpus import SqliteCorpus
 from mailbox_app.policy.state.correspondents import SqliteCorrespondents
+from mailbox_app.policy.state.dmarc_rows import SqliteDmarcRows
 from mailbox_app.policy.state.greylist import SqliteGreylist
 from mailbox_app.policy.state.junk_schema import MIGRATIONS as JUNK_MIGRATIONS
 from mailbox_app.policy.state.rates import SqliteRates
@@ -40,6 +42,8 @@ class StateFiles:
             opened.callback(correspondents.close)
             self.junk = Database(data_dir / "junk.db", JUNK_MIGRATIONS, synchronous="NORMAL", busy_seconds=2.0)
             opened.callback(self.junk.close)
+            dmarc_rows = SqliteDmarcRows(data_dir / "reports.db", clock)
+            opened.callback(dmarc_rows.close)
             self._opened = opened.pop_all()
         self.state = State(
             bans=bans,
@@ -49,6 +53,7 @@ class StateFiles:
             greylist=greylist,
             allowances=allowances,
             correspondents=correspondents,
+            dmarc_rows=dmarc_rows,
         )
         bans.refresh()
 
@@ -56,6 +61,7 @@ class StateFiles:
         """Hear from the other processes and tell them; once a second, in a thread. Never raises."""
         self.state.bans.refresh()
         self.state.rates.sync()
+        self.state.dmarc_rows.sync()
 
     def close(self) -> None:
         """Write what is new, close the files."""
@@ -63,9 +69,14 @@ class StateFiles:
 
 
 def prepare(data_dir: Path) -> None:
-    """Bring `state.db` and `junk.db` to this version before the first fork. A damaged one is put aside: nothing in it is worth a
-    server that does not start."""
-    for name, migrations in (("state.db", state_schema.MIGRATIONS), ("junk.db", JUNK_MIGRATIONS)):
+    """Bring `state.db`, `junk.db` and `reports.db` to this version before the first fork. A damaged one is put aside: nothing in
+    it is worth a server that does not start."""
+    files = (
+        ("state.db", state_schema.MIGRATIONS),
+        ("junk.db", JUNK_MIGRATIONS),
+        ("reports.db", report_tables.MIGRATIONS),
+    )
+    for name, migrations in files:
         path = data_dir / name
         try:
             Database(path, migrations, synchronous="NORMAL").close()

@@ -16,6 +16,7 @@ from mailbox_app.policy.state.allowances import Allowances
 from mailbox_app.policy.state.bans import Bans
 from mailbox_app.policy.state.corpus import Corpus
 from mailbox_app.policy.state.correspondents import Correspondents
+from mailbox_app.policy.state.dmarc_rows import SqliteDmarcRows
 from mailbox_app.policy.state.greylist import Greylist
 from mailbox_app.policy.state.rates import Rates
 from mailbox_app.policy.state.reputation import Reputation
@@ -32,6 +33,7 @@ class State:
     greylist: Greylist
     allowances: Allowances
     correspondents: Correspondents
+    dmarc_rows: SqliteDmarcRows
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailbox_app.accounts.sasl import Sasl
+from mailbox_app.delivery.dmarc_tally import DmarcTally, Sinks
 from mailbox_app.delivery.explaining import Explainer
 from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.delivery.submission import Submission
@@ -48,6 +49,9 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
             mail_log=parts.mail_log,
             tmp_dir=parts.data_dir / "tmp",
             door=Door.build(tools, parts.gate),
-            sink=Explainer(parts.decisions, parts.clock),
+            sink=Sinks(
+                Explainer(parts.decisions, parts.clock),
+                DmarcTally(tools.state.dmarc_rows, parts.directory, parts.current, parts.metrics),
+            ),
         )
     )
