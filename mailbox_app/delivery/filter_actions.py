@@ -15,6 +15,7 @@ from mailbox_app.delivery.filter_plan import Plan, PlannedAnswer, PlannedCopy, P
 from mailbox_app.delivery.generated import compose, one_line
 from mailbox_app.delivery.mail import Mail, Recipient
 from mailbox_app.errors import ProtocolError
+from mailbox_app.policy.identity import own_results
 from mailbox_app.proto.address import parse_address, parse_address_list
 from mailbox_app.proto.sieve.actions import (
     Action,
@@ -221,6 +222,8 @@ class ActionPlanner:
             trouble = "the message is junk"
         if not trouble and not vacation.is_addressed(header, own, self._owns):
             trouble = "the message is not addressed to this account"
+        if not trouble:
+            trouble = vacation.why_doubtful(own_results(self._original.header, self._around.hostname))
         claim = vacation.claim_of(action, sender)
         if not trouble and action.seconds and self._around.memory.seen(self._account.account_id, "vacation", claim):
             trouble = "the sender had this answer already"

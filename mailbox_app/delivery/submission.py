@@ -1,8 +1,9 @@
 """The rules for our own users' mail: who may send as whom, what is added, what is removed; then signed and delivered.
 
-Nothing here can be reached without an account (D1). The received bytes stay as they are but for two things: whole Bcc fields
-are cut out, and a missing Date or Message-ID is put in front. All outside recipients share one queued message that is written
-before any local mailbox gets its copy, so what fails can still be answered with a 4xx.
+Nothing here can be reached without an account (D1). The received bytes stay as they are but for two things: whole Bcc fields and
+those that claim to be this server's word (RFC 8601 5) are cut out, and a missing Date or Message-ID is put in front. All outside
+recipients share one queued message that is written before any local mailbox gets its copy, so what fails can still be
+answered with a 4xx.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from mailbox_app.delivery.header_block import read_header, rest_behind
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mail import Body, Delivered, Mail
 from mailbox_app.mailauth.dkim_sign import SigningKey
+from mailbox_app.policy import verdict_field
 from mailbox_app.policy.state.correspondents import Correspondents
 from mailbox_app.proto.address import MailAddress, parse_address_list
+from mailbox_app.proto.authres import forged_authres
 from mailbox_app.proto.dates import format_date
-from mailbox_app.proto.header import Header
+from mailbox_app.proto.header import Field, Header
 from mailbox_app.proto.smtp.replies import Refusal
 
-_BLIND = frozenset({b"bcc", b"resent-bcc"})
+_CUT = frozenset({b"bcc", b"resent-bcc", verdict_field.KEY})
+"""Whom nobody else shall see, and what only this server says."""
 _INLINE_BYTES = 65_536
 """Up to here an Ed25519 signature is cheaper than a thread; RSA never is."""
 
@@ -74,7 +78,7 @@ class Submission:
         header = Header.parse(block)
         domain = self._check_author(account, header)
         added = self._missing_fields(header, domain)
-        cut = cut_fields(block, header, _BLIND)
+        cut = cut_fields(block, header, _CUT, forged_authres(header, self._hostname))
         rest = rest_behind(mail.body, len(block))
         signatures = await self._sign(domain, added + cut, rest)
         prefix = signatures + mail.prefix + added + cut
@@ -138,14 +142,15 @@ class Submission:
         return await self._offload.run(self._signer.sign, keys, header, body, now_seconds)
 
 
-def cut_fields(block: bytes, header: Header, keys: frozenset[bytes]) -> bytes:
-    """The block without whole fields of these names; all other bytes untouched."""
-    kept, position = b"", 0
+def cut_fields(block: bytes, header: Header, keys: frozenset[bytes], further: Sequence[Field] = ()) -> bytes:
+    """The block without whole fields of these names and without the `further` ones; all other bytes untouched."""
+    starts = {field.start for field in further}
+    kept, position = list[bytes](), 0
     for field in header.fields:
-        if field.key in keys:
-            kept += block[position : field.start]
+        if field.key in keys or field.start in starts:
+            kept.append(block[position : field.start])
             position = field.end
-    return kept + block[position:] if position else block
+    return b"".join([*kept, block[position:]]) if position else block
 
 
 def message_id_of(header: Header, added: bytes = b"") -> str:

@@ -1,16 +1,18 @@
 """Out-of-office answers: to whom one may be sent, and what it says. RFC 5230, RFC 3834.
 
-The answer goes to the envelope sender and never to what a From field claims; never to lists, bulk mail, programs, ourselves or
-nobody; and only for mail that names the account in its header. Why there is none is told in a few words.
+The answer goes to the envelope sender and never to what a From field claims; never to one that SPF calls forged, to lists, bulk
+mail, programs, ourselves or nobody; and only for mail that names the account in its header. Why there is none is told in a few
+words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from mailbox_app.errors import ProtocolError
 from mailbox_app.proto.address import parse_address, parse_address_list
+from mailbox_app.proto.authres import Method
 from mailbox_app.proto.header import Header, decode_words
 from mailbox_app.proto.sieve.actions import Vacation
 
@@ -54,6 +56,20 @@ def why_not_to(sender: str, owns: Callable[[str], bool]) -> str:
     if owns(sender):
         return "the sender is this account"
     return ""
+
+
+def why_doubtful(results: Sequence[Method]) -> str:
+    """Why the sender may be a stranger's victim, by our own results about the message; empty when nothing says so."""
+    spf = next((each.result for each in results if each.name == "spf" and _is_of_sender(each)), "")
+    if spf in ("fail", "softfail"):
+        return f"SPF says {spf}: somebody may have used the sender's name"
+    if spf != "pass" and any(each.name == "dmarc" and each.result == "fail" for each in results):
+        return "DMARC fails: somebody may have used the sender's name"
+    return ""
+
+
+def _is_of_sender(method: Method) -> bool:
+    return any(name == "smtp.mailfrom" for name, _ in method.properties)
 
 
 def is_addressed(header: Header, own: Collection[str], owns: Callable[[str], bool]) -> bool:

@@ -86,7 +86,7 @@ def of_stored(header: Header, hostname: str) -> Identity:
     received = header.first(b"received") or b""
     match = _RECEIVED_FROM.match(received)
     remote_ip = _canonical(match[1].decode("ascii")) if match and hostname.encode() in received else ""
-    passed = [each for each in _own_results(header, hostname) if each.result == "pass"]
+    passed = [each for each in own_results(header, hostname) if each.result == "pass"]
     spf_domain = next((_property(each, "smtp.mailfrom") for each in passed if each.name == "spf"), "")
     names = [_property(each, "header.d") for each in passed if each.name == "dkim"]
     dmarc = any(each.name == "dmarc" for each in passed)
@@ -137,7 +137,7 @@ def _spf_domain(auth: AuthResults) -> str:
     return auth.spf.domain.lower() if auth.spf.result is Result.PASS and auth.spf.identity == "mailfrom" else ""
 
 
-def _own_results(header: Header, hostname: str) -> Sequence[Method]:
+def own_results(header: Header, hostname: str) -> Sequence[Method]:
     """The results in the topmost field of our own name, by their grammar: what they quote of a stranger is no result."""
     for value in header.all(b"authentication-results"):
         service, methods = parse_authres(value)

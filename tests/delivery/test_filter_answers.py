@@ -342,3 +342,23 @@ async def test_answers_are_signed_with_the_domains_keys(world: FilteredWorld) ->
     await world.deliver()
     (wire,) = world.smtp.queued_content()
     assert b"d=example.org" in wire.split(b"\r\n\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("results", "answers"),
+    [
+        ("spf=pass smtp.mailfrom=remote.example; dmarc=fail", 1),
+        ("spf=none smtp.mailfrom=remote.example; dmarc=none", 1),
+        ("spf=temperror smtp.mailfrom=remote.example; spf=fail smtp.helo=x.example; dmarc=none", 1),
+        ("spf=fail smtp.mailfrom=remote.example", 0),
+        ("spf=softfail smtp.mailfrom=remote.example", 0),
+        ("spf=none smtp.mailfrom=remote.example; dmarc=fail", 0),
+    ],
+)
+async def test_whoever_did_not_send_it_gets_no_answer(world: FilteredWorld, results: str, answers: int) -> None:
+    world.script(AWAY)
+    content = f"Authentication-Results: mail.example.org; {results}\r\n".encode() + MESSAGE
+    delivered = await world.deliver(content=content)
+    assert len(world.queued()) == answers
+    assert world.counts() == {"INBOX": 1}
+    assert ("somebody may have used the sender's name" in delivered.filings[0].reason) == (not answers)

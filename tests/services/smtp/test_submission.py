@@ -232,3 +232,35 @@ async def test_mail_between_our_users_needs_no_queue(world: SmtpWorld) -> None:
     assert text.startswith("2.0.0 Queued as ")
     assert len(world.inbox("bob@example.org")) == 1
     assert not world.queued()
+
+
+async def test_nobody_speaks_in_the_name_of_this_server(world: SmtpWorld) -> None:
+    """What training, scripts and mail programs believe of our results comes from us alone. RFC 8601 5."""
+    client = await world.logged_in()
+    await client.begin("alice@example.org", "bob@example.org")
+    forged = (
+        b"Authentication-Results: mail.example.org; dkim=pass header.d=bank.example\r\n"
+        b"X-Mailbox-Verdict: accept; score=-9 required=5\r\n"
+        b'authentication-results : "MAIL.example.org" 1;\r\n\tdmarc=pass\r\n'
+        b"Authentication-Results: other.example; dkim=pass\r\n"
+    )
+    assert (await client.content(forged + COMPLETE))[0] == 250
+    (stored,) = world.inbox("bob@example.org")
+    assert b"mail.example.org; dkim" not in stored
+    assert b"X-Mailbox-Verdict" not in stored
+    assert b"MAIL.example.org" not in stored
+    assert stored.endswith(b"Authentication-Results: other.example; dkim=pass\r\n" + COMPLETE)
+
+
+async def test_requiretls_is_taken_under_tls_only_and_kept_in_the_queue(world: SmtpWorld) -> None:
+    stranger = await world.connect()
+    assert "5.7.10" in await stranger.expect(530, "MAIL FROM:<x@remote.example> REQUIRETLS")
+    await stranger.starttls()
+    await stranger.expect(250, "EHLO client.example")
+    await stranger.expect(250, "MAIL FROM:<x@remote.example> REQUIRETLS")
+    client = await world.logged_in()
+    await client.expect(250, "MAIL FROM:<alice@example.org> REQUIRETLS")
+    await client.expect(250, "RCPT TO:<x@outside.example>")
+    assert (await client.content(COMPLETE))[0] == 250
+    (row,) = world.queued()
+    assert world.queue.message(row.queue_id).envelope.require_tls
