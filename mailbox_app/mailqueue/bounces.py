@@ -74,7 +74,11 @@ class Bounces:
             content = self._sign(content)
         domain = message.envelope.sender.rpartition("@")[2].lower()
         envelope = Envelope(
-            "", "7BIT" if content.isascii() else "8BITMIME", message.envelope.smtputf8, message_id=message_id
+            "",
+            "7BIT" if content.isascii() else "8BITMIME",
+            message.envelope.smtputf8,
+            message_id=message_id,
+            require_tls=message.envelope.require_tls,
         )
         recipient = NewRecipient(message.envelope.sender, "local" if self._is_local(domain) else "smtp", "NEVER")
         return self._backend.enqueue(envelope, [recipient], self._spool.write(b"", content), now)
@@ -89,7 +93,8 @@ class Bounces:
         return block[: end + 4] if end >= 0 else block[: block.rfind(b"\r\n") + 2]
 
     def _whole_message(self, lease: Lease) -> bytes | None:
-        if lease.message.envelope.ret != "FULL" or lease.message.size_bytes > _WHOLE_MESSAGE_BYTES:
+        envelope = lease.message.envelope  # RFC 8689 5: what must stay encrypted goes back as header only
+        if envelope.ret != "FULL" or envelope.require_tls or lease.message.size_bytes > _WHOLE_MESSAGE_BYTES:
             return None
         try:
             with open(lease.spool_path, "rb") as file:

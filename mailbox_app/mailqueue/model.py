@@ -47,6 +47,8 @@ class Envelope:
     """The account address that submitted it; empty for relayed mail and bounces."""
     message_id: str = ""
     """The Message-ID header, for searching."""
+    require_tls: bool = False
+    """RFC 8689 REQUIRETLS: it leaves to servers that prove who they are and promise the same, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)

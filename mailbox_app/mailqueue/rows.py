@@ -31,8 +31,8 @@ RECIPIENT = (
     " r.last_host, r.notify, r.orcpt"
 )
 MESSAGE = (
-    "m.queue_id, m.sender, m.body, m.smtputf8, m.ret, m.envid, m.submitter, m.message_id, m.size_bytes, m.arrived_at,"
-    " m.expires_at, m.spool_name"
+    "m.queue_id, m.sender, m.body, m.smtputf8, m.ret, m.envid, m.submitter, m.message_id, m.require_tls, m.size_bytes,"
+    " m.arrived_at, m.expires_at, m.spool_name"
 )
 JOINED = "recipient r JOIN message m ON m.queue_id = r.queue_id"
 
@@ -95,8 +95,9 @@ def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
 
 def read_message(row: Sequence[Any], recipients: Sequence[QueuedRecipient]) -> QueuedMessage:
     """From the columns `MESSAGE`."""
-    queue_id, sender, body, smtputf8, ret, envid, submitter, message_id, size_bytes, arrived_at, expires_at, _ = row
-    envelope = Envelope(sender, body, bool(smtputf8), ret, envid, submitter, message_id)
+    queue_id, sender, body, smtputf8, ret, envid, submitter, message_id, require_tls, *rest = row
+    size_bytes, arrived_at, expires_at, _ = rest
+    envelope = Envelope(sender, body, bool(smtputf8), ret, envid, submitter, message_id, bool(require_tls))
     return QueuedMessage(
         QueueId(queue_id), envelope, size_bytes, read_time(arrived_at), read_time(expires_at), recipients
     )

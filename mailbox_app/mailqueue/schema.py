@@ -62,4 +62,5 @@ CREATE TABLE attempt (
 );
 CREATE INDEX attempt_message ON attempt (queue_id);
 """,
+    "ALTER TABLE message ADD COLUMN require_tls INTEGER NOT NULL DEFAULT 0;",
 )

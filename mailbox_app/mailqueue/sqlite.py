@@ -91,10 +91,10 @@ class SqliteQueue:
         try:
             with self._transaction() as connection:
                 connection.execute(
-                    "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (queue_id, envelope.sender, envelope.body, envelope.smtputf8, envelope.ret, envelope.envid,
                      envelope.submitter, envelope.message_id, spool.size_bytes, now.timestamp(), expires,
-                     os.path.basename(spool.path)),
+                     os.path.basename(spool.path), envelope.require_tls),
                 )  # fmt: skip
                 connection.executemany(
                     "INSERT INTO recipient VALUES (?, ?, ?, ?, 'deferred', 'deferred', 0, ?, 0, ?, '', ?, ?, '', 0)"

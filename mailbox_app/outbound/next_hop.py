@@ -38,6 +38,8 @@ class MailHost:
     port: int
     trusted: bool = False
     """The operator named it (smarthost): its addresses may be private."""
+    is_proven: bool = False
+    """Nobody between DNS and us can have put another name here: signed (DNSSEC), or not from DNS at all."""
 
 
 class NextHops:
@@ -57,7 +59,7 @@ class NextHops:
         if self._smarthost is not None:
             return [self._smarthost]
         if domain.startswith("["):
-            return [MailHost(_literal(domain), self._port)]
+            return [MailHost(_literal(domain), self._port, is_proven=True)]
         try:
             answer = await self._resolver.query(domain, "MX")
         except ResolveError as error:
@@ -67,7 +69,7 @@ class NextHops:
         names = self._by_preference(_parse_mx(answer.records), domain) if answer.records else [domain]
         if names == [self._hostname]:
             raise _loop(domain)
-        return [MailHost(name, self._port) for name in names[:MAX_HOSTS]]
+        return [MailHost(name, self._port, is_proven=answer.authenticated) for name in names[:MAX_HOSTS]]
 
     async def addresses(self, host: MailHost) -> Sequence[str]:
         """Where to connect to, at most two addresses, one of each family when there are both."""

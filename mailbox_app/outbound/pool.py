@@ -18,8 +18,8 @@ _KEPT = 100
 _MESSAGES_PER_CONNECTION = 100
 """Many servers count and close by themselves beyond that."""
 
-Place = tuple[str, str, int]
-"""Host, address, port."""
+Place = tuple[str, str, int, bool]
+"""Host, address, port, whether the host has proved who it is."""
 
 
 class Pool:

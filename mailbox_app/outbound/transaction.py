@@ -175,6 +175,8 @@ class Transaction:
             line += b" BODY=8BITMIME"
         if envelope.smtputf8 and "SMTPUTF8" in extensions:
             line += b" SMTPUTF8"
+        if envelope.require_tls and "REQUIRETLS" in extensions:  # RFC 8689 4.2.1
+            line += b" REQUIRETLS"
         if "DSN" in extensions:
             line += _parameters(RET=envelope.ret, ENVID=envelope.envid)
         return line

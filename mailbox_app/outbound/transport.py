@@ -39,7 +39,8 @@ class SmtpTransport:
         )
         self._hostname = hostname
         self._require_tls = config.require_tls
-        self._tls = _client_context(config)
+        self._tls = _client_context(config, prove=config.require_tls)
+        self._proving_tls = _client_context(config, prove=True)
         self._pool = Pool()
         self._offload = offload
         self._clock = clock
@@ -84,7 +85,7 @@ class SmtpTransport:
 
     async def _try(self, walk: _Walk, host: MailHost, address: str) -> None:
         """What one address makes of the recipients that have no verdict yet."""
-        place = (host.name, address, host.port)
+        place = (host.name, address, host.port, walk.needs_proof)
         connection = await self._pool.take(place) or await self._open(walk, host, address)
         walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
         transaction = Transaction(connection, walk.lease, self._offload)
@@ -102,21 +103,25 @@ class SmtpTransport:
 
     async def _open(self, walk: _Walk, host: MailHost, address: str) -> SmtpConnection:
         """A fresh connection, greeted and as encrypted as it must be."""
+        if walk.needs_proof and not (host.is_proven or host.trusted):  # RFC 8689 4.2.1
+            raise _unsafe(host.name, "has a name that DNS does not prove (DNSSEC)")
         connection = await SmtpConnection.connect(host.name, address, host.port)
         walk.host = f"{host.name} [{address}]"
         try:
-            await self._greet(connection)
+            await self._greet(connection, needs_proof=walk.needs_proof)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    async def _greet(self, connection: SmtpConnection) -> None:
+    async def _greet(self, connection: SmtpConnection, *, needs_proof: bool) -> None:
         await connection.greet(self._hostname)
         if "STARTTLS" in connection.extensions:
-            await connection.start_tls(self._tls, self._hostname)
-        elif self._require_tls:
+            await connection.start_tls(self._proving_tls if needs_proof else self._tls, self._hostname)
+        elif self._require_tls or needs_proof:
             raise HostTrouble(451, "4.7.10", f"{connection.host} offers no encryption, which is required here")
+        if needs_proof and "REQUIRETLS" not in connection.extensions:
+            raise _unsafe(connection.host, "does not promise encryption on the rest of the way (REQUIRETLS)")
 
 
 class _Walk:
@@ -124,6 +129,8 @@ class _Walk:
 
     def __init__(self, lease: Lease, started_seconds: float) -> None:
         self.lease = lease
+        # RFC 8689 5: a report goes back as well as it can
+        self.needs_proof = lease.message.envelope.require_tls and bool(lease.message.envelope.sender)
         self.host = ""
         self.tls = ""
         self.last: Verdict | None = None
@@ -156,11 +163,16 @@ class _Walk:
         ]
 
 
-def _client_context(config: Delivery) -> ssl.SSLContext:
-    """Opportunistic: encrypted, whoever it is. Required: also the right one, by the system's and our extra trust."""
+def _unsafe(host: str, why: str) -> HostTrouble:
+    """A host that a message with REQUIRETLS must not go to."""
+    return HostTrouble(550, "5.7.30", f"{host} {why}, and the sender asks for an encrypted way or none")
+
+
+def _client_context(config: Delivery, *, prove: bool) -> ssl.SSLContext:
+    """Opportunistic: encrypted, whoever it is. `prove`: also the right one, by the system's and our extra trust."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if config.require_tls:
+    if prove:
         context.load_default_certs()
         if config.ca_file:
             context.load_verify_locations(config.ca_file)

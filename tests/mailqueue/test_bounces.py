@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +111,9 @@ def test_the_whole_message_is_returned_when_asked_and_not_too_large(desk: Desk) 
     made = desk.report(desk.lease(envelope=envelope), FAILED)
     assert made is not None
     assert MESSAGE.decode() in made[1]
+    secret = desk.report(desk.lease(envelope=replace(envelope, require_tls=True)), FAILED)
+    assert secret is not None
+    assert MESSAGE.decode() not in secret[1], "what must stay encrypted goes back as header only"
     large = desk.report(desk.lease(envelope=envelope, content=MESSAGE + b"x\r\n" * 400_000), FAILED)
     assert large is not None
     assert len(large[1]) < 10_000

@@ -5,9 +5,7 @@ from hypothesis import strategies as st
 
 from mailbox_app.outbound.dot_stuffing import DotStuffer
 
-LINES = st.lists(
-    st.sampled_from([b".", b"..", b"", b"a", b".a", b"a.", b"longer line with . dots"]), max_size=20
-)
+LINES = st.lists(st.sampled_from([b".", b"..", b"", b"a", b".a", b"a.", b"longer line with . dots"]), max_size=20)
 
 
 def unstuff(data: bytes) -> bytes:

@@ -459,3 +459,65 @@ async def test_required_tls_means_encrypted_and_the_right_server(
     resolver.zone["other.there.example", "A"] = ["127.0.0.1"]
     assert (await deliver_one(make_transport, make_lease, **trusting)).fate is Fate.DEFERRED
     assert len(remote.messages) == 1
+
+
+# --- REQUIRETLS
+
+REQUIRING = Envelope("alice@here.example", require_tls=True)
+
+
+@pytest.fixture
+def safe_way(remote: FakeRemote, server_tls: ssl.SSLContext, resolver: FakeResolver) -> None:
+    """Signed DNS, TLS, and a server that promises the same for the rest of the way."""
+    resolver.authenticated.add("there.example")
+    remote.script.tls = server_tls
+    remote.script.extensions = (*remote.script.extensions, "REQUIRETLS")
+
+
+@pytest.mark.usefixtures("safe_way")
+async def test_requiretls_is_passed_on_to_a_server_that_proves_itself(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, certificate: tuple[Path, Path]
+) -> None:
+    made = make_transport(ca_file=str(certificate[0]))
+    [outcome] = await made.deliver(make_lease(envelope=REQUIRING))
+    assert outcome.fate is Fate.DELIVERED
+    await made.deliver(make_lease())
+    asked, plain = remote.messages
+    assert (asked.tls, "REQUIRETLS" in asked.mail_parameters.split()) == (True, True)
+    assert "REQUIRETLS" not in plain.mail_parameters
+    assert remote.connections == 2, "a proven connection and one that is not are different ones"
+    made.close()
+
+
+@pytest.mark.usefixtures("safe_way")
+@pytest.mark.parametrize("missing", ["signed DNS", "the word", "a known certificate", "TLS"])
+async def test_requiretls_stays_when_the_way_is_not_safe(
+    make_transport: MakeTransport,
+    make_lease: MakeLease,
+    remote: FakeRemote,
+    resolver: FakeResolver,
+    certificate: tuple[Path, Path],
+    missing: str,
+) -> None:
+    trusting = {"ca_file": str(certificate[0])}
+    expected = (Fate.FAILED, "5.7.30")
+    match missing:
+        case "signed DNS":
+            resolver.authenticated.clear()
+        case "the word":
+            remote.script.extensions = ("PIPELINING",)
+        case "a known certificate":
+            trusting, expected = {}, (Fate.DEFERRED, "4.7.5")
+        case "TLS":
+            remote.script.tls, expected = None, (Fate.DEFERRED, "4.7.10")
+    [outcome] = await make_transport(**trusting).deliver(make_lease(envelope=REQUIRING))
+    assert (outcome.fate, outcome.enhanced) == expected
+    assert remote.messages == []
+
+
+async def test_a_report_about_mail_with_requiretls_goes_back_as_it_can(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+) -> None:
+    [outcome] = await make_transport().deliver(make_lease(envelope=Envelope("", require_tls=True)))
+    assert outcome.fate is Fate.DELIVERED
+    assert "REQUIRETLS" not in remote.messages[0].mail_parameters

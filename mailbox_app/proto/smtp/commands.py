@@ -1,6 +1,6 @@
 """Commands of an SMTP client: verb and argument, MAIL and RCPT with their parameters, xtext.
 
-Everything that does not follow the grammar raises a `Refusal` with the reply RFC 5321, 1870, 3461, 4954, 6152 and 6531 ask for.
+Everything that does not follow the grammar raises a `Refusal` with the reply RFC 5321, 1870, 3461, 4954, 6152, 6531, 8689 ask.
 Addresses come back as text without brackets; "" is the null sender, a bare `postmaster` stays bare.
 """
 
@@ -34,6 +34,8 @@ class MailCommand:
     ret: str = ""
     envid: str = ""
     """xtext as received."""
+    require_tls: bool = False
+    """RFC 8689 REQUIRETLS: encrypted on the whole way, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def parse_mail(argument: bytes) -> MailCommand:
     smtputf8 = _flag(parameters, "SMTPUTF8")
     if not smtputf8 and not address.isascii():
         raise Refusal(553, "5.6.7", "A non-ASCII address needs SMTPUTF8", reason="syntax")  # RFC 6531 3.5
+    require_tls = _flag(parameters, "REQUIRETLS")
     size = parameters.pop("SIZE", "0")
     if not (size.isascii() and size.isdigit() and len(size) <= 20):  # RFC 1870 6.1
         raise _bad_parameter("SIZE")
@@ -75,7 +78,7 @@ def parse_mail(argument: bytes) -> MailCommand:
     if not _XTEXT.fullmatch(parameters.pop("AUTH", "")):
         raise _bad_parameter("AUTH")
     _nothing_left(parameters)
-    return MailCommand(address, int(size), body, smtputf8, ret, envid)
+    return MailCommand(address, int(size), body, smtputf8, ret, envid, require_tls)
 
 
 def parse_rcpt(argument: bytes, *, smtputf8: bool) -> RcptCommand:

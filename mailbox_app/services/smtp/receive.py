@@ -200,6 +200,7 @@ class Receiver:
             transaction.ret,
             transaction.envid,
             message_id=message.message_id,
+            require_tls=transaction.require_tls,
         )
         size_bytes = (
             len(prefix) + message.size_bytes - (0 if body is None or body is message.body else len(message.block))

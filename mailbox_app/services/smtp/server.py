@@ -212,6 +212,8 @@ class SmtpService:
                 "DSN",  # RFC 3461
                 f"LIMITS RCPTMAX={limits.max_recipients} MAILMAX={self.limits.messages}",  # RFC 9422
             ]
+            if session.tls is not None:
+                lines.append("REQUIRETLS")  # RFC 8689
             if session.tls is None and (session.remote_ip or session.kind != "lmtp"):
                 lines.append("STARTTLS")  # RFC 3207
             elif mechanisms:

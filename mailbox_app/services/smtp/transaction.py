@@ -31,6 +31,7 @@ class Transaction:
         "rcpt_count",
         "recipients",
         "replies",
+        "require_tls",
         "ret",
         "sender",
         "size_bytes",
@@ -44,6 +45,7 @@ class Transaction:
         self.smtputf8 = False
         self.ret = ""
         self.envid = ""
+        self.require_tls = False
         self.size_bytes = 0
         """As declared; 0: not."""
         self.recipients: list[Recipient] = []
@@ -85,6 +87,8 @@ async def mail(session: SmtpSession, argument: bytes) -> Reply:
     command = parse_mail(argument)
     if command.size_bytes > service.config.limits.max_message_bytes:  # RFC 1870 6.1
         raise Refusal(552, "5.3.4", "The message is too large", reason="too_large", address=command.sender)
+    if command.require_tls and session.tls is None:  # RFC 8689 2
+        raise Refusal(530, "5.7.10", "REQUIRETLS needs an encrypted session", reason="syntax", address=command.sender)
     if session.account is not None:
         service.submission.check_sender(session.account, command.sender)
     await service.screening.sender(session, command.sender)
@@ -94,6 +98,7 @@ async def mail(session: SmtpSession, argument: bytes) -> Reply:
     transaction.smtputf8 = command.smtputf8
     transaction.ret = command.ret
     transaction.envid = command.envid
+    transaction.require_tls = command.require_tls
     transaction.size_bytes = command.size_bytes
     return Reply(250, "2.1.0", "Sender OK")
 

@@ -33,10 +33,10 @@ COMMON = [
     ("kind", "tls", "more"),
     [
         ("smtp", False, ["STARTTLS", "HELP"]),
-        ("smtp", True, ["HELP"]),
+        ("smtp", True, ["REQUIRETLS", "HELP"]),
         ("submission", False, ["STARTTLS", "HELP"]),
-        ("submission", True, ["AUTH PLAIN LOGIN", "HELP"]),
-        ("submissions", False, ["AUTH PLAIN LOGIN", "HELP"]),
+        ("submission", True, ["REQUIRETLS", "AUTH PLAIN LOGIN", "HELP"]),
+        ("submissions", False, ["REQUIRETLS", "AUTH PLAIN LOGIN", "HELP"]),
     ],
 )
 async def test_ehlo_tells_what_there_is(world: SmtpWorld, kind: str, tls: bool, more: list[str]) -> None:
