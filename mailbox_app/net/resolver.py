@@ -39,6 +39,12 @@ _NEGATIVE_DEFAULT_SECONDS = 60.0
 """For absent names whose answer carries no SOA."""
 _FAILURE_SECONDS = 30.0
 _CACHE_ENTRIES = 10_000
+_CACHE_CHARACTERS = 16_777_216
+"""Of all kept answers together: a stranger chooses which names are asked, and how long the answers are."""
+_ENTRY_CHARACTERS = 200
+"""What an answer takes beside its records."""
+_ANSWER_BYTES = 16_384
+"""A longer answer is none: no honest one is, and taking 64 KB apart holds up everybody for a tenth of a second."""
 _FIRST_TRY_SECONDS = 1.5
 """A lost datagram is asked again after this long; the wait doubles."""
 _SILENT_QUESTIONS = 3
@@ -110,6 +116,7 @@ class DnsResolver:
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._cache: OrderedDict[_Key, tuple[float, Answer | None]] = OrderedDict()
+        self._cache_characters = 0
         self._running: dict[_Key, asyncio.Task[Answer]] = {}
         self._best = 0
         self._silent = 0
@@ -140,6 +147,7 @@ class DnsResolver:
         until, answer = entry
         if until <= self._clock.monotonic_seconds():
             del self._cache[key]
+            self._cache_characters -= _size(answer)
             return None
         self._cache.move_to_end(key)
         if answer is None:
@@ -147,10 +155,13 @@ class DnsResolver:
         return answer
 
     def _keep(self, key: _Key, answer: Answer | None, seconds: float) -> None:
+        if (old := self._cache.pop(key, None)) is not None:
+            self._cache_characters -= _size(old[1])
         self._cache[key] = (self._clock.monotonic_seconds() + seconds, answer)
-        self._cache.move_to_end(key)
-        if len(self._cache) > _CACHE_ENTRIES:
-            self._cache.popitem(last=False)
+        self._cache_characters += _size(answer)
+        while len(self._cache) > _CACHE_ENTRIES or self._cache_characters > _CACHE_CHARACTERS:
+            _, (_, oldest) = self._cache.popitem(last=False)
+            self._cache_characters -= _size(oldest)
 
     def _finished(self, key: _Key, task: asyncio.Task[Answer]) -> None:
         del self._running[key]
@@ -234,16 +245,51 @@ async def _exchange(
 ) -> tuple[dns.message.Message | None, bool]:
     """(useful response or None, whether the server gave any answer)."""
     try:
-        response, _ = await dns.asyncquery.udp_with_fallback(
-            query, server.address, timeout_seconds, server.port, ignore_unexpected=True, ignore_errors=True
+        response = await dns.asyncquery.udp(
+            query,
+            server.address,
+            timeout_seconds,
+            server.port,
+            ignore_unexpected=True,
+            raise_on_truncation=True,
+            ignore_errors=True,
         )
     except dns.exception.Timeout:
         return None, False
+    except dns.message.Truncated:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                response = await _over_tcp(query, server)
+        except TimeoutError:
+            return None, False
+        except (dns.exception.DNSException, OSError, EOFError):
+            return None, True
     except (dns.exception.DNSException, OSError, EOFError):
         return None, True
     if response.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return response, True
     return None, True
+
+
+async def _over_tcp(query: dns.message.Message, server: _Server) -> dns.message.Message:
+    """One question over a connection of its own. RFC 1035 4.2.2. dnspython's own way would read whatever length is sent."""
+    reader, writer = await asyncio.open_connection(server.address, server.port)
+    try:
+        wire = query.to_wire()
+        writer.write(len(wire).to_bytes(2, "big") + wire)
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        if length > _ANSWER_BYTES:
+            raise dns.exception.FormError(f"the answer has {length} bytes")
+        response = dns.message.from_wire(await reader.readexactly(length))
+        if not query.is_response(response):
+            raise dns.exception.FormError("the answer is to another question")
+        return response
+    finally:
+        writer.transport.abort()
+
+
+def _size(answer: Answer | None) -> int:
+    return _ENTRY_CHARACTERS + (0 if answer is None else sum(map(len, answer.records)) + 60 * len(answer.records))
 
 
 def _read(response: dns.message.Message, rdtype: str) -> tuple[Answer, float]:

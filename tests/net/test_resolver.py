@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from mailbox_app.errors import ResolveError
+from mailbox_app.net import resolver as module
 from mailbox_app.net.resolver import DnsResolver, lookup_addresses
 from tests.support.clock import FakeClock
 from tests.support.dns import FakeDnsServer, FakeResolver
@@ -61,6 +62,37 @@ async def test_a_name_that_cannot_be_asked_does_not_exist(resolver: DnsResolver,
 async def test_a_cut_answer_is_fetched_over_tcp(resolver: DnsResolver, server: FakeDnsServer) -> None:
     assert (await resolver.query("long.example.org", "TXT")).records == ("x" * 3000,)
     assert server.asked_over_tcp == 1
+
+
+@pytest.mark.parametrize(
+    ("rdtype", "record"),
+    [("A", "192.0.{}.{}"), ("MX", "10 h{}-{}.example.org."), ("TXT", "v=spf1 {} {} " + "a" * 200)],
+)
+async def test_an_answer_of_endless_length_is_none(
+    resolver: DnsResolver, server: FakeDnsServer, rdtype: str, record: str
+) -> None:
+    records = [
+        record.format(number // 250, number % 250) for number in range({"TXT": 80, "MX": 900, "A": 1500}[rdtype])
+    ]
+    server.zone["huge.example.org", rdtype] = records
+    with pytest.raises(ResolveError):
+        await resolver.query("huge.example.org", rdtype)
+    server.zone["fits.example.org", rdtype] = records[:50]
+    assert len((await resolver.query("fits.example.org", rdtype)).records) == 50
+
+
+async def test_kept_answers_are_bounded_in_all(resolver: DnsResolver, server: FakeDnsServer) -> None:
+    for number in range(30):
+        server.zone[f"t{number}.example.org", "TXT"] = ["x" * 10_000]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CACHE_CHARACTERS", 100_000)
+        for number in range(30):
+            await resolver.query(f"t{number}.example.org", "TXT")
+        count = len(server.asked)
+        await resolver.query("t29.example.org", "TXT")
+        assert len(server.asked) == count
+        await resolver.query("t10.example.org", "TXT")
+        assert len(server.asked) == count + 2  # over UDP and, being long, over TCP
 
 
 async def test_the_ad_bit_is_reported(resolver: DnsResolver, server: FakeDnsServer) -> None:
