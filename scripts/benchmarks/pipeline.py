@@ -2,9 +2,9 @@
 
 usage: pipeline.py [--count 300] [--runs 3] [--concurrency 1,10] [--mailbox EXECUTABLE] [--single] [--keep-dns-cold]
 
-plain: an unsigned message from this machine to an account without a script. whole: from a stranger's address (told by PROXY),
+plain: an unsigned message from this machine to an account without a script, all checks switched off. whole: from a stranger's address (told by PROXY),
 SPF, one RSA signature of 2,048 bits, DMARC, confirmed host name, greylist (known), a classifier trained with 300 messages, and a
-20-line Sieve script; DNS from a server on loopback. Both alternate on one daemon; each run ends when the server has nothing left
+20-line Sieve script; DNS from a server on loopback. Both alternate, each on a daemon of its own; each run ends when the server has nothing left
 to do, so what it does later (journal, search index) counts. --keep-dns-cold: every message comes from a domain never seen
 before, so nothing is in the resolver's cache. Prints JSON.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import random
 import socket
@@ -21,11 +22,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-import base64
 
 import memory
 from product import Product
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from mailbox_app.demo.dns_server import DnsServer, Zone  # noqa: E402
+from mailbox_app.policy.checks import CHECKS  # noqa: E402
 
 CLIENT = "198.51.100.25"
 CONFIG = """
@@ -48,6 +50,7 @@ network_connections_per_minute = 1000000
 client_messages_per_hour = 1000000
 network_messages_per_hour = 1000000
 """
+OFF = "[policy.checks]\n" + "".join(f'{name} = "off"\n' for name in sorted({each.name for each in CHECKS}))  # type: ignore[attr-defined]
 SCRIPT = """require ["fileinto", "imap4flags", "envelope", "variables", "relational", "comparator-i;ascii-numeric",
          "body", "subaddress", "mailbox"];
 # what an ordinary person's script is like
@@ -99,9 +102,7 @@ class World:
         self.zone[f"_dmarc.{domain}", "TXT"] = ['"v=DMARC1; p=reject; rua=mailto:reports@sender.example"']
 
 
-_WORDS = [
-    "".join(random.Random(number).choices("aeiourstlnmdpbkgh", k=3 + number % 8)) for number in range(3_000)
-]
+_WORDS = ["".join(random.Random(number).choices("aeiourstlnmdpbkgh", k=3 + number % 8)) for number in range(3_000)]
 
 
 def message(number: int, domain: str, size_bytes: int, *, spam: bool = False) -> tuple[bytes, bytes]:
@@ -176,7 +177,9 @@ def prepare(product: Product) -> None:
     for kind in ("spam", "ham"):
         (folder / kind).mkdir(parents=True)
         for number in range(150):
-            header, body = message(number + (500 if kind == "spam" else 0), f"{kind}.example", 4_000, spam=kind == "spam")
+            header, body = message(
+                number + (500 if kind == "spam" else 0), f"{kind}.example", 4_000, spam=kind == "spam"
+            )
             (folder / kind / str(number)).write_bytes(header + b"\r\n" + body)
         product.run("junk", "train", kind, str(folder / kind))
         product.run("junk", "train", kind, "--account", "u2@bench.test", str(folder / kind))
@@ -232,6 +235,13 @@ def rest(pids: Sequence[int]) -> float:
         before = now
 
 
+def measured(daemon: Product, letters: Sequence[Letter], concurrency: int) -> tuple[float, float]:
+    """CPU seconds of the server until it rests again, and seconds until all were accepted."""
+    before = rest(daemon.pids)
+    seconds = run_all(daemon.ports["smtp"], letters, concurrency)
+    return rest(daemon.pids) - before, seconds
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,33 +275,30 @@ def main() -> None:
     config = CONFIG.replace('"unknown"', '"suspicious"') if options.keep_dns_cold else CONFIG
     words = ["--single"] if options.single else []
     rows: dict[str, dict[str, list[float]]] = {}
-    with Product(2, options.mailbox, dns=world.server.address, more=config, words=words) as product:
-        prepare(product)
-        port = product.ports["smtp"]
-        header, body = message(0, "sender.example", options.size)
-        known = Letter(CLIENT, "mail.sender.example", "writer@sender.example", "u2@bench.test", signed(world, header, body, "sender.example"))
-        become_known(port, known)
-        for concurrency in map(int, options.concurrency.split(",")):
-            for run in range(options.runs + 1):  # the first warms up
-                for kind in ("plain", "whole"):
-                    batch = letters(kind == "whole")
-                    before = rest(product.pids)
-                    seconds = run_all(port, batch, concurrency)
-                    cpu = rest(product.pids) - before
-                    if run:
-                        row = rows.setdefault(f"c{concurrency}", {}).setdefault(kind, [])
-                        row.append(round(cpu / options.count * 1000, 3))
-                        rows[f"c{concurrency}"].setdefault(f"{kind}_per_s", []).append(round(options.count / seconds, 1))
-                        print(f"c={concurrency} {kind} {row[-1]} ms {options.count / seconds:.0f}/s", file=sys.stderr, flush=True)
-    report = {}
-    for name, row in rows.items():
-        result = {f"{kind}_ms": {"median": statistics.median(row[kind]), "min": min(row[kind])} for kind in ("plain", "whole")}
-        result["ratio"] = {
-            key: round(result["whole_ms"][key] / result["plain_ms"][key], 3) for key in ("median", "min")
+    with ExitStack() as stack:
+        daemons = {
+            kind: stack.enter_context(Product(2, options.mailbox, dns=world.server.address, more=each, words=words))
+            for kind, each in (("plain", CONFIG + OFF), ("whole", config))
         }
-        for kind in ("plain", "whole"):
-            result[f"{kind}_per_s"] = {"median": statistics.median(row[f"{kind}_per_s"])}
-        report[name] = result
+        prepare(daemons["whole"])
+        header, body = message(0, "sender.example", options.size)
+        content = signed(world, header, body, "sender.example")
+        known = Letter(CLIENT, "mail.sender.example", "writer@sender.example", "u2@bench.test", content)
+        become_known(daemons["whole"].ports["smtp"], known)
+        for concurrency in map(int, options.concurrency.split(",")):
+            row = rows[f"c{concurrency}"] = {}
+            for run in range(options.runs + 1):  # the first warms up
+                for kind, daemon in daemons.items():
+                    cpu, seconds = measured(daemon, letters(kind == "whole"), concurrency)
+                    if run:
+                        row.setdefault(f"{kind}_ms", []).append(round(cpu / options.count * 1000, 3))
+                        row.setdefault(f"{kind}_per_s", []).append(round(options.count / seconds, 1))
+                        print(f"c={concurrency} {kind} {row[f'{kind}_ms'][-1]} ms", file=sys.stderr, flush=True)
+    report: dict[str, dict[str, object]] = {}
+    for name, row in rows.items():
+        found = {each: {"median": statistics.median(values), "min": min(values)} for each, values in row.items()}
+        ratio = {each: round(found["whole_ms"][each] / found["plain_ms"][each], 3) for each in ("median", "min")}
+        report[name] = {**found, "ratio": ratio}
     print(json.dumps(report, indent=1))
 
 
