@@ -1,4 +1,4 @@
-"""Letters of the pretend day: headers and text for every kind of sender, from small word lists and one seed."""
+"""Letters of the pretend day: headers and text for every kind of sender, in a language made up from one seed."""
 
 from __future__ import annotations
 
@@ -9,40 +9,65 @@ from random import Random
 from mailbox_app.mailauth.dkim_sign import DkimSigner, SigningKey
 from mailbox_app.proto.dates import format_date
 
-_PLAIN = (
-    "meeting minutes attached agenda budget project review customer invoice delivery schedule tomorrow office train dinner "
-    "garden children school lesson holiday photos weather thanks regards question answer draft report chapter version contract "
-    "signature kitchen repair bicycle concert ticket doctor appointment neighbour birthday cake recipe library book return "
-    "measurement server update release branch test patch bug fix documentation deadline travel hotel booking receipt order"
-).split()
-_NEWS = (
-    "newsletter issue weekly offer members discount season collection webinar register unsubscribe browser view edition article "
-    "read more editors picks event community catalogue shipping store voucher preferences subscription update account summary"
-).split()
-_JUNK = (
-    "pharmacy pills viagra casino bonus winner lottery million dollars inheritance transfer urgent bitcoin profit guaranteed "
-    "investment crypto loan approved weight loss miracle cheap replica watches enlarge hot singles click here now claim prize "
-    "congratulations selected wallet seed verify password suspended account immediately limited offer act free cash"
-).split()
-_GLUE = "the a of and to in for with on from your our this that is are we you i it be will can please".split()
-_VOCABULARY = {"plain": (_PLAIN, _PLAIN), "news": (_NEWS, _PLAIN), "junk": (_JUNK, _NEWS)}
+_SYLLABLES = [
+    one + two for one in "b d f g k l m n p r s t v z br st tr pl".split() for two in "a e i o u ai en or".split()
+]
+_COMMON, _TOPICS, _CAMPAIGNS = 300, 60, 12
 
 
-def text(dice: Random, kind: str, words: int) -> str:
-    """So many words, a third of them glue, a few from the neighbouring vocabulary."""
-    own, other = _VOCABULARY[kind]
-    chosen = []
-    for _ in range(words):
+class Language:
+    """Made-up words: common ones, honest topics, the manner of newsletters, and campaigns whose words are half other people's."""
+
+    def __init__(self, dice: Random) -> None:
+        self._taken: set[str] = set()
+        self._common = self._words(dice, _COMMON)
+        self._manner = self._words(dice, 80)
+        self._topics = [self._words(dice, 120) for _ in range(_TOPICS)]
+        self._campaigns = [
+            self._words(dice, 40) + dice.sample(self._manner, 15) + dice.sample(dice.choice(self._topics), 25)
+            for _ in range(_CAMPAIGNS)
+        ]
+
+    def _words(self, dice: Random, count: int) -> list[str]:
+        found: list[str] = []
+        while len(found) < count:
+            word = "".join(dice.choice(_SYLLABLES) for _ in range(dice.choice((1, 2, 2, 3, 3, 4))))
+            if len(word) > 2 and word not in self._taken:
+                self._taken.add(word)
+                found.append(word)
+        return found
+
+    def text(self, dice: Random, kind: str, topic: int, count: int) -> str:
+        """So many words; frequent ones are very frequent, as in any language."""
+        return " ".join(_often(dice, self._source(dice, kind, topic)) for _ in range(count))
+
+    def _source(self, dice: Random, kind: str, topic: int) -> list[str]:
+        """Where the next word is from: each kind of letter has some of everything."""
         draw = dice.random()
-        chosen.append(dice.choice(_GLUE if draw < 0.34 else other if draw < 0.42 else own))
-    return " ".join(chosen)
+        if draw < 0.45:
+            return self._common
+        if draw < 0.53:
+            return dice.choice(self._topics)
+        if kind == "plain":
+            return self._topics[topic % _TOPICS]
+        if kind == "news":
+            return self._manner if draw < 0.72 else self._topics[topic % _TOPICS]
+        if kind == "mimic":
+            return self._manner if draw < 0.72 else self._campaigns[topic % _CAMPAIGNS]
+        return self._campaigns[topic % _CAMPAIGNS]
+
+
+def _often(dice: Random, words: list[str]) -> str:
+    return words[int(len(words) * dice.random() ** 2)]
 
 
 def letter(
     dice: Random,
+    language: Language,
     at: datetime,
     *,
     kind: str,
+    topic: int,
     author: str,
     to: str,
     key: SigningKey | None = None,
@@ -53,7 +78,7 @@ def letter(
     message_id: bool = True,
 ) -> bytes:
     """One message with CRLF lines, signed when a key is given."""
-    subject = text(dice, kind, dice.randrange(3, 7)).capitalize()
+    subject = language.text(dice, kind, topic, dice.randrange(3, 7)).capitalize()
     lines = [
         f"From: {name or author.partition('@')[0].title()} <{author}>",
         f"To: <{to}>",
@@ -63,7 +88,7 @@ def letter(
     ]
     if message_id:
         lines.append(f"Message-ID: <{dice.getrandbits(64):016x}@{author.partition('@')[2]}>")
-    body = "\r\n".join(text(dice, kind, dice.randrange(8, 14)) for _ in range(dice.randrange(5, 25)))
+    body = "\r\n".join(language.text(dice, kind, topic, dice.randrange(8, 14)) for _ in range(dice.randrange(5, 25)))
     if link:
         body += f"\r\n\r\nhttps://{link}/{dice.getrandbits(32):x}"
     lines.append("MIME-Version: 1.0")
