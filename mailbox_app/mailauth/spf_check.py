@@ -23,6 +23,8 @@ Value = str | bytes | tuple[int, str] | tuple[bytes]
 
 # RFC 7208 4.6.4 allows 10 terms with look-ups, of which mx may ask 10 more each: far above what real records need.
 _MAX_QUESTIONS = 60
+# Each is compared anew in every run; a sender of honest size has a few dozen addresses.
+_MAX_RECORDS = 1_000
 # Longer TXT records are no SPF that anyone publishes, and pyspf's expressions are not made for them.
 _MAX_TXT = 4_096
 _LABELS = re.compile(r"[^.]{1,63}(?:\.[^.]{1,63})*")
@@ -101,6 +103,8 @@ async def check_spf(resolver: Resolver, *, remote_ip: str, helo: str, sender: st
             word, _, text = query.check()
         except _Missing as missing:
             await _fetch(resolver, missing.question, answers)
+            if sum(len(values) for values in answers.values() if values) > _MAX_RECORDS:
+                return SpfResult(Result.PERMERROR, domain, identity, sender or helo, "too many DNS records")
             continue
         result = Result(word) if word in Result.__members__.values() else Result.PERMERROR
         reason = text if result in (Result.TEMPERROR, Result.PERMERROR) else ""

@@ -279,10 +279,10 @@ async def _over_tcp(query: dns.message.Message, server: _Server) -> dns.message.
         writer.write(len(wire).to_bytes(2, "big") + wire)
         length = int.from_bytes(await reader.readexactly(2), "big")
         if length > _ANSWER_BYTES:
-            raise dns.exception.FormError(f"the answer has {length} bytes")
+            raise EOFError(f"an answer of {length} bytes is not read")
         response = dns.message.from_wire(await reader.readexactly(length))
         if not query.is_response(response):
-            raise dns.exception.FormError("the answer is to another question")
+            raise EOFError("the answer is to another question")
         return response
     finally:
         writer.transport.abort()

@@ -88,3 +88,14 @@ async def test_text_records_that_are_no_ascii_do_not_disturb():
 async def test_a_malformed_international_domain_has_no_policy(domain: str):
     result, asked = await evaluate("v=spf1 +all", sender=f"user@{domain}")
     assert (result, asked) == (Result.NONE, [])
+
+
+async def test_a_record_that_leads_to_endless_addresses_costs_little():
+    """Ten hosts of a hundred addresses each are more than anyone sends from; comparing all of them took seconds."""
+    more = {("m.example", "MX"): [f"10 h{host}.example." for host in range(10)]}
+    more |= {(f"h{host}.example", "A"): [f"198.51.{host}.{last}" for last in range(250)] for host in range(10)}
+    result, asked = await evaluate("v=spf1 mx:m.example mx:m2.example -all", more=more)
+    assert result is Result.PERMERROR
+    assert len(asked) < 10
+    more |= {(f"h{host}.example", "A"): [f"198.51.{host}.{last}" for last in range(20)] for host in range(10)}
+    assert (await evaluate("v=spf1 mx:m.example -all", more=more))[0] is Result.FAIL
