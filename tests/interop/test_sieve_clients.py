@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import eventually
+from tests.support.postfix import needs_postfix, postfix
 from tests.support.programs import PASSWORD, Person, needs, run
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("interop")]
@@ -81,76 +81,22 @@ def test_swaks_by_lmtp(person: Person, tmp_path: Path, how: str) -> None:
     assert person.messages() == {}
 
 
-POSTFIX_MAIN = """compatibility_level = 3.6
-queue_directory = {folder}/spool
-data_directory = {folder}/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = front.example
-mydestination =
-mynetworks = 127.0.0.0/8
-local_transport = error:no local
-alias_maps =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-virtual_mailbox_domains = example.org
+FRONT = """virtual_mailbox_domains = example.org
 virtual_mailbox_maps = static:all
 virtual_transport = lmtp:inet:127.0.0.1:{port}
 smtpd_recipient_restrictions = reject_unverified_recipient, permit_mynetworks, reject
 unverified_recipient_reject_code = 550
 address_verify_map =
-maillog_file = {folder}/log
-maillog_file_prefixes = {folder}
-"""
-POSTFIX_MASTER = """127.0.0.1:{smtp} inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-proxymap unix - - n - - proxymap
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-verify unix - - n - 1 verify
-lmtp unix - - n - - lmtp
-smtp unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
 """
 
 
-@needs("postfix")
+@needs_postfix
 @needs("swaks")
-@pytest.mark.skipif(os.geteuid() != 0, reason="Postfix is started by root only")
 def test_postfix_in_front(person: Person, public_folder: Path, free_port: int) -> None:
     other = Person(person.server)
-    folder = public_folder
-    for name in ("spool", "data", "etc"):
-        (folder / name).mkdir()
-    run("chown", "postfix", folder / "data")
-    words = {"folder": folder, "port": person.server.ports["lmtp"], "smtp": free_port}
-    (folder / "etc/main.cf").write_text(POSTFIX_MAIN.format(**words))
-    (folder / "etc/master.cf").write_text(POSTFIX_MASTER.format(**words))
-    run("/usr/sbin/postfix", "-c", folder / "etc", "start")
-    try:
-        send = (
-            "swaks",
-            "--server",
-            f"127.0.0.1:{free_port}",
-            "--from",
-            "carol@remote.example",
-            "--header",
-            "Subject: hi",
-        )
-        both = f"{person.address},{other.address}"
-        run(*send, "--to", both)
+    send = ("swaks", "--server", f"127.0.0.1:{free_port}", "--from", "carol@remote.example", "--header", "Subject: hi")
+    with postfix(public_folder, free_port, FRONT.format(port=person.server.ports["lmtp"])) as log:
+        run(*send, "--to", f"{person.address},{other.address}")
         eventually("the message is there", lambda: "hi" in person.messages() and "hi" in other.messages())
         assert "No such mailbox" in run(*send, "--to", "nobody.at.all@example.org", codes=(24,))
-        log = (folder / "log").read_text()
-        assert "status=sent (250 2.0.0 <" in log
-    finally:
-        run("/usr/sbin/postfix", "-c", folder / "etc", "stop", codes=(0, 1))
+        assert "status=sent (250 2.0.0 <" in log.read_text()
