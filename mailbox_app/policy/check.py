@@ -19,10 +19,20 @@ class Check(Protocol):
     stage: ClassVar[Stage]
     default_mode: ClassVar[Mode]
 
-    # A check may also have `is_safety = True`: it looks for what harms, and so at mail of allowed senders, too.
+    # A check may also have `is_safety = True`: it looks for what harms, and so at mail of allowed senders, too. And it may say
+    # by `is_quick(facts)` that it will not wait for DNS, threads or others now (`QuickCheck`: never): it gets no task of its own.
 
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """What it found, nothing being the common case. May raise: then the pipeline records "could not be made" and goes on,
         for a check that fails must never cost a message. Never blocks the loop; waits no longer than its stage's deadline,
         after which it is cancelled."""
         ...
+
+
+class QuickCheck:
+    """A check that waits for nothing but the parsed content of a large message."""
+
+    def is_quick(self, facts: Facts) -> bool:
+        """True."""
+        del facts
+        return True

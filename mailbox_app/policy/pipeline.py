@@ -115,23 +115,54 @@ class Pipeline:
         return ""
 
     async def _run(self, active: Sequence[_ActiveCheck], facts: Facts, seconds: float) -> Sequence[Finding]:
-        if not active:
-            return ()
-        deadline = asyncio.get_running_loop().time() + seconds
-        if len(active) == 1:
-            results = [await self._one(active[0][0], facts, deadline)]
-        else:
-            results = await asyncio.gather(*(self._one(check, facts, deadline) for check, _ in active))
+        """Checks that wait go at once, each in a task; the others are made meanwhile, in this one."""
+        found: dict[Check, Sequence[Finding]] = {}
+        quick = [check for check, _ in active if _is_quick(check, facts)]
+        waiting = [check for check, _ in active if check not in quick] if len(quick) < len(active) else []
+        if not waiting and facts.message is None:  # nothing to wait for
+            for check in quick:
+                found[check] = await self._one(check, facts)
+        elif active:
+            await self._in_time(quick, waiting, facts, seconds, found)
         return [
             replace(finding, advisory=True) if advisory else finding
-            for (_, advisory), findings in zip(active, results, strict=True)
-            for finding in findings
+            for check, advisory in active
+            for finding in found.get(check, ())
         ]
 
-    async def _one(self, check: Check, facts: Facts, deadline: float) -> Sequence[Finding]:
+    async def _in_time(
+        self,
+        quick: Sequence[Check],
+        waiting: Sequence[Check],
+        facts: Facts,
+        seconds: float,
+        found: dict[Check, Sequence[Finding]],
+    ) -> None:
+        async def make(check: Check) -> None:
+            found[check] = await self._one(check, facts)
+
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(make(check)) for check in waiting] if len(waiting) > 1 else []
         try:
-            async with asyncio.timeout_at(deadline):
-                return await check.run(facts)
+            async with asyncio.timeout(seconds):
+                for check in quick if tasks else (*quick, *waiting):
+                    await make(check)
+                if tasks:
+                    await asyncio.gather(*tasks)
+        except TimeoutError:
+            for check in (*quick, *waiting):
+                if check not in found:
+                    self._log.warning("check_late", check=check.name, session_id=facts.session_id)
+                    found[check] = [Finding(check.name, "could not be made in time")]
+        finally:
+            if unfinished := [task for task in tasks if not task.done()]:
+                for task in unfinished:
+                    task.cancel()
+                await asyncio.gather(*unfinished, return_exceptions=True)
+
+    async def _one(self, check: Check, facts: Facts) -> Sequence[Finding]:
+        try:
+            return await check.run(facts)
         except TimeoutError:
             self._log.warning("check_late", check=check.name, session_id=facts.session_id)
             return [Finding(check.name, "could not be made in time")]
@@ -154,6 +185,11 @@ class Pipeline:
             self._settings = Settings(config.policy)
             self._config = config
         return self._stages[stage]
+
+
+def _is_quick(check: Check, facts: Facts) -> bool:
+    is_quick = getattr(check, "is_quick", None)
+    return is_quick is not None and bool(is_quick(facts))
 
 
 def _allowance(entry: str) -> Finding:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from zlib import crc32
 
 from mailbox_app.proto.address_list import parse_address_items
@@ -25,6 +26,7 @@ _READ_CHARACTERS = 32_768
 _WORD = re.compile(r"[^\W\d_][\w'$-]{2,23}")
 _ASCII_WORD = re.compile(r"[a-z][a-z0-9_'$-]{2,23}")
 """The same for text that is ASCII and lower case, at half the cost."""
+_ASCII_BYTES = re.compile(_ASCII_WORD.pattern.encode())
 _FAR_EASTERN = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\u0e00-\u0e7f]{2,}")
 _TEXT_MARK = crc32(b":")
 _MAILER = (b"x-mailer", b"user-agent")
@@ -43,9 +45,14 @@ def words_of(header: Header, text: str, domains: Iterable[str] = (), kinds: Iter
         numbers[word_number("u", domain)] = None
     for kind, _ in zip(sorted(set(kinds)), range(8), strict=False):
         numbers[word_number("t", kind)] = None
-    body = {crc32(word.encode("utf-8", "surrogatepass"), _TEXT_MARK) for word in _text_words(text[:_READ_CHARACTERS])}
-    numbers.update(dict.fromkeys(sorted(body)[:TEXT_WORDS]))
+    numbers.update(dict.fromkeys(sorted(_text_numbers(text[:_READ_CHARACTERS]))[:TEXT_WORDS]))
     return list(numbers)
+
+
+def _text_numbers(text: str) -> set[int]:
+    if text.isascii():  # a thousand words a message: not one of them as an object of its own
+        return set(map(crc32, set(_ASCII_BYTES.findall(text.lower().encode())), repeat(_TEXT_MARK)))
+    return {crc32(word.encode("utf-8", "surrogatepass"), _TEXT_MARK) for word in _text_words(text)}
 
 
 def _text_words(text: str) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar
 
-from mailbox_app.policy.check import Mode
+from mailbox_app.policy.check import Mode, QuickCheck
 from mailbox_app.policy.content import content_of
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.files import AttachedFile
@@ -51,7 +51,7 @@ _KINDS = {
 }
 
 
-class Attachments:
+class Attachments(QuickCheck):
     """Junk, or refused where the configuration says so."""
 
     name: ClassVar[str] = "attachments"

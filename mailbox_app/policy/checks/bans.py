@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from mailbox_app.policy.check import Mode
+from mailbox_app.policy.check import Mode, QuickCheck
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.state.bans import Ban
 from mailbox_app.policy.tools import Tools
@@ -13,7 +13,7 @@ from mailbox_app.policy.verdict import Finding, Verdict
 from mailbox_app.proto.smtp.replies import Reply
 
 
-class Bans:
+class Bans(QuickCheck):
     """Asks the table of bans; the same holds at the door of every other protocol."""
 
     name: ClassVar[str] = "bans"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from mailbox_app.policy.check import Mode
+from mailbox_app.policy.check import Mode, QuickCheck
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.settings import narrow_network, wide_network
 from mailbox_app.policy.state.rates import MINUTE
@@ -14,7 +14,7 @@ from mailbox_app.policy.verdict import Finding, Verdict
 from mailbox_app.proto.smtp.replies import Reply
 
 
-class ConnectionRate:
+class ConnectionRate(QuickCheck):
     """Too many are told to come back."""
 
     name: ClassVar[str] = "connection_rate"

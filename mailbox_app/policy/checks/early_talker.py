@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from mailbox_app.policy.check import Mode
+from mailbox_app.policy.check import Mode, QuickCheck
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding
 
 
-class EarlyTalker:
+class EarlyTalker(QuickCheck):
     """Speaks against all mail of the session; refuses nothing by itself."""
 
     name: ClassVar[str] = "early_talker"

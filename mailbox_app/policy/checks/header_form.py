@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from mailbox_app.policy.check import Mode
+from mailbox_app.policy.check import Mode, QuickCheck
 from mailbox_app.policy.content import content_of
 from mailbox_app.policy.facts import Facts, MessageFacts, Stage
 from mailbox_app.policy.identity import Identity, is_registrable, of_facts, organisation_of
@@ -33,7 +33,7 @@ _REFUSAL = Reply(550, "5.6.0", "The message needs exactly one From and one Date 
 Fault = tuple[str, float]
 
 
-class HeaderForm:
+class HeaderForm(QuickCheck):
     """Sum of small scores."""
 
     name: ClassVar[str] = "header_form"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from mailbox_app.policy.check import Mode
+from mailbox_app.policy.check import Mode, QuickCheck
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding, Verdict
@@ -17,7 +17,7 @@ MOST_PASSES = 3
 _LOOP = Reply(554, "5.4.6", "Mail loop: this message has been here before")
 
 
-class Loop:
+class Loop(QuickCheck):
     """Refuses what this server has handled three times, or once for the same recipient."""
 
     name: ClassVar[str] = "loop"

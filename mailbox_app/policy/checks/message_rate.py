@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from mailbox_app.policy.check import Mode
+from mailbox_app.policy.check import Mode, QuickCheck
 from mailbox_app.policy.checks.connection_rate import owner_text
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.settings import narrow_network, wide_network
@@ -15,7 +15,7 @@ from mailbox_app.policy.verdict import Finding, Verdict
 from mailbox_app.proto.smtp.replies import Reply
 
 
-class MessageRate:
+class MessageRate(QuickCheck):
     """Too many must wait; nothing is lost, honest servers come back."""
 
     name: ClassVar[str] = "message_rate"

@@ -37,6 +37,11 @@ class Rspamd:
         self._tools = tools
         self._log = structlog.get_logger("policy")
 
+    def is_quick(self, facts: Facts) -> bool:
+        """Without an address nobody is asked."""
+        del facts
+        return not self._tools.config().rspamd.url
+
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """One finding; trouble is none, or "come back" where the configuration says closed."""
         config = self._tools.config().rspamd

@@ -31,6 +31,11 @@ class UrlLists:
         self._tools = tools
         self._lists = DnsLists(tools.resolver, tools.clock, tools.metrics, DOMAIN_TEST)
 
+    def is_quick(self, facts: Facts) -> bool:
+        """Without lists nobody is asked."""
+        del facts
+        return not self._tools.config().url_lists.lists
+
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """What the links of a message say."""
         message = facts.message
