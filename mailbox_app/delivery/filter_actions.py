@@ -64,9 +64,10 @@ class ActionPlanner:
         mailboxes: AccountMailboxes,
         *,
         home: str = "",
+        tells: bool = False,
         dry: bool,
     ) -> None:
-        """`home`: the mailbox the message is in already; then it is only filed, and nobody hears of it."""
+        """`home`: the mailbox the message is in already; then it is only filed, and nobody hears of it unless it `tells`."""
         self.notes: list[str] = []
         self.steps: list[str] = []
         self.remember: list[tuple[str, float]] = []
@@ -78,6 +79,7 @@ class ActionPlanner:
         self._mailboxes = mailboxes
         self._dry = dry
         self._home = home
+        self._tells = tells or not home
         self._is_junk = mail.judgement.is_junk(account.account_id)
         self._copies: dict[tuple[str, bytes | None], PlannedCopy] = {}
         self._redirects: dict[str, PlannedRedirect] = {}
@@ -87,7 +89,7 @@ class ActionPlanner:
     def take(self, action: Action, message: FilteredMessage, script: str) -> None:
         """Plan one action of a script that saw this message; keeping is decided behind the last script."""
         reason = f"script {script}"
-        if self._home and isinstance(action, Redirect | Reject | Vacation | Notify):
+        if not self._tells and isinstance(action, Redirect | Reject | Vacation | Notify):
             self.notes.append(f"{type(action).__name__.lower()} left out: the message is here already")
             if isinstance(action, Reject) or (isinstance(action, Redirect) and not action.copy):
                 self._add(Place(self._home), None, reason)
@@ -187,7 +189,7 @@ class ActionPlanner:
 
     def _redirect(self, action: Redirect, message: FilteredMessage, reason: str) -> None:
         head = self._head(message, action.edits)
-        trouble, where = self._why_not_on(action.address, message), _INBOX
+        trouble, where = self._why_not_on(action.address, message), self._home or _INBOX
         if not trouble and self._is_junk and not self._around.settings.redirect_junk:
             trouble, where = "junk is not passed on", self._junk_name()
         if not trouble and not self._dry:

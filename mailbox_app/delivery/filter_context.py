@@ -47,6 +47,11 @@ class FilteredMessage:
         return cls(mail.prefix + block, rest_behind(mail.body, len(block)))
 
     @property
+    def size_bytes(self) -> int:
+        """Of both pieces."""
+        return len(self.head) + self._rest_bytes
+
+    @property
     def header(self) -> Header:
         """The header with the trace fields."""
         if self._header is None:
@@ -59,7 +64,7 @@ class FilteredMessage:
 
     def as_message(self) -> Message:
         """As scripts read it."""
-        return Message(self._read, len(self.head) + self._rest_bytes, header=self.header)
+        return Message(self._read, self.size_bytes, header=self.header)
 
     def _read(self, offset: int, length: int) -> bytes:
         start = self.head[offset : offset + length]

@@ -122,7 +122,8 @@ class Filters:
         planner = ActionPlanner(self, mail, message, account, recipient, mailboxes, home=home, dry=dry)
         kept = Keep(implicit=True)
         for named in (only,) if only is not None else self._row(account, planner, dry=dry):
-            outcome = run(named.script, self.context(mail, message, account, recipient, mailboxes), self.limits)
+            asked = self.context(mail, message, account, recipient, mailboxes)
+            outcome = run(named.script, replace(asked, home=home) if home else asked, self.limits)
             room = max(0, _MAX_STEPS - len(planner.steps))
             planner.steps += [f"{named.name}: {step}" for step in outcome.steps[:room] or ["ran and did nothing"]]
             if outcome.error:
@@ -144,6 +145,12 @@ class Filters:
         """A script to run on demand: the account's one of that name, or this source. `SieveError`, `script.no_such`."""
         source = self.scripts.get(account.ref, name) if source is None else source
         return NamedScript(name, compile_script(source, self.limits))
+
+    def stored(self, account: Account, name: str) -> NamedScript | None:
+        """The account's script of that name, compiled once; None when there is none. `SieveError`."""
+        found = self.scripts.find(account.ref, name)
+        script = None if found is None else self._compiled.of_file(found.path, found.stamp)
+        return None if script is None else NamedScript(name, script)
 
     def context(
         self,
@@ -169,13 +176,15 @@ class Filters:
             memory=AccountMemory(self.memory, account.ref),
         )
 
+    def server_items(self) -> Mapping[str, str]:
+        """What `environment` tells of this server. RFC 5183 4.1."""
+        return {"domain": self.hostname.partition(".")[2], "host": self.hostname, "name": "mailbox"}
+
     def _environment(self, mail: Mail) -> Mapping[str, str]:
         """RFC 5183 4.1."""
         return {
-            "domain": self.hostname.partition(".")[2],
-            "host": self.hostname,
+            **self.server_items(),
             "location": "MDA",
-            "name": "mailbox",
             "phase": "during",
             "remote-host": mail.remote_name,
             "remote-ip": mail.remote_ip,
@@ -207,8 +216,12 @@ class Filters:
         planner.notes.append(text)
         planner.steps.append(text)
         if not dry:
-            self._log.warning("sieve_script_failed", address=account.address, error=text)
-            self.scripts.note_failure(account.ref, f"{self.clock.now():%Y-%m-%d} {text}")
+            self.note_failure(account, text)
+
+    def note_failure(self, account: Account, text: str) -> None:
+        """In the log, and for the owner to see."""
+        self._log.warning("sieve_script_failed", address=account.address, error=text)
+        self.scripts.note_failure(account.ref, f"{self.clock.now():%Y-%m-%d} {text}")
 
 
 def _kept(outcome: Outcome, before: Keep) -> Keep | None:

@@ -71,7 +71,7 @@ class Inbound:
         self._filters = filters
         self._offload = offload
         self._metrics = metrics
-        self._carrier = Carrier(store, queue, spool, offload, clock, forwarder, filters)
+        self.carrier = Carrier(store, queue, spool, offload, clock, forwarder, filters)
         self._log = structlog.get_logger("delivery")
 
     async def deliver(self, mail: Mail, *, may_refuse: bool = True, each_answers: bool = False) -> Delivered:
@@ -101,9 +101,9 @@ class Inbound:
                 job.plan = replace(job.plan, copies=[job.plan.rejection_copy], redirects=())
             serving.append(job)
         queued = [
-            await self._carrier.enqueue(copy.envelope, copy.recipients, copy.prefix, mail.body) for copy in parts.copies
+            await self.carrier.enqueue(copy.envelope, copy.recipients, copy.prefix, mail.body) for copy in parts.copies
         ]
-        await self._carrier.carry_out(parts.mail, [job for job in serving if job.error is None])
+        await self.carrier.carry_out(parts.mail, [job for job in serving if job.error is None])
         stored, waiting = self._sorted(serving, filings, queued)
         troubles = {job.account.account_id: self._answer(job.error) for job in waiting if job.error is not None}
         told = answers.take(troubles)
@@ -116,7 +116,7 @@ class Inbound:
                 filings.append(Filing(job.account.address, "queued", "", reply))
                 targets.append(NewRecipient(job.account.address, "local", recipient.notify, recipient.orcpt, reply))
         if targets:
-            queued.append(await self._carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body))
+            queued.append(await self.carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body))
         return Delivered(stored, queued, filings=filings, replies=answers.replies)
 
     async def parse_header(self, block: bytes) -> Header:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from socket import AF_UNIX, socket
 
 from mailbox_app.config.schema import Config
+from mailbox_app.delivery.mailbox_scripts import MailboxScripts
 from mailbox_app.events.hub import HubClient
 from mailbox_app.net.proxy import ProxiedListener, TrustedProxies
 from mailbox_app.net.tls import TlsContexts
@@ -21,6 +22,8 @@ from mailbox_app.services.smtp.server import SmtpService
 _HANDSHAKE_SECONDS = 20.0
 _REST_SECONDS = 1.0
 _BACKLOG = 1024
+_SCRIPTS_SECONDS = 2.0
+"""What the last commands caused; usually nothing."""
 _TLS_SHUTDOWN_SECONDS = 1.0
 """For the peer to answer our goodbye; it holds up a stop, and nothing is lost without it."""
 
@@ -43,6 +46,7 @@ class Front:
         let_go: Callable[[], Awaitable[None]],
         close_stores: Callable[[], None],
         proxies: Sequence[str] = (),
+        mailbox_scripts: MailboxScripts | None = None,
     ) -> None:
         self._smtp = smtp
         self._lmtp = lmtp
@@ -57,12 +61,15 @@ class Front:
         self._let_go = let_go
         self._close_stores = close_stores
         self._proxies = proxies
+        self._mailbox_scripts = mailbox_scripts
         self._servers: list[asyncio.Server | ProxiedListener] = []
 
     async def start(self, spawn: Spawn) -> None:
         """Accept on every socket."""
         if self._hub is not None:
             spawn(self._hub.run())
+        if self._mailbox_scripts is not None:
+            spawn(self._mailbox_scripts.run())
         for service, sock in self._sockets:
             self._servers.append(await self._listen(service, sock))
         preauth = self._imap.factory("preauth")
@@ -87,6 +94,8 @@ class Front:
             server.close()
         services = (self._smtp, self._lmtp, self._imap, self._pop3, self._managesieve)
         await asyncio.gather(*(service.drain(seconds) for service in services))
+        if self._mailbox_scripts is not None:
+            await self._mailbox_scripts.drain(min(seconds, _SCRIPTS_SECONDS))
 
     def close(self) -> None:
         """Wait for calls under way, close the databases."""

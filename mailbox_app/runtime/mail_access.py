@@ -19,9 +19,13 @@ from mailbox_app.store.search.index import SearchIndex
 if TYPE_CHECKING:
     from mailbox_app.runtime.parts import Parts
 
+_MANAGESIEVE_PORT = 4190
 
-def imap_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl) -> ImapService:
-    """IMAP's sessions."""
+
+def imap_service(
+    parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl, *, managesieve_port: int = 0
+) -> ImapService:
+    """IMAP's sessions. `managesieve_port`: where their scripts are managed; 0: nowhere."""
     service = ImapService(
         ImapDependencies(
             store=parts.store,
@@ -37,6 +41,8 @@ def imap_service(parts: Parts, authenticator: PasswordAuthenticator, sasl: Sasl)
             metrics=parts.metrics,
             log=structlog.get_logger("imap"),
             search_index=SearchIndex(parts.data_dir),
+            events=parts.mailbox_scripts,
+            sieve_url=_sieve_url(parts.config.server.hostname, managesieve_port),
             temporary_dir=str(parts.data_dir / "tmp"),
         )
     )
@@ -83,3 +89,10 @@ def managesieve_service(parts: Parts, sasl: Sasl) -> ManageSieveService:
     )
     service.admission = parts.gate
     return service
+
+
+def _sieve_url(hostname: str, port: int) -> str:
+    """RFC 5804 3."""
+    if not port:
+        return ""
+    return f"sieve://{hostname}" if port == _MANAGESIEVE_PORT else f"sieve://{hostname}:{port}"

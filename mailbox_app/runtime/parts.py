@@ -16,6 +16,7 @@ from mailbox_app.delivery.filter_memory import FilterMemory
 from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
+from mailbox_app.delivery.mailbox_scripts import MailboxScripts
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hints import DIRECTORY_TOPIC
@@ -86,6 +87,7 @@ class Parts:
     recipients: Recipients
     filters: Filters
     inbound: Inbound
+    mailbox_scripts: MailboxScripts
     current: CurrentConfig
     state: StateFiles
     gate: Gate
@@ -119,6 +121,7 @@ class Parts:
         decisions = Decisions(data_dir / "journal.db", clock)
         memory = FilterMemory(data_dir / "state.db", clock)
         filters = Filters(store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve)
+        inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters)
         current, state = CurrentConfig(config), StateFiles(data_dir, clock)
         return cls(
             config=config,
@@ -138,7 +141,8 @@ class Parts:
             forwarder=forwarder,
             recipients=Recipients(directory, store, offload, clock, forwarder),
             filters=filters,
-            inbound=Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters),
+            inbound=inbound,
+            mailbox_scripts=MailboxScripts(store, filters, inbound.carrier, offload),
             current=current,
             state=state,
             gate=Gate(state.state.bans, current, clock),

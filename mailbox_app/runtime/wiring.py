@@ -118,6 +118,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
         parts.configure(new)
 
     smtp = smtp_service(parts, sasl)
+    managesieve_port = next((each.port for each in daemon.listeners if each.service == "managesieve"), 0)
 
     def close_all() -> None:
         close()
@@ -131,7 +132,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
     return Front(
         smtp,
         smtp.for_lmtp(),
-        imap_service(parts, authenticator, sasl),
+        imap_service(parts, authenticator, sasl, managesieve_port=managesieve_port),
         pop3_service(parts, authenticator, sasl),
         managesieve_service(parts, sasl),
         parts.tls,
@@ -142,6 +143,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
         lambda: parts.offload.run(let_go),
         close_all,
         config.proxy.trusted_networks,
+        parts.mailbox_scripts,
     )
 
 

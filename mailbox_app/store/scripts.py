@@ -178,6 +178,10 @@ class Scripts:
         folder = self._folder(ref)
         return _may_exist(f"{folder}/{_ACTIVE}") or _may_exist(f"{folder}/{_AWAY}")
 
+    def may_have_any(self, ref: AccountRef) -> bool:
+        """False only when the account has no script at all: a look at one name, so it may be asked on the loop."""
+        return _may_exist(self._folder(ref))
+
     def away(self, ref: AccountRef) -> ScriptFile | None:
         """The out-of-office script that runs beside the active one; it has no name and counts for no quota."""
         path = os.path.join(self._folder(ref), _AWAY)

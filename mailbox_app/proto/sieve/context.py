@@ -115,3 +115,7 @@ class Context:
     mailboxes: Mailboxes = NOTHING
     library: Library = NOTHING
     memory: Memory = NOTHING
+    home: str = "INBOX"
+    """The mailbox that `keep` means."""
+    flags: tuple[str, ...] | None = None
+    """What the message has in `home` already, when it is there (imapsieve); None: it is on its way in."""

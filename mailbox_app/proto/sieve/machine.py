@@ -60,7 +60,7 @@ class Machine:
         self._running: list[tuple[str, str]] = []
         self.included: set[tuple[str, str]] = set()
         self.globals: dict[str, str] = {}
-        self.flags: list[str] = []
+        self.flags: list[str] = list(context.flags or ())
         self.edits = HeaderEdits()
         self.actions: list[Action] = []
         self.implicit_keep = True
@@ -249,12 +249,14 @@ class Machine:
 
     def act(self, action: Action, *, cancels_keep: bool) -> None:
         """Take an action up, unless it was already."""
+        if self.context.flags is not None and isinstance(action, Reject | Vacation):  # RFC 6785 3
+            raise Fault(f"{type(action).__name__.lower()} cannot be used for a message that is in a mailbox already")
         self._check_reject(action)
         if cancels_keep:
             self.implicit_keep = False
         if isinstance(action, Keep | FileInto):
             for index, other in enumerate(self.actions):
-                if isinstance(other, Keep | FileInto) and _place(other) == _place(action):
+                if isinstance(other, Keep | FileInto) and self._place(other) == self._place(action):
                     flags = tuple(dict.fromkeys((*other.flags, *action.flags)))
                     self.actions[index] = replace(other, flags=flags)
                     return
@@ -292,10 +294,9 @@ class Machine:
             self.act(Keep(tuple(self.flags), True, self.edits or None), cancels_keep=False)
         return tuple(self.actions)
 
-
-def _place(action: Keep | FileInto) -> tuple[str, str, str]:
-    """What makes two filings the same."""
-    if isinstance(action, Keep):
-        return "INBOX", "", ""
-    name = "INBOX" if action.mailbox.upper() == "INBOX" else action.mailbox
-    return name, action.special_use.lower(), action.mailbox_id
+    def _place(self, action: Keep | FileInto) -> tuple[str, str, str]:
+        """What makes two filings the same."""
+        if isinstance(action, Keep):
+            return self.context.home, "", ""
+        name = "INBOX" if action.mailbox.upper() == "INBOX" else action.mailbox
+        return name, action.special_use.lower(), action.mailbox_id

@@ -53,6 +53,8 @@ def capability_text(commands: Sequence[AnyCommand], session: Session, *, require
     if session.account is not None:
         words += _LOGGED_IN
         words += [row.capability for row in commands if row.capability and not _is_pointless(row, session)]
+        if session.service.deps.sieve_url:
+            words.append(f"IMAPSIEVE={session.service.deps.sieve_url}")  # RFC 6785 2.1
         # Last, since aioimaplib takes the bracket behind a code's last word for a part of it. RFC 7889 2
         words.append(f"APPENDLIMIT={session.service.config.limits.max_message_bytes}")
     else:

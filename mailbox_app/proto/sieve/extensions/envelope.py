@@ -32,6 +32,8 @@ def _envelope(use: Use, compiler: Compiler) -> Test:
     match = compiler.match(use, keys)
 
     def envelope(machine: Machine) -> bool:
+        if machine.context.flags is not None:  # RFC 6785 3
+            raise machine.fault("envelope: a message that is in a mailbox already has none")
         values: list[str] = []
         for name in names.values(machine):
             key = name.lower()

@@ -17,6 +17,7 @@ from mailbox_app.services.imap.command import Command, Does, Request, State
 from mailbox_app.services.imap.namespaces import USERS_PREFIX, Located, locate
 from mailbox_app.services.imap.replies import Refusal, refusal
 from mailbox_app.services.imap.session import Session
+from mailbox_app.services.imap.telling import tell_new
 from mailbox_app.store.appender import Place
 from mailbox_app.store.model import Appended
 
@@ -52,6 +53,7 @@ async def append(session: Session, request: Request, appending: Appending) -> st
     first = appended[0]
     if session.selected is not None and session.selected.mailbox_id == first.mailbox_id:
         session.on_hint()
+    await tell_new(session, target.ref, first.mailbox_id, [each.uid for each in appended], "APPEND")
     return f"[APPENDUID {first.uidvalidity} {compress(each.uid for each in appended)}] APPEND done"
 
 

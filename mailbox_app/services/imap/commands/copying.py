@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailbox_app.errors import StoreError
-from mailbox_app.ids import Uid
+from mailbox_app.ids import AccountRef, MailboxId, Uid
 from mailbox_app.proto.imap.grammar import Cursor
 from mailbox_app.proto.imap.sequence import SequenceSet, compress
 from mailbox_app.services.imap.command import Command, Does, Request, State
@@ -13,6 +13,7 @@ from mailbox_app.services.imap.namespaces import locate
 from mailbox_app.services.imap.permissions import FLAG_RIGHTS, require
 from mailbox_app.services.imap.replies import Refusal, refusal
 from mailbox_app.services.imap.session import Session
+from mailbox_app.services.imap.telling import tell_new
 from mailbox_app.services.imap.transfer import transfer
 from mailbox_app.store.model import Copied
 
@@ -56,18 +57,18 @@ async def _copy(session: Session, request: Request, target: Target, *, move: boo
     view = session.view
     uids = [Uid(uid) for uid in view.uids_at(await session.positions(target.wanted, uid=request.uid))]
 
-    def work() -> Copied | None:
+    def work() -> tuple[AccountRef, MailboxId, Copied | None]:
         to = locate(session, target.name, "i")
         mailbox_id = session.service.deps.store.account(to.ref).mailbox(to.name).mailbox_id
         if not uids:
-            return None
+            return to.ref, mailbox_id, None
         if to.ref.account_id == view.ref.account_id and set(to.rights) >= FLAG_RIGHTS:
-            return session.mail_of(view).copy(view.mailbox_id, uids, mailbox_id, move=move)
+            return to.ref, mailbox_id, session.mail_of(view).copy(view.mailbox_id, uids, mailbox_id, move=move)
         source = (view.ref, view.mailbox_id, view.keywords)
-        return transfer(session.service.deps.store, source, uids, to, move=move)
+        return to.ref, mailbox_id, transfer(session.service.deps.store, source, uids, to, move=move)
 
     try:
-        copied = await session.offload(work)
+        ref, mailbox_id, copied = await session.offload(work)
     except StoreError as error:
         if error.code == "store.over_quota":
             session.service.deps.metrics.quota_exceeded.inc()
@@ -76,6 +77,7 @@ async def _copy(session: Session, request: Request, target: Target, *, move: boo
         if uids and not request.uid:  # RFC 2180 4.4.1: all of them were expunged by somebody else meanwhile
             raise Refusal("The messages no longer exist", "EXPUNGEISSUED")
         return None
+    await tell_new(session, ref, mailbox_id, copied.target_uids, "COPY")
     return copied
 
 

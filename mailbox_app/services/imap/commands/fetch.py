@@ -16,6 +16,7 @@ from mailbox_app.services.imap.fetching import FetchPlan, Shortfall
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.resync import changed_positions
 from mailbox_app.services.imap.session import Session
+from mailbox_app.services.imap.telling import flag_differences, tell_flags
 from mailbox_app.store.model import FlagMode, SystemFlag
 
 
@@ -92,7 +93,10 @@ async def _mark_seen(session: Session, indexes: Sequence[int]) -> bool:
             raise
         session.service.deps.log.warning("not marked as seen", session=session.session_id, code=error.code)
         return False
-    return bool(view.set_flags(result.changed))
+    differences = flag_differences(session, view, result.changed)
+    changed = view.set_flags(result.changed)
+    await tell_flags(session, view, differences)
+    return bool(changed)
 
 
 FETCH = Command(

@@ -1,13 +1,15 @@
 """GETMETADATA and SETMETADATA. RFC 5464.
 
 Reading needs `l` and `r`, as does writing one's private entries; writing shared ones needs `l` and `w` (RFC 5464 3.3).
-The server's shared entries are the administrator's.
+The server's shared entries are the administrator's, but for the name of the script that runs on events in all of an account's
+mailboxes (RFC 6785): that one is the account's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from mailbox_app.delivery.mailbox_events import SCRIPT_ENTRY
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import MailboxId
 from mailbox_app.proto.imap.metadata import MetadataChange, MetadataQuery, parse_getmetadata, parse_setmetadata
@@ -75,7 +77,7 @@ async def set_metadata(session: Session, request: Request, change: MetadataChang
             if SPECIAL_USE in change.values and ref.account_id == account_of(session).account_id:
                 _set_special_use(session, mailbox_id, change)
                 return
-        elif shared:
+        elif shared and any(entry.startswith("/shared/") and entry != SCRIPT_ENTRY for entry in change.values):
             raise permission_denied()
         else:
             ref, mailbox_id = account_of(session).ref, ACCOUNT_NOTES

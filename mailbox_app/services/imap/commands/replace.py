@@ -14,6 +14,7 @@ from mailbox_app.services.imap.commands.append import Appending, begin_intake, p
 from mailbox_app.services.imap.namespaces import permission_denied
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.session import Session
+from mailbox_app.services.imap.telling import tell_new
 from mailbox_app.store.model import Replaced
 
 
@@ -63,6 +64,7 @@ async def replace(session: Session, request: Request, replacing: Replacing) -> N
     if view.mailbox_id == appended.mailbox_id:
         await session.look_or_later(expunges=False, uid=request.uid)
     await session.tell_expunged([uid])
+    await tell_new(session, target.ref, appended.mailbox_id, [appended.uid], "APPEND")
 
 
 async def _old_uid(session: Session, request: Request, replacing: Replacing) -> Uid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mailbox_app.ids import Modseq, Uid
@@ -20,6 +20,7 @@ from mailbox_app.services.imap.permissions import (
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.selected import RECENT, SYSTEM_FLAGS, Selected
 from mailbox_app.services.imap.session import Session
+from mailbox_app.services.imap.telling import flag_differences, tell_flags
 from mailbox_app.store.interface import Account
 from mailbox_app.store.model import KEYWORD_SHIFT, FlagMode, StoreResult
 
@@ -79,6 +80,7 @@ async def store(session: Session, request: Request, change: FlagChange) -> str |
         return None
     uids = [Uid(uid) for uid in view.uids_at(indexes)]
     outcome = await session.offload(_store, session, view, uids, bits, change)
+    await tell_flags(session, view, outcome.differences)
     session.write("".join(outcome.keyword_lines).encode("ascii"))
     refused = frozenset(outcome.refused)
     told: Sequence[int] = indexes
@@ -120,6 +122,8 @@ class _Outcome:
     refused: Sequence[int]
     """UIDs that UNCHANGEDSINCE kept as they were."""
     keyword_lines: Sequence[str]
+    differences: Mapping[int, list[Uid]]
+    """For scripts: messages by what changed."""
 
 
 def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change: FlagChange) -> _Outcome:
@@ -135,7 +139,8 @@ def _store(session: Session, view: Selected, uids: list[Uid], bits: int, change:
     if change.silent and not session.condstore:
         expected = _expected(view, change, bits)
         surprising = [index for uid, flags, _ in result.changed if (index := expected(uid, flags)) is not None]
-    return _Outcome(view.set_flags(result.changed), surprising, result.modified, lines)
+    differences = flag_differences(session, view, result.changed)
+    return _Outcome(view.set_flags(result.changed), surprising, result.modified, lines, differences)
 
 
 def _change(
