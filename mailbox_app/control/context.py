@@ -21,6 +21,7 @@ from mailbox_app.events.hints import Bus
 from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
+from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.model import Lease, Outcome
 from mailbox_app.net.resolver import Resolver
@@ -97,6 +98,8 @@ class ControlContext:
     filters: Filters
     policy_state: State
     """What the policy remembers: greylist, exemptions, bans."""
+    reports: ReceivedReports
+    """What other servers told us about our domains."""
     version: str
     started_at: datetime
     listeners: Callable[[], Sequence[ListenerInfo]]

@@ -265,13 +265,17 @@ class ActionPlanner:
         author = self._from(action.sender)
         content = compose(
             sender=author,
-            recipients=target.recipients,
+            recipients=target.to or target.recipients[:1],
             subject=notifications.subject_of(action, target, header),
             auto_submitted=f'auto-notified; owner-email="{self._account.address}"',  # RFC 5436 2.7.1
             text=notifications.text_of(action, target, header),
             now=self._around.clock.now(),
             hostname=self._around.hostname,
-            further=[("Importance", notifications.importance_of(action)), *target.fields],
+            further=[
+                *([("Cc", ", ".join(f"<{address}>" for address in target.cc))] if target.cc else ()),
+                ("Importance", notifications.importance_of(action)),
+                *target.fields,
+            ],
         )
         place = None if action.fcc is None else self._place(action.fcc, action.fcc.flags)
         self._answers.append(

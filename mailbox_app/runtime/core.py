@@ -27,6 +27,7 @@ from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.process import Spawn
 from mailbox_app.runtime.repairs import RepairWatch
+from mailbox_app.runtime.reporting import Reporting
 from mailbox_app.services.web.server import WebService
 
 _RECOVER_SECONDS = 3600.0
@@ -137,6 +138,7 @@ class Core:
         repairs: RepairWatch,
         indexing: SearchIndexing,
         learning: Learning,
+        reporting: Reporting,
         reloader: Reloader,
         tls: TlsContexts,
         sockets: Sequence[tuple[str, socket]],
@@ -151,6 +153,7 @@ class Core:
         self._repairs = repairs
         self._indexing = indexing
         self._learning = learning
+        self._reporting = reporting
         self._reloader = reloader
         self._tls = tls
         self._sockets = sockets
@@ -169,6 +172,7 @@ class Core:
         spawn(self._repairs.run())
         spawn(self._indexing.run())
         spawn(self._learning.run())
+        spawn(self._reporting.run())
         loop = asyncio.get_running_loop()
         for _, sock in self._sockets:
             self._servers.append(await loop.create_server(self._web.factory, sock=sock))

@@ -1,16 +1,22 @@
-"""Builds the service by which mail comes in; part of `wiring.py`."""
+"""Builds the service by which mail comes in, and the reports about it; part of `wiring.py`."""
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from mailbox_app.accounts.sasl import Sasl
+from mailbox_app.delivery.dmarc_reporting import DmarcReporter
 from mailbox_app.delivery.dmarc_tally import DmarcTally, Sinks
 from mailbox_app.delivery.explaining import Explainer
 from mailbox_app.delivery.rejects import Rejects
+from mailbox_app.delivery.report_reading import ReportReader
 from mailbox_app.delivery.submission import Submission
+from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.policy.door import Door
 from mailbox_app.runtime.parts import Parts
+from mailbox_app.runtime.reporting import Reporting
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
 
 
@@ -54,4 +60,32 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
                 DmarcTally(tools.state.dmarc_rows, parts.directory, parts.current, parts.metrics),
             ),
         )
+    )
+
+
+def reporting(parts: Parts, received: ReceivedReports) -> Reporting:
+    """The core's job for reports: ours to others, and those of others."""
+    reporter = DmarcReporter(
+        parts.state.state.dmarc_rows,
+        parts.queue,
+        parts.spool,
+        parts.directory,
+        parts.resolver,
+        parts.offload,
+        parts.clock,
+        parts.metrics,
+        parts.current,
+        version=version("mailbox"),
+    )
+    reader = ReportReader(parts.store, received, parts.directory, parts.clock, parts.metrics, parts.current)
+    return Reporting(
+        reporter.send_due,
+        reader.accounts,
+        reader.catch_up,
+        reader.purge,
+        parts.config.server.hostname,
+        parts.bus,
+        parts.offload,
+        parts.clock,
+        parts.metrics,
     )

@@ -29,6 +29,7 @@ from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hub import HubClient, HubServer
 from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
+from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.report_signing import ReportSigner
@@ -51,7 +52,7 @@ from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.mail_access import imap_service, managesieve_service, pop3_service
-from mailbox_app.runtime.mail_exchange import smtp_service
+from mailbox_app.runtime.mail_exchange import reporting, smtp_service
 from mailbox_app.runtime.parts import Parts, retention
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.repairs import RepairWatch
@@ -173,7 +174,8 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
     audit = Audit(parts.data_dir / "journal.db", parts.clock)
     indexing = _indexing(parts, refs)
-    context = _control_context(daemon, parts, bounces, audit, indexing, reloader)
+    received = ReceivedReports(parts.data_dir / "reports.db")
+    context = _control_context(daemon, parts, bounces, audit, indexing, received, reloader)
 
     def apply(new: Config) -> None:
         context.config = parts.current.config = new
@@ -182,6 +184,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     def close_all() -> None:
         close()
         audit.close()
+        received.close()
 
     return Core(
         hub,
@@ -192,6 +195,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         RepairWatch(parts.data_dir, audit, parts.offload, parts.bus),
         indexing,
         _learning(parts, refs),
+        reporting(parts, received),
         reloader,
         parts.tls,
         daemon.sockets(CORE_SERVICES, 0),
@@ -243,7 +247,13 @@ def _learning(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> Learnin
 
 
 def _control_context(
-    daemon: Daemon, parts: Parts, bounces: Bounces, audit: Audit, indexing: SearchIndexing, reloader: Reloader
+    daemon: Daemon,
+    parts: Parts,
+    bounces: Bounces,
+    audit: Audit,
+    indexing: SearchIndexing,
+    received: ReceivedReports,
+    reloader: Reloader,
 ) -> ControlContext:
     return ControlContext(
         config=parts.config,
@@ -265,6 +275,7 @@ def _control_context(
         bus=parts.bus,
         filters=parts.filters,
         policy_state=parts.state.state,
+        reports=received,
         version=version("mailbox"),
         started_at=daemon.started_at,
         listeners=lambda: [ListenerInfo(each.service, each.address, each.port) for each in daemon.listeners],

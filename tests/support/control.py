@@ -23,6 +23,7 @@ from mailbox_app.events.bus import LocalBus
 from mailbox_app.ids import QueueId
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
+from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.spool import Spool
@@ -115,6 +116,7 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
             store, Scripts(data_dir), FilterMemory(data_dir / "state.db", clock), directory, clock, hostname=HOSTNAME
         ),
         policy_state=state.state,
+        reports=ReceivedReports(data_dir / "reports.db"),
         version="1.2.3",
         started_at=clock.now(),
         listeners=lambda: [ListenerInfo("imaps", "127.0.0.1", 40123)],
@@ -138,6 +140,7 @@ def close(appliance: Appliance) -> None:
     appliance.state.close()
     context.filters.memory.close()
     context.decisions.close()
+    context.reports.close()
     context.audit.close()
     context.directory.close()
     for each in (context.store, context.queue):

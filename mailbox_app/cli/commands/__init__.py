@@ -17,6 +17,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("policy", "policy", "How mail from outside is judged."),
     ("config", "config", "The configuration."),
     ("audit", "audit", "Who changed what."),
+    ("report", "report", "What other servers report about your domains."),
     ("trace", "trace", "Why a message went where it went."),
     ("imap", "imap", "An account's mail over standard input and output, for tunnels through SSH."),
     ("rebuild-index", "rebuild_index", "Make an account's index anew from its files."),

@@ -14,6 +14,7 @@ from mailbox_app.control.methods import (
     junk,
     policy,
     queued_mail,
+    report,
     retained,
     sieve,
     status,
@@ -43,4 +44,5 @@ METHODS: tuple[Method, ...] = (
     *audit.METHODS,
     *store.METHODS,
     *trace.METHODS,
+    *report.METHODS,
 )

@@ -40,7 +40,7 @@ def _envelope(use: Use, compiler: Compiler) -> Test:
             if key not in _PARTS:
                 raise machine.fault(f'envelope: "{name[:40]}" is not a part of the envelope')
             address = _value(machine, key)
-            if address is None:
+            if address is None or (not address and key == "to"):  # only the reverse-path can be null
                 continue
             if not address or key == "auth":  # the null sender is the empty string, whatever part is asked for
                 values.append(address)
