@@ -27,9 +27,13 @@ class Mailto:
     """A `mailto:` URI that was read."""
 
     recipients: Sequence[str]
+    """All of them, those of `cc` and `bcc` too."""
     subject: str
     body: str
     fields: Sequence[tuple[str, str]]
+    to: Sequence[str] = ()
+    """Those that the message names first; `bcc` is named nowhere."""
+    cc: Sequence[str] = ()
 
 
 def read_mailto(uri: str) -> Mailto | None:
@@ -38,29 +42,37 @@ def read_mailto(uri: str) -> Mailto | None:
     if not colon or scheme.lower() != "mailto":
         return None
     to, _, query = rest.partition("?")
-    addresses = to.split(",") if to else []
+    named = {"to": to.split(",") if to else [], "cc": [], "bcc": []}
     subject, body = "", ""
     fields: list[tuple[str, str]] = []
     for pair in query.split("&") if query else ():
         name, _, value = pair.partition("=")
         name, text = unquote(name).lower(), unquote(value)
-        if name in ("to", "cc", "bcc"):
-            addresses += value.split(",")
+        if name in named:
+            named[name] += value.split(",")
         elif name == "subject":
             subject = text
         elif name == "body":
             body = text
         elif _may_be_set(name) and len(fields) < _MAX_FIELDS:
             fields.append((name.title(), text))
-    recipients = []
-    for address in addresses:
-        try:
-            recipients.append(str(parse_address(unquote(address).strip())))
-        except ProtocolError:
-            return None
-    if not 1 <= len(recipients) <= _MAX_RECIPIENTS:
+    places: dict[str, str] = {}
+    try:
+        for place, addresses in named.items():
+            for address in addresses:
+                for each in _separate(unquote(address)):
+                    places.setdefault(str(parse_address(each.strip())), place)
+    except ProtocolError:
         return None
-    return Mailto(list(dict.fromkeys(recipients)), subject, body, fields)
+    if not 1 <= len(places) <= _MAX_RECIPIENTS:
+        return None
+    to, cc = ([each for each, place in places.items() if place == wanted] for wanted in ("to", "cc"))
+    return Mailto(list(places), subject, body, fields, to or cc, cc if to else ())
+
+
+def _separate(text: str) -> Sequence[str]:
+    """Addresses whose comma was encoded as well, which RFC 6068 2 has for a comma within an address only."""
+    return (text,) if '"' in text else text.split(",")
 
 
 def _may_be_set(name: str) -> bool:
@@ -73,7 +85,12 @@ def _may_be_set(name: str) -> bool:
 def subject_of(action: Notify, target: Mailto, header: Header) -> str:
     """The script's message, else the URI's subject, else the one of the message told about. RFC 5436 2.6."""
     original = decode_words(header.first(b"subject") or b"")
-    return action.message or target.subject or (f"New mail: {original}" if original else "New mail")
+    given = action.message or target.subject
+    return (
+        decode_words(given.encode("utf-8", "surrogateescape"))
+        if given
+        else (f"New mail: {original}" if original else "New mail")
+    )
 
 
 def text_of(action: Notify, target: Mailto, header: Header) -> str:

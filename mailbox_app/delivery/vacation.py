@@ -92,7 +92,7 @@ def is_addressed(header: Header, own: Collection[str], owns: Callable[[str], boo
 def subject_of(action: Vacation, header: Header) -> str:
     """What the script says, else `Auto: ` and the subject that is answered. RFC 5230 4.4 and 5.2."""
     if action.subject is not None:
-        return action.subject
+        return decode_words(action.subject.encode("utf-8", "surrogateescape"))  # some write encoded words themselves
     original = decode_words(header.first(b"subject") or b"")
     return f"Auto: {original}" if original else "Automated reply"
 

@@ -1,8 +1,8 @@
 """Runs test scripts in the style of Pigeonhole's test suite (`*.svtest`): Sieve scripts that test Sieve.
 
 `python -m tests.support.svtest FILE...` prints what failed and what could not be read. Our own are in `tests/conformance/sieve`;
-suites of others that are written this way run with the same command. What is sent (answers, notifications) is not made here, so
-tests that look at it fail.
+suites of others that are written this way run with the same command. Answers and notifications are composed by the code that
+delivery composes them with; settings of other servers (`test_config_set`) and the exact words of errors are not known here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import cast
 from unittest.mock import patch
 
+from mailbox_app.delivery import notifications, vacation
+from mailbox_app.delivery.generated import compose
 from mailbox_app.proto.sieve import registry
-from mailbox_app.proto.sieve.actions import Action, FileInto, Keep, Redirect
+from mailbox_app.proto.sieve.actions import Action, FileInto, Keep, Notify, Redirect, Vacation
 from mailbox_app.proto.sieve.compiler import Compiler
 from mailbox_app.proto.sieve.context import Context
 from mailbox_app.proto.sieve.faults import Fault, SieveError
@@ -25,11 +27,16 @@ from mailbox_app.proto.sieve.machine import Machine, Operation, Test
 from mailbox_app.proto.sieve.message import Message
 from mailbox_app.proto.sieve.script import Outcome, Script, compile_script, run
 from mailbox_app.proto.sieve.use import Use
+from mailbox_app.proto.sieve.values import Texts
 from mailbox_app.proto.sieve.words import Command, Question, Shape, Tag
 
 LIMITS = Limits(actions=10_000, redirects=10_000, steps=10_000_000, seconds=30, variables=1_000, trace_steps=0)
 _NAMES: Mapping[type, str] = {Keep: "keep", FileInto: "store"}
 _SUITES = ("vnd.dovecot.testsuite", "vnd.stalwart.testsuite")
+
+
+_PLACES = (Tag("smtp", None, "", "place"), Tag("folder", Shape.STRING, "", "place"))
+_CONFIG = (Tag("set"), Tag("unset"), Tag("reload"))
 
 
 class Failed(Exception):
@@ -46,8 +53,9 @@ class Suite:
         self._script: Script | None = None
         self._outcome: Outcome | None = None
         self._errors: Sequence[str] = ()
-        self._folders: dict[str, list[bytes]] = {"INBOX": []}
-        self._sent: list[bytes] = []
+        self._folders: dict[str, list[tuple[bytes, Sequence[str]]]] = {"INBOX": []}
+        self._sent: list[tuple[str, str, bytes]] = []
+        """Envelope sender, recipient, message."""
         self._metadata: dict[tuple[str | None, str], str] = {}
 
     # Mailboxes, Library and Memory of the context
@@ -123,6 +131,7 @@ class Suite:
         machine.actions.clear()
         machine.implicit_keep = True
         self._outcome = None
+        self._sent.clear()
 
     # words
 
@@ -138,6 +147,9 @@ class Suite:
             Command("test_config_set", _nothing, (text, text)),
             Command("test_config_unset", _nothing, (text,)),
             Command("test_config_reload", _nothing, (), (Tag("extension", text),)),
+            Command("test_config", _nothing, (text, text), _CONFIG, optional_last=2),
+            Command("test_binary", _nothing, (text,), (Tag("save"), Tag("load"))),
+            Command("test_message", self._message_command, (Shape.NUMBER,), _PLACES),
             Command("test_result_print", _nothing),
             Command("test_message_print", _nothing),
             Command("test_binary_load", _nothing, (text,)),
@@ -146,7 +158,6 @@ class Suite:
 
     def _questions(self) -> Sequence[Question]:
         index = (Tag("index", Shape.NUMBER),)
-        place = (Tag("smtp", None, "", "place"), Tag("folder", Shape.STRING, "", "place"))
         keys = (Shape.STRINGS,)
         return (
             Question("test_script_compile", self._compile, (Shape.STRING,)),
@@ -157,7 +168,8 @@ class Suite:
             Question("test_result_execute", lambda use, compiler: self._execute),
             Question("test_result_action", self._listed(self._action_names), keys, index, matching=True),
             Question("test_error", self._listed(lambda machine: self._errors), keys, index, matching=True),
-            Question("test_message", self._message, (Shape.NUMBER,), place),
+            Question("test_message", self._message, (Shape.NUMBER,), _PLACES),
+            Question("test_multiscript", self._multiscript, keys),
         )
 
     def _test(self, use: Use, compiler: Compiler) -> Operation:
@@ -246,17 +258,89 @@ class Suite:
         return [_NAMES.get(type(action), type(action).__name__.lower()) for action in self._actions(machine)]
 
     def _execute(self, machine: Machine) -> bool:
-        message = machine.context.message.read(0, machine.context.message.size_bytes)
-        for action in self._actions(machine):
+        self._carry_out(machine, self._actions(machine))
+        machine.actions.clear()
+        machine.implicit_keep = True
+        self._outcome = None
+        return True
+
+    def _carry_out(self, machine: Machine, actions: Sequence[Action]) -> None:
+        context = machine.context
+        message = context.message.read(0, context.message.size_bytes)
+        for action in actions:
             if isinstance(action, Keep | FileInto | Redirect):
                 edited = action.edits.apply(message) if action.edits else message
                 if isinstance(action, Redirect):
-                    self._sent.append(edited)
+                    self._sent.append((context.sender or "", action.address, edited))
                 else:
                     name = action.mailbox if isinstance(action, FileInto) else "INBOX"
-                    self._folders.setdefault(name, []).append(edited)
-        self._reset(machine)
-        return True
+                    self._folders.setdefault(name, []).append((edited, action.flags))
+            elif isinstance(action, Vacation):
+                self._answer(context, action)
+            elif isinstance(action, Notify):
+                self._notify(context, action)
+
+    def _answer(self, context: Context, action: Vacation) -> None:
+        sender, own, header = context.sender or "", context.recipient or "", context.message.header
+        mine = {own.lower(), *(address.lower() for address in action.addresses)}
+
+        def owns(address: str) -> bool:
+            return address.lower() in mine
+
+        if vacation.why_not_to(sender, owns) or vacation.why_silent(header):
+            return
+        if not vacation.is_addressed(header, mine, owns):
+            return
+        content = compose(
+            sender=action.sender or own,
+            recipients=[sender],
+            subject=vacation.subject_of(action, header),
+            auto_submitted="auto-replied",
+            text=action.reason,
+            now=context.now,
+            hostname="mail.example.com",
+            answered=header,
+            is_entity=action.mime,
+        )
+        self._sent.append(("", sender, content))
+
+    def _notify(self, context: Context, action: Notify) -> None:
+        header, target = context.message.header, notifications.read_mailto(action.method)
+        automatic = (header.first(b"auto-submitted") or b"no").split(b";")[0].strip().lower()
+        if target is None or automatic != b"no":
+            return
+        content = compose(
+            sender=action.sender or context.recipient or "",
+            recipients=target.to,
+            subject=notifications.subject_of(action, target, header),
+            auto_submitted="auto-notified",
+            text=notifications.text_of(action, target, header),
+            now=context.now,
+            hostname="mail.example.com",
+            further=[("Cc", ", ".join(target.cc)), ("Importance", notifications.importance_of(action)), *target.fields],
+        )
+        self._sent += [("", recipient, content) for recipient in target.recipients]
+
+    def _multiscript(self, use: Use, compiler: Compiler) -> Test:
+        names: Texts = compiler.texts(use[0])
+
+        def multiscript(machine: Machine) -> bool:
+            """Each script runs when the one before it kept the message; what is kept at the end goes to INBOX."""
+            flags: Sequence[str] = ()
+            for name in names.values(machine):
+                script = compile_script((self.path.parent / name).read_bytes(), LIMITS)
+                inner = Machine(machine.context, LIMITS)
+                inner.flags = list(flags)
+                if inner.execute(script)[0]:
+                    return False
+                self._carry_out(machine, inner.actions)
+                if not inner.implicit_keep:
+                    return True
+                flags = inner.flags
+            self._carry_out(machine, [Keep(tuple(flags), True)])
+            return True
+
+        return multiscript
 
     def _listed(self, found: Callable[[Machine], Sequence[str]]) -> Callable[[Use, Compiler], Test]:
         def compile_listed(use: Use, compiler: Compiler) -> Test:
@@ -280,11 +364,29 @@ class Suite:
         number = use[0].number
 
         def message(machine: Machine) -> bool:
-            where = self._folders.get(name.value(machine), []) if name is not None else self._sent
+            if name is None:
+                if number >= len(self._sent):
+                    return False
+                sender, recipient, content = self._sent[number]
+                self._show(machine, content)
+                machine.context = replace(machine.context, sender=sender, recipient=recipient)
+                return True
+            where = self._folders.get(name.value(machine), [])
             if number >= len(where):
                 return False
-            self._show(machine, where[number])
+            content, flags = where[number]
+            self._show(machine, content)
+            machine.flags = list(flags)
             return True
+
+        return message
+
+    def _message_command(self, use: Use, compiler: Compiler) -> Operation:
+        look = self._message(use, compiler)
+
+        def message(machine: Machine) -> None:
+            if not look(machine):
+                raise Failed("there is no such message")
 
         return message
 

@@ -22,6 +22,8 @@ from mailbox_app.proto.sieve.values import REFERENCE, BadCharacter, Piece, Text,
 from mailbox_app.proto.sieve.words import Shape, Tag, Tests, Word
 
 _COMPARATOR = Tag("comparator", Shape.STRING, group="comparator")
+_COMPARATORS_OF_ALL = ("i;octet", "i;ascii-casemap", "i;unicode-casemap")
+"""No script must require them; the last one in no script that others run either, whatever RFC 5228 2.7.3 says."""
 _NOT_ALONE = {"elsif": "if", "else": "if"}
 
 
@@ -369,7 +371,7 @@ class Compiler:
             comparator, position = self.constant(given, "a comparator").lower(), given.position
             if comparator not in COMPARATORS:
                 raise self.error(position, f'the comparator "{comparator}" is not known here')
-            if comparator not in ("i;octet", "i;ascii-casemap"):
+            if comparator not in _COMPARATORS_OF_ALL:
                 self._need(f"comparator-{comparator}", f'the comparator "{comparator}"', position)
         if comparator == NUMERIC and kind in ("contains", "matches", "regex"):
             raise self.error(position, f'the comparator "{NUMERIC}" cannot be used with `:{kind}`')

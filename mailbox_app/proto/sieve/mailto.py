@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from mailbox_app.errors import ProtocolError
 from mailbox_app.proto.address import parse_address
 
-_MOST_RECIPIENTS = 8
+_MOST_RECIPIENTS = 5
 _REFUSED = frozenset({"from", "sender", "received", "return-path", "message-id", "date", "auto-submitted", "bcc"})
 """Fields that a notification's own rules set, or that would hide whom it goes to. RFC 5436 2.1, RFC 6068 4."""
 

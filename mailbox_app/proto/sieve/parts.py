@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mailbox_app.proto.sieve.machine import Machine
 
 _PIECE_BYTES = 1 << 16
+_XHTML = b"application/xhtml+xml"
 
 
 def header_of(machine: Machine, index: int) -> Header:
@@ -76,6 +77,12 @@ def _extended(value: bytes) -> str:
     return decode_text(unquote_to_bytes(rest.partition(b"'")[2]), charset.decode("latin-1"))
 
 
+def is_text(part: Part) -> bool:
+    """Whether people can read it: a text type, in an encoding that is known (RFC 2045 6.4: any other is opaque)."""
+    readable = part.content_type.startswith(b"text/") or part.content_type == _XHTML
+    return readable and transfer_decoder(part.encoding) is not None
+
+
 def raw_text(machine: Machine, start: int, end: int) -> str:
     """Bytes of the message as they are, the beginning when there are too many."""
     length = min(max(end - start, 0), machine.limits.body_bytes)
@@ -91,8 +98,8 @@ def part_text(machine: Machine, part: Part, *, html_as_text: bool) -> str:
     charset = next((value.decode("latin-1") for name, value in content.parameters if name == b"charset"), "")
     transfer = transfer_decoder(part.encoding) or transfer_decoder(b"binary")
     assert transfer is not None
-    decode = decoder(charset if part.content_type.startswith(b"text/") else "").decode
-    html = HtmlText() if html_as_text and part.content_type == b"text/html" else None
+    decode = decoder(charset if part.content_type.startswith(b"text/") or part.content_type == _XHTML else "").decode
+    html = HtmlText() if html_as_text and part.content_type in (b"text/html", _XHTML) else None
     position, end = part.body_start, min(part.body_end, part.body_start + machine.limits.body_bytes)
     pieces: list[str] = []
     while True:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailbox_app.proto.mime import Part
 from mailbox_app.proto.sieve.machine import Machine, Test
-from mailbox_app.proto.sieve.parts import part_text, raw_text
+from mailbox_app.proto.sieve.parts import is_text, part_text, raw_text
 from mailbox_app.proto.sieve.use import Use
 from mailbox_app.proto.sieve.words import Extension, Question, Shape, Tag
 
@@ -20,10 +20,18 @@ Bodies = Callable[[Machine], Sequence[str]]
 
 def _raw(machine: Machine) -> Sequence[str]:
     message = machine.context.message
-    if len(message.parts):
-        root = message.parts.part(0)
-        return (raw_text(machine, root.body_start, root.body_end),)
-    return ()
+    if not len(message.parts):
+        return ()
+    root = message.parts.part(0)
+    return (raw_text(machine, root.body_start, root.body_end),) if _has_body(machine, root) else ()
+
+
+def _has_body(machine: Machine, part: Part) -> bool:
+    """RFC 5173 4: a message that ends with its header, without an empty line, has no body, not even an empty one."""
+    if part.index or part.body_end > part.body_start:
+        return True
+    ending = machine.context.message.read(max(part.body_start - 3, 0), min(part.body_start, 3))
+    return ending.endswith((b"\n\r\n", b"\n\n")) or (part.body_start <= 2 and ending.endswith(b"\n"))
 
 
 def _wanted(content_type: str, wanted: Sequence[str]) -> bool:
@@ -43,7 +51,7 @@ def _content(machine: Machine, wanted: Sequence[str]) -> Sequence[str]:
     for index in range(min(len(table), machine.limits.parts)):
         part = table.part(index)
         machine.spend(1)
-        if not _wanted(part.content_type.decode("latin-1"), wanted):
+        if not _has_body(machine, part) or not _wanted(part.content_type.decode("latin-1"), wanted):
             continue
         if part.is_multipart:
             found += _around(machine, part)
@@ -63,7 +71,7 @@ def _around(machine: Machine, part: Part) -> Sequence[str]:
     if first is None or last is None:
         return ()
     before = raw_text(machine, part.body_start, first.header_start)
-    after = raw_text(machine, last.body_end, part.body_end)
+    after = "\n" + raw_text(machine, last.body_end, part.body_end)
     delimiter = after.find("\n--")
     line_end = after.find("\n", delimiter + 1) if delimiter >= 0 else -1
     return before[: max(before.rfind("\n--"), 0)], after[line_end + 1 :] if line_end >= 0 else ""
@@ -75,7 +83,7 @@ def _text(machine: Machine) -> Sequence[str]:
     for index in range(min(len(table), machine.limits.parts)):
         part = table.part(index)
         machine.spend(1)
-        if part.content_type.startswith(b"text/"):
+        if is_text(part) and _has_body(machine, part):
             found.append(part_text(machine, part, html_as_text=True))
     return found
 

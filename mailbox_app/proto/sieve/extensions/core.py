@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _NAMED = re.compile(r"[^<>]*+<([^<>]*+)>\s*+")
 _LONGEST_TARGET = 1_000
 """More is no address; a bound for the patterns, which look at white space again and again."""
+_DOTTED = re.compile(r"(?=\.|.*\.\.|.*\.\Z)[\w.!#$%&'*+/=?^`{|}~-]++", re.ASCII)
+"""Dots that an address has no place for but some providers gave out: quoted, it is one."""
 _SPACED = re.compile(r"\s*+([@.])\s*+")
 
 
@@ -54,7 +56,11 @@ def target_address(text: str) -> str:
     if len(text) > _LONGEST_TARGET:
         return str(parse_address(text))
     named = _NAMED.fullmatch(text)
-    return str(parse_address(_SPACED.sub(r"\1", (named[1] if named else text).strip())))
+    plain = _SPACED.sub(r"\1", (named[1] if named else text).strip())
+    local, at, domain = plain.rpartition("@")
+    if _DOTTED.fullmatch(local):
+        plain = f'"{local}"{at}{domain}'
+    return str(parse_address(plain))
 
 
 def _redirect(use: Use, compiler: Compiler) -> Operation:

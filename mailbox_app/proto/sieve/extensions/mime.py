@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailbox_app.proto.sieve.extensions.variables import MODIFIERS, assign, modifiers_of, variable_name
 from mailbox_app.proto.sieve.machine import Machine, Operation
-from mailbox_app.proto.sieve.parts import part_text, sections_below
+from mailbox_app.proto.sieve.parts import is_text, part_text, sections_below
 from mailbox_app.proto.sieve.use import Use
 from mailbox_app.proto.sieve.words import Command, Extension, Shape, Tag
 
@@ -76,8 +76,7 @@ def _extracttext(use: Use, compiler: Compiler) -> Operation:
 
     def extracttext(machine: Machine) -> None:
         part = machine.context.message.parts.part(machine.part or 0)
-        readable = part.content_type.startswith(b"text/")
-        text = part_text(machine, part, html_as_text=True) if readable else ""
+        text = part_text(machine, part, html_as_text=True) if is_text(part) else ""
         text = text[: first.number] if first is not None else text
         for change in changes:
             text = change(text)
