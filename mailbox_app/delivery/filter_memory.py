@@ -2,7 +2,8 @@
 
 One truth for all processes. Keys are stored as digests: nothing of a message or its sender can be read from here. What is over
 is removed on the way, and one account never has more than `_MAX_ROWS` of a kind; the ones that end first go. Storage trouble
-errs on the safe side: nothing was seen before (so nothing is lost), and nothing may be sent. Blocking.
+errs on the safe side: nothing was seen before and mail goes on to where its owner wants it (so nothing is lost), and no answers
+are sent. Blocking.
 """
 
 from __future__ import annotations
@@ -104,7 +105,10 @@ class FilterMemory:
             self._log.warning("filter_memory_unwritable", code=error.code)
 
     def may_send(self, account_id: AccountId, kind: Sent, limit: int, count: int = 1) -> bool:
-        """Take `count` of today's share; False, and nothing taken, when they are more than what is left."""
+        """Take `count` of today's share; False, and nothing taken, when they are more than what is left.
+
+        Trouble with the file stops answers, which nobody misses, and no redirects, for a redirected copy is somebody's mail.
+        """
         day = int(self._clock.epoch_seconds() // _DAY_SECONDS)
         try:
             with self._database.transaction(durable=False) as connection:
@@ -121,7 +125,7 @@ class FilterMemory:
                 )
         except StoreError as error:
             self._log.warning("filter_memory_unwritable", code=error.code)
-            return False
+            return kind == "redirect"
         return True
 
     def close(self) -> None:
