@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -73,6 +74,32 @@ class _Job:
             self.done.set_exception(error)
 
 
+_Outcome = tuple[Any, BaseException | None]
+
+
+def _make_all(calls: Sequence[Callable[[], Any]]) -> Sequence[_Outcome]:
+    """In a thread: one after the other; what one raises is its own."""
+    outcomes: list[_Outcome] = []
+    for call in calls:
+        try:
+            outcomes.append((call(), None))
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+            outcomes.append((None, error))
+    return outcomes
+
+
+def _hand_out(calls: Sequence[tuple[asyncio.Future[Any], object]], visit: asyncio.Future[Sequence[_Outcome]]) -> None:
+    trouble = visit.exception()
+    outcomes = visit.result() if trouble is None else [(None, trouble)] * len(calls)
+    for (done, _), (result, error) in zip(calls, outcomes, strict=True):
+        if done.done():  # its caller was cancelled
+            continue
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+
 class Offload:
     """A bounded pool of threads. 16 are enough to keep one disk busy with fsyncs.
 
@@ -88,21 +115,53 @@ class Offload:
         self._closed = False
         self._share = max(1, threads * 3 // 8)
         self._turns: dict[Hashable, _Turns] = {}
+        self._joined: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = []
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one synchronous call in a thread; its exception is raised here.
 
         A cancelled caller leaves the call running to its end: a started commit is never cut in half.
         """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._send(done, function, args, kwargs)
+        return await done
+
+    def _send(
+        self,
+        done: asyncio.Future[T],
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         if self._closed:
             raise RuntimeError("the threads have been ended")
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
         self._under_way += 1
         if self._under_way > len(self._threads) < self._limit:
             self._start_thread()
-        self._jobs.put(_Job(self, loop, done, function, args, kwargs))
+        self._jobs.put(_Job(self, done.get_loop(), done, function, args, kwargs))
+
+    async def join(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like `run`, but all that is asked for in one turn of the loop shares one visit to a thread, one after the other.
+
+        For looks into a database that take less time than the way there; a long call would hold up the others.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if not self._joined:
+            asyncio.get_running_loop().call_soon(self._send_joined)
+        self._joined.append((done, partial(function, *args, **kwargs)))
         return await done
+
+    def _send_joined(self) -> None:
+        calls, self._joined = self._joined, []
+        wanted = [each for each in calls if not each[0].done()]
+        if not wanted:
+            return
+        visit: asyncio.Future[Sequence[_Outcome]] = asyncio.get_running_loop().create_future()
+        visit.add_done_callback(partial(_hand_out, wanted))
+        try:
+            self._send(visit, _make_all, ([call for _, call in wanted],), {})
+        except RuntimeError as error:
+            visit.set_exception(error)
 
     def settled(self) -> None:
         """One call less is under way; on the loop's thread, like `run`."""

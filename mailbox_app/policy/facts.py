@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import BinaryIO
 
 from mailbox_app.accounts.model import Account
-from mailbox_app.mailauth.results import AuthResults, SpfResult
+from mailbox_app.mailauth.results import AuthResults, IprevResult, SpfResult
 from mailbox_app.policy.verdict import Finding
 from mailbox_app.proto.header import Header
 
@@ -77,6 +77,8 @@ class Facts:
     """The envelope sender; "" is the null sender."""
     spf: Callable[[], Awaitable[SpfResult]] | None = None
     """SPF of this sender: started at MAIL, awaited by who needs it. None when switched off."""
+    iprev: Callable[[], Awaitable[IprevResult]] | None = None
+    """What the client's address leads to and back; looked up once, at the first wish. None when switched off."""
     remote_name: Callable[[], Awaitable[str]] | None = None
     """The client's confirmed PTR name, "" without one (iprev); looked up once, at the first wish."""
     recipients: list[RecipientFacts] = field(default_factory=list)

@@ -25,6 +25,48 @@ async def test_calls_run_in_other_threads_and_errors_come_back(offload: Offload)
         await offload.run(divmod, 1, 0)
 
 
+async def test_calls_of_one_turn_share_a_visit(offload: Offload) -> None:
+    def where(number: int) -> tuple[int, int]:
+        return number, threading.get_ident()
+
+    def broken() -> int:
+        raise ValueError("its own trouble")
+
+    first, trouble, second = await asyncio.gather(
+        offload.join(where, 1), offload.join(broken), offload.join(where, 2), return_exceptions=True
+    )
+    assert isinstance(trouble, ValueError)
+    assert isinstance(first, tuple)
+    assert isinstance(second, tuple)
+    assert (first[0], second[0]) == (1, 2)
+    assert first[1] == second[1] != threading.get_ident()
+
+
+async def test_a_cancelled_caller_takes_nothing_from_those_who_share_its_visit(offload: Offload) -> None:
+    begun, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        go.wait(5)
+
+    cancelled = asyncio.create_task(offload.join(slow))
+    other = asyncio.create_task(offload.join(lambda: 7))
+    await begun.wait()
+    cancelled.cancel()
+    go.set()
+    assert await other == 7
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+
+
+async def test_joined_calls_fail_when_the_threads_have_been_ended() -> None:
+    offload = Offload(1)
+    offload.close()
+    with pytest.raises(RuntimeError, match="ended"):
+        await offload.join(int)
+
+
 async def test_calls_of_one_key_leave_threads_to_others(offload: Offload) -> None:
     gate = threading.Event()
     stuck = [asyncio.ensure_future(offload.run_for("locked", gate.wait, 10)) for _ in range(20)]

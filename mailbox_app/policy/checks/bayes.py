@@ -1,10 +1,12 @@
 """What the words of a message say, by what was learnt from junk and wanted mail: for each account, else for all.
 
-Nothing is said before 20 messages of each class were learnt, by the account or by all together.
+Nothing is said before 20 messages of each class were learnt, by the account or by all together. Good words count in full only when
+the author's domain vouches for the message: anybody can write them, so they must not outweigh what else is wrong.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -13,11 +15,14 @@ from mailbox_app.policy.bayes import score_of
 from mailbox_app.policy.check import Mode
 from mailbox_app.policy.content import content_of
 from mailbox_app.policy.facts import Facts, MessageFacts, Stage
+from mailbox_app.policy.identity import of_facts
 from mailbox_app.policy.links import domains_of
 from mailbox_app.policy.state.corpus import BASE, MAX_ACCOUNTS_ASKED
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding
 from mailbox_app.policy.words import words_of
+
+UNVOUCHED_LEAST = -1.0
 
 
 class BayesCheck:
@@ -38,13 +43,16 @@ class BayesCheck:
             return ()
         accounts = account_ids(facts)
         words = await self._words(message)
-        chances = await self._tools.offload.run(self._judge, accounts, words)
+        chances = await self._tools.offload.join(self._judge, accounts, words)
         if not chances:
             return ()
+        least = -math.inf if of_facts(facts).aligned else UNVOUCHED_LEAST
         base = chances.get(BASE)
         if base is not None and not any(each in chances for each in accounts):
-            return _findings([(None, base)])
-        return _findings([(each, chance) for each in accounts if (chance := chances.get(each, base)) is not None])
+            return _findings([(None, base)], least)
+        return _findings(
+            [(each, chance) for each in accounts if (chance := chances.get(each, base)) is not None], least
+        )
 
     async def _words(self, message: MessageFacts) -> Sequence[int]:
         content = await content_of(message, self._tools.offload)
@@ -64,10 +72,10 @@ def account_ids(facts: Facts) -> Sequence[AccountId]:
     return list(found)[:MAX_ACCOUNTS_ASKED]
 
 
-def _findings(chances: Sequence[tuple[AccountId | None, float]]) -> Sequence[Finding]:
+def _findings(chances: Sequence[tuple[AccountId | None, float]], least: float) -> Sequence[Finding]:
     findings = []
     for account_id, chance in chances:
-        score = score_of(chance)
+        score = max(score_of(chance), least)
         if score:
             reason = f"its words look like {'junk' if score > 0 else 'wanted mail'} ({chance:.0%})"
             inputs = {"likelihood": round(chance, 4)}

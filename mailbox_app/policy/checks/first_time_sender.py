@@ -33,8 +33,7 @@ class FirstTimeSender:
         accounts = account_ids(facts)
         if not accounts:
             return ()
-        identity, known = await known_senders(self._tools, facts)
-        written = await self._tools.offload.run(self._wrote_to, accounts, identity) if identity.aligned else set()
+        identity, (known, written) = await known_senders(self._tools, facts)
         findings = [
             Finding(self.name, "the account wrote to this address", _CORRESPONDENT, account_id=each) for each in written
         ]
@@ -45,13 +44,6 @@ class FirstTimeSender:
             Finding(self.name, "the first mail from this sender", _SCORE, account_id=each) for each in strangers
         ]
         return findings
-
-    def _wrote_to(self, accounts: Sequence[AccountId], identity: Identity) -> set[AccountId]:
-        """The accounts that wrote to the author; one question when none did, which is the common case."""
-        correspondents = self._tools.state.correspondents
-        if not identity.address or not correspondents.knows(accounts, identity.address):
-            return set()
-        return {each for each in accounts if correspondents.knows([each], identity.address)}
 
 
 def _is_stranger(account_id: AccountId, identity: Identity, known: Known) -> bool:

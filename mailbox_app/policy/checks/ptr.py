@@ -12,7 +12,7 @@ from typing import ClassVar
 from mailbox_app.mailauth.checks import is_private
 from mailbox_app.mailauth.iprev import iprev
 from mailbox_app.mailauth.results import Result
-from mailbox_app.policy.check import Mode
+from mailbox_app.policy.check import Mode, QuickCheck
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.names import is_generic, is_host_name
 from mailbox_app.policy.tools import Tools
@@ -43,22 +43,29 @@ class Ptr:
         """Nothing for a confirmed name of its own, and nothing when DNS did not say."""
         if is_private(facts.remote_ip):
             return ()
-        found = await iprev(self._resolver, facts.remote_ip)
-        inputs = {"remote_ip": facts.remote_ip, "names": " ".join(found.claimed)[:500]}
+        found = await (facts.iprev() if facts.iprev is not None else iprev(self._resolver, facts.remote_ip))
+        inputs: dict[str, str | int | float] = {"remote_ip": facts.remote_ip, "names": " ".join(found.claimed)[:500]}
         match found.result:
             case Result.PASS if is_generic(found.name, facts.remote_ip):
                 text = f"the host name {found.name} looks like one of a pool"
-                return [Finding(self.name, text, GENERIC_SCORE, inputs=inputs)]
+                return [Finding(self.name, text, GENERIC_SCORE, inputs=inputs | {"kind": "generic"})]
             case Result.FAIL:
                 text = f"the host name {found.claimed[0]} does not lead back to {facts.remote_ip}"
-                return [Finding(self.name, text, UNCONFIRMED_SCORE, inputs=inputs)]
+                return [Finding(self.name, text, UNCONFIRMED_SCORE, inputs=inputs | {"kind": "unconfirmed"})]
             case Result.PERMERROR:
-                return [Finding(self.name, f"{facts.remote_ip} has no host name", NO_NAME_SCORE, inputs=inputs)]
+                return [
+                    Finding(
+                        self.name,
+                        f"{facts.remote_ip} has no host name",
+                        NO_NAME_SCORE,
+                        inputs=inputs | {"kind": "none"},
+                    )
+                ]
             case _:
                 return ()
 
 
-class Helo:
+class Helo(QuickCheck):
     """The name the client greeted with (RFC 5321 4.1.1.1)."""
 
     name: ClassVar[str] = "helo"

@@ -8,7 +8,7 @@ experience comes before everybody's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from mailbox_app.ids import AccountId
@@ -17,19 +17,27 @@ from mailbox_app.policy.checks.bayes import account_ids
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.identity import Identity, of_facts, organisation_of
 from mailbox_app.policy.state.reputation import EVERYBODY, Tally
-from mailbox_app.policy.tools import Tools
+from mailbox_app.policy.tools import State, Tools
 from mailbox_app.policy.verdict import Finding
 
 Known = Mapping[AccountId, Mapping[str, Tally]]
 
 
+class Remembered(NamedTuple):
+    """What was read about the sender of a message."""
+
+    known: Known
+    wrote: Collection[AccountId]
+    """The accounts that wrote to the author, when the domain vouches for the message."""
+
+
 class _Shared:
     """One look-up that several checks wait for; that one of them is cancelled does not take it from the others."""
 
-    def __init__(self, call: Coroutine[object, None, Known]) -> None:
+    def __init__(self, call: Coroutine[object, None, Remembered]) -> None:
         self._task = asyncio.get_running_loop().create_task(call)
 
-    async def result(self) -> Known:
+    async def result(self) -> Remembered:
         return await asyncio.shield(self._task)
 
 
@@ -54,8 +62,8 @@ _SEEN_WEIGHT = 0.2
 """A message that was only read says a fifth of one that was answered or taken out of Junk."""
 _SEEN_MOST = 3.0
 _GOOD_SHARE = 0.1
-_BAD_SHARE = 0.8
-_EVERYBODY_TIMES = 3.0
+_BAD_SHARE = 0.7
+_EVERYBODY_TIMES = 2.0
 """Others' experience must be so many times as large, and is worth half."""
 
 
@@ -73,7 +81,7 @@ class ReputationCheck:
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """A finding for each account whose experience, or everybody's, decides."""
         accounts = account_ids(facts)
-        identity, known = await known_senders(self._tools, facts)
+        identity, (known, _) = await known_senders(self._tools, facts)
         if not accounts or not known:
             return ()
         decided = {each: decide(identity.senders, known, each) for each in accounts}
@@ -101,18 +109,26 @@ class ReputationCheck:
         return findings
 
 
-async def known_senders(tools: Tools, facts: Facts) -> tuple[Identity, Known]:
+async def known_senders(tools: Tools, facts: Facts) -> tuple[Identity, Remembered]:
     """Who sent it and what is known about that: read once for all checks of a message."""
     identity = of_facts(facts)
     message = facts.message
     if message is None:
-        return identity, {}
+        return identity, Remembered({}, ())
     task = message.derived.get("reputation")
     if task is None:
-        tallies = tools.offload.run(tools.state.reputation.tallies, account_ids(facts), identity.senders)
-        task = message.derived["reputation"] = _Shared(tallies)
+        task = _Shared(tools.offload.join(_remembered, tools.state, account_ids(facts), identity))
+        message.derived["reputation"] = task
     assert isinstance(task, _Shared)
     return identity, await task.result()
+
+
+def _remembered(state: State, accounts: Sequence[AccountId], identity: Identity) -> Remembered:
+    """One question who wrote to the author when nobody did, which is the common case."""
+    known, correspondents = state.reputation.tallies(accounts, identity.senders), state.correspondents
+    if not (identity.aligned and identity.address and accounts) or not correspondents.knows(accounts, identity.address):
+        return Remembered(known, ())
+    return Remembered(known, {each for each in accounts if correspondents.knows([each], identity.address)})
 
 
 def decide(senders: Sequence[str], known: Known, account_id: AccountId) -> tuple[str, float, Tally] | None:

@@ -158,6 +158,7 @@ class Screening:
             async def remote_name() -> str:
                 return (await name()).name
 
+            facts.iprev = name
             facts.remote_name = remote_name
 
     async def recipient(self, session: SmtpSession, recipient: Recipient) -> None:
