@@ -66,8 +66,8 @@ def read_mailto(uri: str) -> Mailto | None:
         return None
     if not 1 <= len(places) <= _MAX_RECIPIENTS:
         return None
-    to, cc = ([each for each, place in places.items() if place == wanted] for wanted in ("to", "cc"))
-    return Mailto(list(places), subject, body, fields, to or cc, cc if to else ())
+    first, second = ([each for each, place in places.items() if place == wanted] for wanted in ("to", "cc"))
+    return Mailto(list(places), subject, body, fields, first or second, second if first else ())
 
 
 def _separate(text: str) -> Sequence[str]:
@@ -86,11 +86,9 @@ def subject_of(action: Notify, target: Mailto, header: Header) -> str:
     """The script's message, else the URI's subject, else the one of the message told about. RFC 5436 2.6."""
     original = decode_words(header.first(b"subject") or b"")
     given = action.message or target.subject
-    return (
-        decode_words(given.encode("utf-8", "surrogateescape"))
-        if given
-        else (f"New mail: {original}" if original else "New mail")
-    )
+    if given:
+        return decode_words(given.encode("utf-8", "surrogateescape"))  # some write encoded words themselves
+    return f"New mail: {original}" if original else "New mail"
 
 
 def text_of(action: Notify, target: Mailto, header: Header) -> str:
