@@ -19,9 +19,11 @@ from textual.widget import Widget
 
 from tui.attention import ASK_SECONDS, Attention
 from tui.client import Client
+from tui.command_line import shell_line
 from tui.desk import Desk
 from tui.feeds import Feeds
 from tui.filters import TerminalSafe
+from tui.format import local_now
 from tui.frame import Hints, Tabs, TitleRow
 from tui.keys import ACTIONS, Action, KeyTable, go_actions
 from tui.models import Health
@@ -29,8 +31,10 @@ from tui.one_paint import OnePaintScreen
 from tui.outside import show_outside
 from tui.report import write_report
 from tui.screens import SCREENS
+from tui.screens.decision_log import LogScreen
 from tui.screens.menu import MenuPage
 from tui.screens.offline import OfflinePage
+from tui.screens.trace import TracePage
 from tui.screens.view import View
 from tui.terminal import copy_message, osc52
 from tui.theme import CONSOLE_THEME, Palette, PaletteName
@@ -47,11 +51,6 @@ def set_display(widget: Widget, *, shown: bool) -> None:
     """Show or hide; setting what is already so would lay out and repaint the whole screen."""
     if widget.display != shown:
         widget.display = shown
-
-
-def local_now() -> datetime:
-    """The time of the operator's zone."""
-    return datetime.now().astimezone()
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -164,6 +163,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if old and old[0] is not view:
             self._previous = old[0].NAME
         self._swap(old)
+
+    def show_log(self, words: str) -> None:
+        """The log of an address, a network or an id."""
+        self.go("log")
+        if isinstance(self.view, LogScreen):
+            self.view.look_for(words)
 
     def open_page(self, page: View) -> None:
         """A page over the current screen."""
@@ -290,6 +295,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.desk.prompt.say(f"No action is called {typed!r}; ? lists them.", "bad")
             return
         action, rest = found
+        if action.id == "trace" and len(rest) == 1:
+            self.open_page(TracePage(self.desk, rest[0]))
+            return
         if rest:
             # Acting on ids that are not on the screen would hide what is done; the command line is made for that.
             shell = f"mailbox {typed.removeprefix('mailbox ')}"
@@ -302,14 +310,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def do_cli(self) -> None:
         """The command line of the view's main action."""
-        ids = self.view.command_ids()
-        actions = [action for action in self.desk.keys.within(self.view.SCOPES) if action.cli]
-        if not actions:
-            text = "mailbox status"
-        else:
-            words = [action.cli.removesuffix("{id}").split() for action in actions]
-            verbs = " | ".join(dict.fromkeys(each[-1] for each in words))
-            text = " ".join(("mailbox", *words[0][:-1], verbs, ids)).strip()
+        text = shell_line(self.view, self.desk.keys)
         self.desk.prompt.ask(Question(text, {"y": lambda: self._copy(text)}, "y copies", "text", ""))
 
     def _copy(self, text: str) -> None:

@@ -25,6 +25,9 @@ class Shell(Protocol):
     def close_page(self) -> None:
         """Back to what was below."""
 
+    def show_log(self, words: str) -> None:
+        """The log with this filter."""
+
     def perform(self, action: Action) -> None:
         """Run an action as if its key had been pressed."""
 

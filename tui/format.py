@@ -23,6 +23,11 @@ SPARK_UNICODE = "▁▂▃▄▅▆▇█"
 SPARK_ASCII = "_.-=+*#"
 
 
+def local_now() -> datetime:
+    """The time of the operator's zone."""
+    return datetime.now().astimezone()
+
+
 def clean(text: str) -> str:
     """One line of text without control, bidi or invisible characters; each becomes a replacement mark."""
     return UNSAFE.sub(REPLACEMENT, text)

@@ -111,10 +111,16 @@ class Tabs(LineView):
 
     def _line(self, view: View) -> Line:
         what, right = view.crumb()
+        line = self._spans(view, what, right, names=True)
+        # Where a page's name would be cut, the other screens' digits must do.
+        return line if width_of(line) <= self.size.width else self._spans(view, what, right, names=False)
+
+    def _spans(self, view: View, what: str, right: str, *, names: bool) -> Line:
         spans: list[Span] = []
         for kind in self._screens:
             current = self._root == kind.NAME
-            spans.append((f" {kind.DIGIT} {kind.TITLE} ", "tab" if current else "tab-off"))
+            name = f" {kind.TITLE}" if names or current else ""
+            spans.append((f" {kind.DIGIT}{name} ", "tab" if current else "tab-off"))
         if view.DIGIT:
             if what and what != "all":
                 spans.append((f"  {clean(what)}", "accent"))

@@ -14,10 +14,11 @@ from tui.format import display_key
 SCREEN_VERBS = frozenset("bcdfiwABCHKL")
 SAME_DEED = {
     "x": frozenset({"queue.hold", "account.switch"}),
-    "D": frozenset({"queue.drop", "app-password.revoke"}),
-    "u": frozenset({"account.restore", "deleted.restore"}),
+    "e": frozenset({"account.quota", "spam.mode"}),
+    "D": frozenset({"queue.drop", "app-password.revoke", "spam.remove"}),
+    "u": frozenset({"account.restore", "deleted.restore", "spam.undo"}),
 }
-"""Keys that do the same to different things: off and on, destroy, take back."""
+"""Keys that do the same to different things: off and on, edit, destroy, take back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("list.mark-all", ("*",), "mark all", "Mark all listed rows, on the screen or not", "mark"),
     Action("list.sort", ("s",), "sort", "Sort by the next column", "sort"),
     Action("list.reverse", ("S",), "reverse", "Turn the order round", "sort"),
-    Action("list.problems", ("P",), "problems", "Only what waits for another try, on and off", "sort"),
+    Action("list.problems", ("P",), "problems", "Only what did not go well, on and off", "problems"),
     Action("list.show-new", (".",), "show new", "Show new and changed rows now", "list"),
     Action("list.menu", ("m",), "menu", "What can be done with this row, or why not", "list"),
     Action("export", ("o",), "export", "Write this view to a file: csv, json or text", "list"),
     Action("copy.record", ("y",), "copy", "Copy the record to the terminal's clipboard", "copy"),
     Action("copy.block", ("Y",), "copy all", "Copy the whole block on the screen", "copy"),
+    Action("trace", ("t",), "trace", "What was decided about it, and all since then", "trace", cli="trace {id}"),
+    Action("pane.next", ("l", "right"), "next pane", "The pane to the right", "pane"),
+    Action("pane.previous", ("h", "left"), "pane before", "The pane to the left", "pane"),
     # Queue.
     Action(
         "queue.retry",
@@ -163,6 +167,14 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
         cli="user restore {id}",
     ),
+    # Spam.
+    Action("spam.let-in", ("f",), "let in", "Let this one in at its next attempt", "spam", changes=True),
+    Action("spam.allow", ("w",), "never delay", "Never keep this one waiting; asks whom exactly", "spam", changes=True),
+    Action("spam.add", ("a",), "add", "Add to this pane by typing", "spam", changes=True),
+    Action("spam.remove", ("D",), "remove", "End this ban or exemption; asks first", "spam", changes=True),
+    Action("spam.ban", ("B",), "ban", "Keep this client out for a day; asks first", "spam", changes=True),
+    Action("spam.mode", ("e",), "mode", "Take a check as off, advisory or enforce", "spam", changes=True),
+    Action("spam.undo", ("u",), "undo", "Take your last change on this screen back", "spam", changes=True),
     # Without a daemon.
     Action("unit.start", ("b",), "begin", "Start the service: systemctl start mailserver", "offline"),
     # Everywhere.

@@ -112,12 +112,18 @@ class Health:
     memory_bytes: int = 0
     load: float = 0.0
     uptime_seconds: float = 0.0
+    waiting: int = 0
+    """Senders in the greylist."""
+    bans: int = 0
+    lists_off: int = 0
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Health:
         """From the topic `health`."""
         storage = row.get("storage") if isinstance(row.get("storage"), Mapping) else {}
         assert isinstance(storage, Mapping)
+        spam = row.get("spam") if isinstance(row.get("spam"), Mapping) else {}
+        assert isinstance(spam, Mapping)
         days = row.get("certificate_days")
         return cls(
             state=text_of(row, "state"),
@@ -147,6 +153,9 @@ class Health:
             memory_bytes=int_of(row, "memory_bytes"),
             load=float_of(row, "load"),
             uptime_seconds=float_of(row, "uptime_seconds"),
+            waiting=int_of(spam, "waiting"),
+            bans=int_of(spam, "bans"),
+            lists_off=int_of(spam, "lists_off"),
         )
 
 
@@ -172,6 +181,11 @@ class LastMail:
     seconds: float | None
     text: str
     id: str
+
+    @property
+    def key(self) -> tuple[datetime | None, str, str, str]:
+        """What tells it from others while the list moves."""
+        return (self.at, self.id, self.result, self.recipient)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,3 +56,10 @@ def test_the_command_line_bans_and_lets_in_again(appliance: Appliance, capsys: p
     (_, _, first) = json.loads(run("list", "--json"))["bans"]
     assert (first["network"], first["reason"], first["expires_at"]) == ("2001:db8::1/128", "guesses", None)
     assert "guesses" in run("remove", "2001:db8::1")
+
+
+def test_a_text_is_looked_for_in_every_ban(client: ControlClient) -> None:
+    client.call("ban.add", {"network": "192.0.2.7", "reason": "Guesses passwords"})
+    client.call("ban.add", {"network": "198.51.100.0/24"})
+    for text, total in (("", 2), ("guesses", 1), ("198.51", 1), ("operator", 2), ("nothing", 0)):
+        assert client.call("ban.list", {"text": text})["total"] == total, text

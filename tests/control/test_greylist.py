@@ -110,3 +110,19 @@ def test_the_command_line_lists_allows_and_takes_back(appliance: Appliance, run:
     assert run("allow", "x.example", "--remove")[0] == 1
     assert run("allow", "--now", "x.example")[0] == 2
     assert run("allow", "--remove")[0] == 2
+
+
+def test_a_text_is_looked_for_in_every_row(appliance: Appliance, client: ControlClient) -> None:
+    greylist = appliance.state.state.greylist
+    greylist.decide(ATTEMPT, RULE)
+    greylist.decide(replace(ATTEMPT, sender="c@y.example", sender_key="y.example", remote_ip="192.0.2.9"), RULE)
+    for text, total in (
+        ("", 2),
+        ("A@X.example", 1),
+        ("192.0.2.9", 1),
+        ("b@example.org", 2),
+        ("%", 0),
+        ("192.0.2.0/24", 2),
+    ):
+        found = client.call("greylist.list", {"text": text, "limit": 1})
+        assert (found["total"], len(found["waiting"])) == (total, min(1, total)), text

@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.tui.door import Door
 from tests.tui.people import People
 from tests.tui.refusal import Refusal, iso
 
@@ -40,6 +41,8 @@ class Data:
         *,
         accounts: int = 23,
         deleted: int = 37,
+        decisions: int = 2310,
+        quiet: bool = False,
         hostile: bool = False,
         now: datetime = NOW,
     ) -> None:
@@ -53,6 +56,7 @@ class Data:
         self.received = 913
         self.health_extra: dict[str, Any] = {}
         self.people = People(accounts, deleted, now, self.text)
+        self.door = Door(decisions, now, self.text, quiet=quiet)
 
     def text(self, plain: str) -> str:
         return HOSTILE if self.hostile else plain
@@ -195,6 +199,7 @@ class Data:
             "memory_bytes": 222_298_112,
             "load": 0.08,
             "uptime_seconds": 1_040_000,
+            "spam": self.door.spam(),
             **self.health_extra,
         }
 
@@ -361,6 +366,10 @@ class FixtureDaemon:
             return self.data.traffic()
         if topic == "user.window":
             return self.data.people.users(args)
+        if topic == "log":
+            return self.data.door.log(args)
+        if topic == "spam":
+            return self.data.door.spam()
         if topic == "account":
             return self.data.people.numbers(args)
         if topic == "audit":
@@ -457,6 +466,7 @@ class FixtureDaemon:
             "queue.apply": data.apply,
             "audit.list": data.audit,
             **data.people.handlers(),
+            **data.door.handlers(),
         }
         return handlers[method](params)
 

@@ -108,6 +108,73 @@ async def restore(screen: Console) -> None:
     await screen.shows("y runs")
 
 
+async def log(screen: Console) -> None:
+    await screen.press("3")
+    await screen.shows("Live: what comes")
+    await screen.shows("notify@github.com")
+    await screen.press("j", "j")
+    await screen.shows("\n 7F3A000904" if screen.app.size.height > 30 else "mx.example> Undelivered")
+
+
+async def log_problems(screen: Console) -> None:
+    await screen.press("3", "P")
+    await screen.shows("match 'problems'")
+
+
+async def trace(screen: Console) -> None:
+    await log(screen)
+    await screen.press("enter")
+    await screen.shows("WHO IT IS")
+
+
+async def spam(screen: Console) -> None:
+    await screen.press("7")
+    await screen.shows("12 letters were put off")
+    await screen.press("j")
+
+
+async def never_delay(screen: Console) -> None:
+    await spam(screen)
+    await screen.press("w")
+    await screen.shows("Never keep waiting")
+
+
+async def exempt(screen: Console) -> None:
+    await spam(screen)
+    await screen.press("l")
+    await screen.shows("2 exemptions")
+
+
+async def bans(screen: Console) -> None:
+    await exempt(screen)
+    await screen.press("l")
+    await screen.shows("2 networks may not connect")
+    await screen.press("D")
+    await screen.shows("in again?")
+
+
+async def checks(screen: Console) -> None:
+    await spam(screen)
+    await screen.press("h", "h")
+    await screen.shows("6 checks")
+
+
+async def lists(screen: Console) -> None:
+    await spam(screen)
+    await screen.press("h")
+    await screen.shows("2 DNS lists")
+
+
+async def quiet_spam(screen: Console) -> None:
+    await screen.press("7")
+    await screen.shows("Nobody waits.")
+
+
+async def no_log(screen: Console) -> None:
+    await screen.press("3")
+    await screen.shows("No mail has come")
+
+
 async def help_page(screen: Console) -> None:
     await queue(screen)
     await screen.press("?")
@@ -140,6 +207,17 @@ SCENES: dict[str, tuple[Callable[[Console], Awaitable[None]], Callable[[], Data]
     "deleted": (deleted, Data),
     "deleted-one": (deleted_one, Data),
     "restore": (restore, Data),
+    "log": (log, Data),
+    "log-problems": (log_problems, Data),
+    "log-empty": (no_log, lambda: Data(decisions=0)),
+    "trace": (trace, Data),
+    "spam": (spam, Data),
+    "spam-never-delay": (never_delay, Data),
+    "spam-exempt": (exempt, Data),
+    "spam-bans": (bans, Data),
+    "spam-checks": (checks, Data),
+    "spam-lists": (lists, Data),
+    "spam-empty": (quiet_spam, lambda: Data(quiet=True)),
     "help": (help_page, Data),
     "palette": (palette, Data),
     "empty": (empty, lambda: Data(0)),

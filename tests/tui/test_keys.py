@@ -11,9 +11,10 @@ from tui.screens.deleted_mail import DeletedMailPage, DeletedMessagePage
 from tui.screens.menu import MenuPage
 from tui.screens.message import MessagePage
 from tui.screens.offline import OfflinePage
+from tui.screens.trace import TracePage
 
 TABLE = KeyTable((*go_actions((view.NAME, view.TITLE, view.DIGIT) for view in SCREENS), *ACTIONS))
-PAGES = (MessagePage, EntryPage, AccountPage, AppPasswordsPage, DeletedMailPage, DeletedMessagePage)
+PAGES = (MessagePage, EntryPage, AccountPage, AppPasswordsPage, DeletedMailPage, DeletedMessagePage, TracePage)
 VIEWS = (*SCREENS, *PAGES, MenuPage, OfflinePage)
 
 

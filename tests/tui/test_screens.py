@@ -52,6 +52,36 @@ async def test_hostile_data_is_shown_but_never_reaches_the_terminal(tmp_path: Pa
             ["*", "u"],
             ["n"],
             ["!"],
+            ["n"],
+            ["3"],
+            ["j"],
+            ["!"],
+            ["n"],
+            ["enter"],
+            ["G"],
+            ["escape"],
+            ["m"],
+            ["escape"],
+            ["7"],
+            ["w"],
+            ["n"],
+            ["B"],
+            ["n"],
+            ["f"],
+            ["l"],
+            ["D"],
+            ["y"],
+            ["u"],
+            ["l"],
+            ["D"],
+            ["n"],
+            ["l"],
+            ["e"],
+            ["n"],
+            ["l"],
+            ["1"],
+            ["G"],
+            ["t"],
         ):
             await screen.press(*keys)
             await screen.pilot.pause(0.02)
@@ -78,7 +108,7 @@ async def test_first_hints_and_columns_are_whole_at_80_columns(tmp_path: Path) -
 
 async def test_ascii_mode_draws_only_ascii(tmp_path: Path) -> None:
     async with console(tmp_path, ascii_only=True) as screen:
-        for key in ("1", "2", "9", "?"):
+        for key in ("1", "2", "3", "7", "9", "?"):
             await screen.press(key)
             await screen.pilot.pause(0.05)
             assert screen.text().isascii()

@@ -6,7 +6,9 @@ with `LineView` and `WindowList`. Pages (message, help, dialogs) are views witho
 
 from tui.screens.accounts import AccountsScreen
 from tui.screens.audit import AuditScreen
+from tui.screens.decision_log import LogScreen
 from tui.screens.home import HomeScreen
 from tui.screens.queued_mail import QueueScreen
+from tui.screens.spam import SpamScreen
 
-SCREENS = (HomeScreen, QueueScreen, AccountsScreen, AuditScreen)
+SCREENS = (HomeScreen, QueueScreen, LogScreen, AccountsScreen, SpamScreen, AuditScreen)

@@ -13,8 +13,9 @@ from tui.feeds import Want
 from tui.format import ago_words, bar, clock, count, fit, health_role, plural, size_words, spark
 from tui.keys import Action
 from tui.models import AuditEntry, LastMail, Service, Todo, Traffic, TrafficRow, rows_of
+from tui.screens.trace import TracePage
 from tui.screens.view import View, heading, text_of
-from tui.theme import Line
+from tui.theme import Line, Span
 from tui.widgets.lines import BLANK, LineView
 
 WIDE = 110
@@ -49,8 +50,8 @@ class HomeScreen(View):
     NAME: ClassVar[str] = "home"
     TITLE: ClassVar[str] = "Home"
     DIGIT: ClassVar[str] = "1"
-    SCOPES: ClassVar[Sequence[str]] = ("home", "open", "move", "any")
-    HINTS: ClassVar[Sequence[str]] = ("help", "command", "palette", "open", "pause", "quit")
+    SCOPES: ClassVar[Sequence[str]] = ("home", "trace", "open", "move", "any")
+    HINTS: ClassVar[Sequence[str]] = ("help", "command", "palette", "open", "trace", "pause", "quit")
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
@@ -61,6 +62,10 @@ class HomeScreen(View):
         self._changes: Sequence[AuditEntry] = ()
         self._last_no: int | None = None
         self._cursor = 0
+        """Over the things to do, then over the last messages on the screen."""
+        self._mail_key: object = None
+        """The message under the cursor: it is followed while new ones push it down."""
+        self._mails_shown = 0
 
     def compose(self) -> ComposeResult:
         """One widget of lines."""
@@ -73,6 +78,7 @@ class HomeScreen(View):
     def _on_traffic(self, state: dict[str, Any]) -> None:
         self._traffic = Traffic.read(state)
         self._counted = True
+        self._follow()
         self.redraw()
 
     def _on_audit(self, state: dict[str, Any]) -> None:
@@ -94,8 +100,18 @@ class HomeScreen(View):
 
     def health_changed(self) -> None:
         """Everything but traffic comes with `health`."""
-        self._cursor = min(self._cursor, max(0, len(self.desk.health.todo) - 1))
+        if self._mail_key is None:
+            self._cursor = min(self._cursor, max(0, len(self.desk.health.todo) - 1))
+        self._follow()
         self.redraw()
+
+    def _follow(self) -> None:
+        """Keep the cursor on its message; one that left the screen leaves it to the last."""
+        if self._mail_key is None:
+            return
+        todo, mails = len(self.desk.health.todo), self._traffic.last[: max(1, self._mails_shown)]
+        found = (number for number, mail in enumerate(mails) if mail.key == self._mail_key)
+        self._go(todo + next(found, len(mails) - 1))
 
     def shown(self) -> None:
         """Draw what is known."""
@@ -138,20 +154,31 @@ class HomeScreen(View):
         self._go(0)
 
     def do_move_last(self) -> None:
-        """Last thing to do."""
-        self._go(len(self.desk.health.todo) - 1)
+        """The last message on the screen."""
+        self._go(len(self.desk.health.todo) + self._mails_shown - 1)
 
     do_move_page_down = do_move_last
     do_move_page_up = do_move_first
 
     def _go(self, index: int) -> None:
-        self._cursor = min(max(0, index), max(0, len(self.desk.health.todo) - 1))
+        todo = len(self.desk.health.todo)
+        mails = min(self._mails_shown, len(self._traffic.last))
+        self._cursor = min(max(0, index), max(0, todo + mails - 1))
+        mail = self._mail_under
+        self._mail_key = None if mail is None else mail.key
         self.redraw()
+
+    def do_trace(self) -> None:
+        """The story of the message under the cursor."""
+        if (mail := self._mail_under) is not None:
+            self.desk.shell.open_page(TracePage(self.desk, mail.id))
 
     def do_open(self) -> None:
         """Go to the screen where the thing can be done."""
         todo = self._todo
-        if todo is None:
+        if self._mail_under is not None:
+            self.do_trace()
+        elif todo is None:
             self.desk.prompt.say("There is nothing to open: nothing needs you.", "dim")
         elif todo.screen in self.desk.screens:
             self.desk.shell.perform(self.desk.keys[f"go.{todo.screen}"])
@@ -163,9 +190,20 @@ class HomeScreen(View):
         todo = self.desk.health.todo
         return todo[self._cursor] if self._cursor < len(todo) else None
 
+    @property
+    def _mail_under(self) -> LastMail | None:
+        index = self._cursor - len(self.desk.health.todo)
+        return self._traffic.last[index] if 0 <= index < min(self._mails_shown, len(self._traffic.last)) else None
+
     def refuse(self, action: Action) -> str:
         """Opening needs something to open."""
-        return "nothing needs you" if action.id == "open" and self._todo is None else ""
+        if action.id == "trace":
+            return "move to one of the last messages first" if self._mail_under is None else ""
+        return "nothing needs you" if action.id == "open" and self._todo is None and self._mail_under is None else ""
+
+    def command_line(self) -> str:
+        """The trace of the message under the cursor."""
+        return f"mailbox trace {self._mail_under.id}" if self._mail_under is not None else "mailbox status"
 
     # Drawing
 
@@ -309,27 +347,42 @@ class HomeScreen(View):
             ("   version ", "dim"),
             (str(hello.get("version", "-")), "text"),
         )
-        return [storage, memory]
+        return [storage, memory, *self._held_up()]
+
+    def _held_up(self) -> list[Line]:
+        """One line about spam, when there is anything to tell."""
+        health = self.desk.health
+        spans: list[Span] = [(" SPAM    ", "head")]
+        if health.waiting:
+            spans += [(f" {count(health.waiting)}", "text"), (" put off by the greylist  ", "dim")]
+        if health.bans:
+            spans += [(f" {count(health.bans)}", "text"), (" banned  ", "dim")]
+        if health.lists_off:
+            spans.append((f" {plural(health.lists_off, 'DNS list')} off  ", "warn"))
+        return [(*spans, (" 7 shows them", "faint"))] if len(spans) > 1 else []
 
     def _last(self, width: int, rows: int) -> list[Line]:
         if rows <= 0:
             return []
         last = self._traffic.last
         if not last:
+            self._mails_shown = 0
             return [((" LAST     ", "head"), ("No message yet since the daemon started.", "dim"))]
+        self._mails_shown = rows if rows < 8 else rows - 1
         if rows < 8:
             return [self._mail(mail, width, first=index == 0) for index, mail in enumerate(last[:rows])]
         title = heading("LAST MESSAGES")
         return [title, *(self._mail(mail, width, first=False, indent=1) for mail in last[: rows - 1])]
 
     def _mail(self, mail: LastMail, width: int, *, first: bool, indent: int = 10) -> Line:
-        lead = fit(" LAST" if first else "", indent)
+        under = ">" if mail is self._mail_under else " "
+        lead = fit(" LAST" if first else "", indent - 2) + f"{under} " if indent > 2 else under
         wide = width >= WIDE
         answer = 36 if wide else 8
         room = width - indent - len("18:41 ") - len("sub ") - len(" > ") - 1 - answer - 7 - 1
         shown = mail.result if mail.result in {"ok", "delivered", "accepted"} or not mail.text else mail.text
         return (
-            (lead, "head"),
+            (lead, "key" if under == ">" else "head"),
             (fit(clock(mail.at, self.desk.now()), 6), "dim"),
             (fit(DIRECTIONS.get(mail.direction, mail.direction), 3) + " ", "dim"),
             (fit(mail.sender or "<>", room // 2), "text"),

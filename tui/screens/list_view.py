@@ -73,7 +73,11 @@ class ListView(View, Generic[RowT]):
 
     def do_list_menu(self) -> None:
         """What can be done with the row."""
-        scopes = [scope for scope in self.SCOPES if scope not in {"find", "list", "sort", "mark", "move", "any"}]
+        scopes = [
+            scope
+            for scope in self.SCOPES
+            if scope not in {"find", "list", "sort", "problems", "pane", "mark", "move", "any"}
+        ]
         self.desk.shell.open_page(MenuPage(self.desk, "actions", self.desk.keys.within(scopes), self))
 
     def do_copy_record(self) -> None:

@@ -24,6 +24,8 @@ SCOPE_NAMES = {
     "text": "FINDING",
     "list": "THIS LIST",
     "sort": "THIS LIST",
+    "problems": "THIS LIST",
+    "pane": "THIS LIST",
     "mark": "THIS LIST",
     "copy": "COPYING",
     "open": "THIS ROW",

@@ -13,6 +13,7 @@ from tui.format import age, ago_words, fit, plural, size_words, stamp, state_wor
 from tui.keys import Action
 from tui.models import Attempt, Message, QueueRow
 from tui.screens.queue_actions import QueueActions, exact
+from tui.screens.trace import TracePage
 from tui.screens.view import PageView, facts, heading, wrapped
 from tui.terminal import copy_message, osc52
 from tui.theme import Line
@@ -111,13 +112,14 @@ class MessagePage(PageView):
 
     NAME: ClassVar[str] = "message"
     TITLE: ClassVar[str] = "message"
-    SCOPES: ClassVar[Sequence[str]] = ("queue", "open", "find", "text", "copy", "move", "any")
+    SCOPES: ClassVar[Sequence[str]] = ("queue", "trace", "open", "find", "text", "copy", "move", "any")
     HINTS: ClassVar[Sequence[str]] = (
         "help",
         "queue.retry",
         "queue.hold",
         "queue.bounce",
         "queue.drop",
+        "trace",
         "copy.record",
         "plain",
         "escape",
@@ -183,6 +185,10 @@ class MessagePage(PageView):
         """There is nothing below: a message that has left is closed like it was opened."""
         if self._gone:
             self.desk.shell.close_page()
+
+    def do_trace(self) -> None:
+        """Why it is here, also when it has left."""
+        self.desk.shell.open_page(TracePage(self.desk, self._queue_id))
 
     def refuse(self, action: Action) -> str:
         """A message that left the queue cannot be changed."""

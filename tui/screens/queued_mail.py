@@ -20,6 +20,7 @@ from tui.screens.message import MessagePage, message_lines
 from tui.screens.queue_actions import QueueActions, Target, exact
 from tui.screens.queue_columns import answer_text, columns_for
 from tui.screens.queue_filter import parse_filter
+from tui.screens.trace import TracePage
 from tui.theme import Line
 from tui.widgets.lines import BLANK, LineView
 from tui.widgets.window_list import Page, WindowList
@@ -37,7 +38,19 @@ class QueueScreen(MarkedListView[QueueRow]):
     NAME: ClassVar[str] = "queue"
     TITLE: ClassVar[str] = "Queue"
     DIGIT: ClassVar[str] = "2"
-    SCOPES: ClassVar[Sequence[str]] = ("queue", "open", "mark", "find", "list", "sort", "copy", "move", "any")
+    SCOPES: ClassVar[Sequence[str]] = (
+        "queue",
+        "trace",
+        "open",
+        "mark",
+        "find",
+        "list",
+        "sort",
+        "problems",
+        "copy",
+        "move",
+        "any",
+    )
     PARSE = staticmethod(parse_filter)
     HINTS: ClassVar[Sequence[str]] = (
         "help",
@@ -48,6 +61,7 @@ class QueueScreen(MarkedListView[QueueRow]):
         "queue.retry",
         "queue.bounce",
         "queue.drop",
+        "trace",
         "list.problems",
         "list.sort",
         "export",
@@ -269,7 +283,7 @@ class QueueScreen(MarkedListView[QueueRow]):
 
     def refuse(self, action: Action) -> str:
         """Row actions need a row."""
-        if action.scope in {"queue", "copy", "open"} and not self.rows.all_marked and not self.rows.chosen():
+        if action.scope in {"queue", "copy", "open", "trace"} and not self.rows.all_marked and not self.rows.chosen():
             return "there is no row"
         if action.scope == "queue" and not self.rows.all_marked and all(row.gone for row in self.rows.chosen()):
             return "it has left the queue"
@@ -322,6 +336,11 @@ class QueueScreen(MarkedListView[QueueRow]):
         """The message under the cursor."""
         if self.rows.row is not None:
             self.desk.shell.open_page(MessagePage(self.desk, self.rows.row.id))
+
+    def do_trace(self) -> None:
+        """Why it is here, and what happened to it."""
+        if self.rows.row is not None:
+            self.desk.shell.open_page(TracePage(self.desk, self.rows.row.id))
 
     def filter_changed(self) -> None:
         """Fetch with the new filter."""

@@ -74,6 +74,10 @@ class View(Widget):
         """What `v` shows outside the full screen; "" when there is nothing."""
         return ""
 
+    def command_line(self) -> str:
+        """The command line of what is under the cursor; "": that of the view's actions with `command_ids`."""
+        return ""
+
     def command_ids(self) -> str:
         """The selected ids, for the command line that does the same."""
         return ""

@@ -215,6 +215,14 @@ class WindowList(Widget, Generic[RowT]):
         key = self.row.key if keep and self.row is not None else None
         self.run_worker(self._load_all(self._generation, key), group="reload", exclusive=True)
 
+    def renew(self) -> None:
+        """Other rows and columns come: nothing held is shown any more."""
+        self._pages.clear()
+        self._columns_width = 0
+        self.total = None
+        self._painted.clear()
+        self.refresh()
+
     def update_rows(self, rows: Sequence[RowT]) -> None:
         """Replace held rows that have the same key; nothing moves."""
         fresh = {row.key: row for row in rows}

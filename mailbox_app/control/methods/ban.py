@@ -22,6 +22,8 @@ class BanPage(Params):
 
     offset: Count = 0
     limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    text: Annotated[str, Meta(max_length=320)] = ""
+    """Only those whose network, source or reason have it."""
 
 
 class NewBan(Params):
@@ -62,6 +64,8 @@ class BanList(Struct):
 async def list_all(context: ControlContext, _call: Call, params: BanPage) -> BanList:
     """The bans in force."""
     found = await context.offload.run(context.policy_state.bans.all)
+    if text := params.text.lower():
+        found = [each for each in found if text in f"{each.network} {each.source} {each.reason}".lower()]
     page = found[params.offset : params.offset + params.limit]
     return BanList([_view(context, ban) for ban in page], len(found))
 

@@ -23,6 +23,8 @@ class WaitingPage(Params):
 
     offset: Count = 0
     limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    text: Annotated[str, Meta(max_length=320)] = ""
+    """Only those whose sender, recipient, client, origin or reason have it."""
 
 
 class WaitingId(Params):
@@ -90,7 +92,9 @@ class AllowanceList(Struct):
 
 async def list_waiting(context: ControlContext, _call: Call, params: WaitingPage) -> WaitingList:
     """Who waits."""
-    rows, total = await context.offload.run(context.policy_state.greylist.waiting, params.limit, params.offset)
+    rows, total = await context.offload.run(
+        context.policy_state.greylist.waiting, params.limit, params.offset, params.text
+    )
     return WaitingList([_waiting(context, row) for row in rows], total)
 
 

@@ -121,8 +121,8 @@ class Greylist(Protocol):
         """Remember that a message of this domain was wanted and vouched for."""
         ...
 
-    def waiting(self, limit: int, offset: int) -> tuple[Sequence[Waiting], int]:
-        """Who waits, the longest first, and how many in all."""
+    def waiting(self, limit: int, offset: int, text: str = "") -> tuple[Sequence[Waiting], int]:
+        """Who waits, the longest first, and how many in all; only those in whose row a text occurs."""
         ...
 
     def let_in(self, greylist_id: int) -> Waiting | None:
@@ -240,15 +240,21 @@ class SqliteGreylist:
         except StoreError as error:
             self._log.warning("greylist_unusable", code=error.code)
 
-    def waiting(self, limit: int, offset: int) -> tuple[Sequence[Waiting], int]:
-        """Who waits, the longest first, and how many in all."""
+    def waiting(self, limit: int, offset: int, text: str = "") -> tuple[Sequence[Waiting], int]:
+        """Who waits, the longest first, and how many in all; only those in whose row a text occurs."""
         since = self._clock.epoch_seconds() - WAITING_SECONDS
         where = "FROM greylist WHERE passed_at_seconds IS NULL AND last_at_seconds > ?"
+        values: tuple[float | str, ...] = (since,)
+        if text:
+            where += (
+                " AND instr(lower(sender || ' ' || recipient || ' ' || remote_ip || ' ' || origin || ' ' || reason), ?)"
+            )
+            values = (since, text.lower())
         with self._database.reading() as connection:
-            total = connection.execute(f"SELECT count(*) {where}", (since,)).fetchone()[0]
+            total = connection.execute(f"SELECT count(*) {where}", values).fetchone()[0]
             rows = connection.execute(
                 f"SELECT {_WAITING_COLUMNS} {where} ORDER BY first_at_seconds, greylist_id LIMIT ? OFFSET ?",
-                (since, limit, offset),
+                (*values, limit, offset),
             ).fetchall()
         return [Waiting(*row) for row in rows], total
 
