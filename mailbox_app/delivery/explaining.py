@@ -43,6 +43,8 @@ class Decided:
     """The refused one, which is not among the accepted ones of the facts."""
     account: str = ""
     """Who submitted the message."""
+    message_id: str = ""
+    """The Message-ID that was added, when it came without."""
 
 
 class Journal(Protocol):
@@ -82,7 +84,7 @@ class Explainer:
                 tls=facts.tls,
                 sender=clean(facts.sender, _SHORT),
                 recipients=[clean(each, _SHORT) for each in ([decided.recipient] if decided.recipient else recipients)],
-                message_id=clean(message.message_id, _SHORT) if message is not None else "",
+                message_id=clean(decided.message_id or message.message_id, _SHORT) if message is not None else "",
                 subject=clean((subject or b"").decode("utf-8", "replace"), _SHORT),
                 size_bytes=message.size_bytes if message is not None else 0,
                 code=reply.code,

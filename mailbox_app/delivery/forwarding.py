@@ -45,6 +45,9 @@ def _loop() -> Refusal:
     return Refusal(554, "5.4.6", "The message was here before, this is a loop", reason="loop")
 
 
+_SEAL = b"ARC-Seal:"
+_TOLD_TARGETS = 20
+"""Of one copy in the decision record; a list may have thousands."""
 _TRACES = re.compile(rb"^(?:delivered-to|list-id)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -75,7 +78,7 @@ class Plan:
     """With the recipients that have accounts here."""
     copies: list[Copy] = field(default_factory=list)
     filings: list[Filing] = field(default_factory=list)
-    """Of what goes nowhere, and why."""
+    """Of what leaves and of what goes nowhere, and why."""
     refusals: list[Refusal] = field(default_factory=list)
     replies: dict[str, Reply] = field(default_factory=dict)
     """By recipient address: who gets nothing at all. Told where each recipient has an answer of its own (LMTP)."""
@@ -128,6 +131,7 @@ class Forwarder:
             raise plan.refusals[0]
         plan.mail = replace(mail, recipients=staying)
         plan.copies = [await self._sealed(mail, copy) for copy in _joined(plan.copies)]
+        plan.filings += [filing for copy in plan.copies for filing in _leaving(copy, mail)]
         return plan
 
     async def prepare(self, mail: Mail, recipient: Recipient, address: str) -> Copy:
@@ -285,6 +289,23 @@ def _joined(copies: Sequence[Copy]) -> list[Copy]:
 def _note(plan: Plan, address: str, refusal: Refusal) -> None:
     plan.refusals.append(refusal)
     plan.filings.append(Filing(address, "rejected", str(refusal.reply), refusal.reason))
+
+
+def _leaving(copy: Copy, mail: Mail) -> list[Filing]:
+    """In words for the decision record: where to, for whom, and what was done to the copy."""
+    reason = []
+    if copy.by and copy.envelope.sender != mail.envelope.sender:
+        reason.append(f"the sender is {copy.envelope.sender} from here on")
+    if copy.prefix.startswith(_SEAL):
+        reason.append("sealed by ARC")
+    action = "redirected" if copy.by else "queued"
+    told = copy.recipients[:_TOLD_TARGETS]
+    filings = [
+        Filing(copy.by or each.address, action, each.address if copy.by else "", ", ".join(reason)) for each in told
+    ]
+    if len(copy.recipients) > len(told):
+        filings.append(Filing(copy.by, action, f"{len(copy.recipients) - len(told)} more"))
+    return filings
 
 
 def _key(address: str) -> str:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,19 @@ def submit(server: Appliance, target: str, subject: str) -> None:
     server.submit("alice@north.example", PASSWORD, [target], message)
 
 
+def explained(server: Appliance, message_id: str) -> dict[str, Any]:
+    """What one server knows about the message."""
+    eventually("the record", lambda: server.query("trace", "--message-id", message_id)["rows"])
+    (decision,) = server.query("trace", message_id)["decisions"]
+    return dict(decision)
+
+
+def copies(decision: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What became of each copy, and why."""
+    words = ("address", "action", "target", "reason")
+    return [tuple(each.get(word, "") for word in words) for each in decision["copies"]]
+
+
 def test_forwarded_mail_passes_everywhere_and_its_reports_come_back(servers: dict[str, Appliance], port: int) -> None:
     north, middle, south = (servers[name] for name in NAMES)
     middle.command("alias", "add", "box@middle.example", "alice@south.example")
@@ -102,6 +116,17 @@ def test_forwarded_mail_passes_everywhere_and_its_reports_come_back(servers: dic
     assert got["Delivered-To"] == "box@middle.example"
     assert "d=middle.example" in str(got["ARC-Seal"])
     assert "dkim=pass" in str(got["ARC-Authentication-Results"])
+
+    # each server explains its part
+    first, second, third = (explained(server, str(got["Message-ID"])) for server in (north, middle, south))
+    assert (first["account"], first["service"]) == ("alice@north.example", "submissions")
+    assert copies(first) == [("box@middle.example", "queued", "", "")]
+    assert second["authentication"] == "spf=pass dkim=pass dmarc=pass"
+    changes = f"the sender is {sender} from here on, sealed by ARC"
+    assert copies(second) == [("box@middle.example", "redirected", "alice@south.example", changes)]
+    assert (third["sender"], third["authentication"]) == (sender, "spf=pass dkim=pass dmarc=pass arc=pass")
+    assert copies(third) == [("alice@south.example", "stored", "INBOX", "")]
+    assert first["queue_ids"] != second["queue_ids"] != []
 
     # a report by the last server, to the sender that it saw
     with smtplib.SMTP(NAMES["middle.example"], port, "mail.south.example", timeout=20) as client:

@@ -114,6 +114,7 @@ class Receiver:
                 queue_ids=[str(queue_id) for queue_id, _ in delivered.queued],
                 duration_seconds=self._clock.monotonic_seconds() - started,
                 account=session.account.address if session.account is not None else "",
+                message_id=delivered.message_id,
             ),
         )
         return reply

@@ -182,6 +182,29 @@ async def test_a_forwarded_copy_is_sealed_by_the_aliass_domain(world: SmtpWorld)
     assert all(b"ARC-Seal" not in stored for stored in world.inbox("alice@example.org"))
 
 
+async def test_the_record_tells_where_copies_went_and_what_was_done_to_them(world: SmtpWorld) -> None:
+    private, public = key_pair("rsa")
+    world.directory.add_dkim_key(DkimKey("example.org", "one", "rsa", private, public, at(0), True))
+    client = await world.connect()
+    assert await send(client, "carol@remote.example", "sales@example.org") == 250
+    (row,) = world.queued()
+    (filing,) = world.decisions[-1].filings
+    assert (filing.address, filing.action, filing.target) == ("sales@example.org", "redirected", row.address)
+    assert filing.reason == f"the sender is {sender_of(world, row)} from here on, sealed by ARC"
+
+
+async def test_the_record_of_a_submission_has_the_message_id_that_was_added(world: SmtpWorld) -> None:
+    client = await world.logged_in()
+    message = b"From: alice@example.org\r\nSubject: x\r\n\r\nx\r\n"
+    assert await send(client, "alice@example.org", "x@outside.example", message=message) == 250
+    decided = world.decisions[-1]
+    assert decided.message_id.endswith("@example.org>")
+    assert decided.message_id.encode() in world.queued_content()[0]
+    assert [(each.address, each.action, each.target) for each in decided.filings] == [
+        ("x@outside.example", "queued", "")
+    ]
+
+
 async def test_a_user_of_ours_who_writes_outside_is_not_forwarded_mail(world: SmtpWorld) -> None:
     client = await world.logged_in()
     message = MESSAGE.replace(b"carol@remote.example", b"alice@example.org")
