@@ -17,13 +17,18 @@ LEAST_TRAINED = 20
 STRONGEST = 150
 _STRENGTH = 0.45
 """How much the assumption about an unknown word weighs, in occurrences."""
+SURE_TRAINED = 60
+"""Messages of each class from which on a classifier is believed in full; with the least it may be sure of nothing."""
+_LEAST_SURE = 0.9
+_OTHERS_STRENGTH = 3.0
+"""How much the others' experience with a word weighs, in occurrences."""
 _UNKNOWN = 0.5
 _ASSUMED = _STRENGTH * _UNKNOWN
 _LOW, _HIGH = 0.4, 0.6
 """Words in between say nothing."""
 _FACTORS = 20
 _EXPONENT = 700.0
-_CURVE = ((0.0, -3.0), (0.05, -2.0), (0.25, 0.0), (0.7, 0.0), (0.9, 2.0), (0.97, 3.5), (0.99, 4.5), (1.0, 6.0))
+_CURVE = ((0.0, -3.0), (0.05, -2.0), (0.25, 0.0), (0.7, 0.0), (0.9, 2.5), (0.97, 4.2), (0.99, 5.0), (1.0, 6.0))
 """(likelihood, score), straight in between: scores of -3 to 6."""
 
 
@@ -38,6 +43,11 @@ class Counts(NamedTuple):
         """Whether totals like these may have a say."""
         return self.spam >= LEAST_TRAINED and self.ham >= LEAST_TRAINED
 
+    def temper(self, chance: float) -> float:
+        """A likelihood as sure as totals like these allow: what was learnt from little is often a coincidence."""
+        learnt = (min(self.spam, self.ham) - LEAST_TRAINED) / (SURE_TRAINED - LEAST_TRAINED)
+        return 0.5 + (chance - 0.5) * (_LEAST_SURE + (1 - _LEAST_SURE) * min(1.0, max(0.0, learnt)))
+
 
 def word_probability(spam: int, ham: int, totals: Counts) -> float:
     """How much a word speaks for junk, 0 to 1, by its share in each class of messages."""
@@ -46,6 +56,16 @@ def word_probability(spam: int, ham: int, totals: Counts) -> float:
         return _UNKNOWN
     spam_share = spam * (totals.ham or 1)
     return (_ASSUMED + seen * spam_share / (spam_share + ham * (totals.spam or 1))) / (_STRENGTH + seen)
+
+
+def own_probability(spam: int, ham: int, totals: Counts, others: float) -> float:
+    """The same for one reader, who begins with what the word says to the others and trusts what was seen often at home."""
+    seen = spam + ham
+    if seen <= 0:
+        return others
+    spam_share = spam * (totals.ham or 1)
+    share = spam_share / (spam_share + ham * (totals.spam or 1))
+    return (_OTHERS_STRENGTH * others + seen * share) / (_OTHERS_STRENGTH + seen)
 
 
 def combine(probabilities: Iterable[float]) -> float:

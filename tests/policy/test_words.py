@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailbox_app.policy.bayes import Counts, combine, score_of, word_probability
+from mailbox_app.policy.bayes import Counts, combine, own_probability, score_of, word_probability
 from mailbox_app.policy.content import MAX_FILES, TEXT_CHARACTERS, Source, read_content
 from mailbox_app.policy.links import domains_of, hosts_of, is_mixed, misleading
 from mailbox_app.policy.words import HEADER_WORDS, LINK_WORDS, TEXT_WORDS, word_number, words_of
@@ -63,6 +64,26 @@ def test_a_word_speaks_within_bounds(spam: int, ham: int, all_spam: int, all_ham
     assert 0 < word_probability(spam, ham, Counts(all_spam, all_ham)) < 1
 
 
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.floats(0.01, 0.99))
+def test_ones_own_experience_lies_between_that_and_the_others(spam: int, ham: int, others: float) -> None:
+    totals = Counts(10_000, 10_000)
+    own = own_probability(spam, ham, totals, others)
+    share = spam / (spam + ham) if spam + ham else others
+    assert min(share, others) - 1e-9 <= own <= max(share, others) + 1e-9
+
+
+def test_what_was_seen_at_home_often_outweighs_the_others() -> None:
+    totals = Counts(50, 50)
+    assert own_probability(0, 1, totals, 0.95) > 0.6
+    assert own_probability(0, 20, totals, 0.95) < 0.2
+
+
+def test_a_classifier_is_as_sure_as_its_lessons_allow() -> None:
+    assert [round(Counts(count, 900).temper(1.0), 2) for count in (20, 40, 60, 900)] == [0.95, 0.97, 1.0, 1.0]
+    assert Counts(20, 20).temper(0.0) == pytest.approx(0.05)
+    assert Counts(20, 20).temper(0.5) == 0.5
+
+
 def test_words_of_long_messages_decide_as_those_of_short_ones() -> None:
     assert combine([0.99] * 400) > 0.999
     assert combine([0.01] * 400) < 0.001
@@ -70,7 +91,7 @@ def test_words_of_long_messages_decide_as_those_of_short_ones() -> None:
 
 
 def test_scores_follow_the_likelihood() -> None:
-    assert [score_of(chance) for chance in (0.0, 0.05, 0.5, 0.9, 0.99, 1.0)] == [-3.0, -2.0, 0.0, 2.0, 4.5, 6.0]
+    assert [score_of(chance) for chance in (0.0, 0.05, 0.5, 0.9, 0.99, 1.0)] == [-3.0, -2.0, 0.0, 2.5, 5.0, 6.0]
 
 
 def test_filler_in_front_does_not_push_the_same_words_out() -> None:

@@ -98,7 +98,7 @@ class _Door:
         else:
             origin = wide_network(facts.remote_ip)
         reasons = []
-        if spf.result is not Result.PASS:
+        if spf.result is not Result.PASS and (sender_domain or spf.result is Result.FAIL or not name):
             reasons.append(f"SPF says {spf.result.value}")
         if name_reason:
             reasons.append(name_reason)

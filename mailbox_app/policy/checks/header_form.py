@@ -7,7 +7,7 @@ only what RFC 5322 3.6 makes impossible: not exactly one From and one Date.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import ClassVar
 
@@ -49,7 +49,7 @@ class HeaderForm(QuickCheck):
         if message is None:
             return ()
         faults = list(_faults(message, self._tools.clock.now()))
-        faults += _dressed_up(message.header, of_facts(facts))
+        faults += _dressed_up(message.header, of_facts(facts), self._tools.directory.is_local_domain)
         content = await content_of(message, self._tools.offload)
         if content.too_many_parts:
             faults.append((f"has {content.part_count} parts or more", 3.0))
@@ -103,8 +103,9 @@ def _date_faults(header: Header, now: datetime) -> Iterator[Fault]:
         yield "is dated more than a month ago", 1.0
 
 
-def _dressed_up(header: Header, identity: Identity) -> Sequence[Fault]:
-    """Authors who show another address than theirs, and answers that go elsewhere."""
+def _dressed_up(header: Header, identity: Identity, is_ours: Callable[[str], bool]) -> Sequence[Fault]:
+    """Authors who show another address than theirs, and answers that go elsewhere. Services that write for our people show our
+    addresses, too, but vouch for themselves."""
     faults: list[Fault] = []
     if identity.domain:
         items = parse_address_items((header.first(b"from") or b"")[:AUTHOR_BYTES], limit=3)
@@ -112,7 +113,8 @@ def _dressed_up(header: Header, identity: Identity) -> Sequence[Fault]:
         for match in _ADDRESS.finditer(shown):
             other = match[1].lower()
             if is_registrable(other) and organisation_of(other) != identity.organisation:
-                faults.append((f"the sender's name shows an address at {other[:80]}", 2.5))
+                score = 4.5 if is_ours(other) and not identity.aligned else 2.5
+                faults.append((f"the sender's name shows an address at {other[:80]}", score))
                 break
         if not identity.aligned:
             for each in parse_address_items((header.first(b"reply-to") or b"")[:AUTHOR_BYTES], limit=3):

@@ -30,11 +30,14 @@ DMARC_FAIL_SCORE = 1.0
 DMARC_PERMERROR_SCORE = 1.5
 DKIM_BROKEN_SCORE = 0.5
 DKIM_POLICY_SCORE = 0.3
-OUR_NAME_SCORE = 5.0
+OUR_NAME_SCORE = 6.5
 """A stranger in the name of one of our own domains: its owner is here and can say who else may send for it."""
 OUR_NAME_BY_LIST_SCORE = 1.0
 UNCHECKED_SECONDS = 3_600
 """Mail that could not be checked is put off for so long in all."""
+UNVOUCHED_POOL_SCORE = 2.5
+UNVOUCHED_NAMELESS_SCORE = 1.0
+"""Neither SPF nor a signature, from a client that has no host name of its own either: hardly any server is kept like that."""
 _WAIT = Rule(UNCHECKED_SECONDS, 2 * UNCHECKED_SECONDS, UNCHECKED_SECONDS, 1_000_000, 0)
 
 
@@ -50,6 +53,11 @@ class SenderAuthentication:
         self._config: Config | None = None
         self._settings = Settings(tools.config().policy)
 
+    def is_quick(self, facts: Facts) -> bool:
+        """Only what DNS did not say may ask how long the sender waits already."""
+        auth = facts.message.auth if facts.message is not None else None
+        return auth is None or auth.dmarc.result is not Result.TEMPERROR
+
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """Nothing for mail that is vouched for, and nothing when the checks are switched off."""
         auth = facts.message.auth if facts.message is not None else None
@@ -63,6 +71,7 @@ class SenderAuthentication:
             findings.extend(self._spf(auth))
             findings.extend(self._dkim(auth))
             findings.extend(self._in_our_name(facts, auth))
+            findings.extend(self._unvouched(facts, auth))
         return findings
 
     async def _dmarc(self, facts: Facts, auth: AuthResults, config: Config) -> Sequence[Finding]:
@@ -152,6 +161,18 @@ class SenderAuthentication:
         score = OUR_NAME_BY_LIST_SCORE if auth.dmarc.mailing_list and passed else OUR_NAME_SCORE
         text = f"a stranger writes in the name of {author}, which is ours"
         return [Finding(self.name, text, score, inputs={"domain": author, **auth.words})]
+
+    def _unvouched(self, facts: Facts, auth: AuthResults) -> Sequence[Finding]:
+        """Nobody answers for it, and the client's host name (what `ptr` found) does not either."""
+        words = {auth.spf.result, *(each.result for each in auth.dkim)}
+        if not words.isdisjoint({Result.PASS, Result.TEMPERROR}):
+            return ()
+        found = [each for each in facts.findings if each.check == "ptr" and not each.advisory and each.score > 0]
+        if not found:
+            return ()
+        is_pool = found[0].inputs.get("kind") == "generic"
+        score = UNVOUCHED_POOL_SCORE if is_pool else UNVOUCHED_NAMELESS_SCORE
+        return [Finding(self.name, "neither SPF nor a signature nor a host name tells whose mail it is", score)]
 
     def _dkim(self, auth: AuthResults) -> Sequence[Finding]:
         results = [each.result for each in auth.dkim]

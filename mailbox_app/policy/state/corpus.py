@@ -18,7 +18,7 @@ from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountId
-from mailbox_app.policy.bayes import Counts, combine, word_probability
+from mailbox_app.policy.bayes import Counts, combine, own_probability, word_probability
 
 BASE = AccountId(0)
 MAX_WORDS = 60_000
@@ -97,13 +97,22 @@ class SqliteCorpus:
         except StoreError as error:
             self._log.warning("corpus_unreadable", code=error.code)
             return {}
+        theirs: dict[int, float] = {}
+        if BASE in totals:
+            theirs = {
+                word: word_probability(spam, ham, totals[BASE]) for owner, word, spam, ham in rows if owner == BASE
+            }
         for account_id, word, spam, ham in rows:
-            found[account_id][word] = word_probability(spam, ham, totals[account_id])
-        theirs = found.get(BASE, {})
-        result: dict[AccountId, float] = {BASE: combine(theirs.values())} if BASE in found else {}
+            if account_id != BASE and word in theirs:
+                found[account_id][word] = own_probability(spam, ham, totals[account_id], theirs[word])
+            elif account_id != BASE:
+                found[account_id][word] = word_probability(spam, ham, totals[account_id])
+        most = totals.get(BASE, Counts(0, 0))
+        result: dict[AccountId, float] = {BASE: most.temper(combine(theirs.values()))} if BASE in totals else {}
         for each in ids:
             if each != BASE:  # words this account never met say what they say to the others
-                result[each] = combine({**theirs, **found[each]}.values())
+                surest = max(most, totals[each], key=min)
+                result[each] = surest.temper(combine({**theirs, **found[each]}.values()))
         return result
 
     def learn(

@@ -155,6 +155,21 @@ def test_each_recipient_waits_once_under_its_canonical_address(door: Door) -> No
     assert not waits(door, door.facts(recipients=("alice@example.org",)))
 
 
+@pytest.mark.parametrize(
+    ("name", "spf", "is_late"),
+    [
+        ("mx.sender.example", Result.NONE, False),
+        ("mx.sender.example", Result.FAIL, True),
+        ("192-0-2-7.dyn.isp.example", Result.NONE, True),
+    ],
+)
+def test_a_bounce_from_a_server_with_a_name_does_not_wait_for_want_of_spf(
+    door: Door, name: str, spf: Result, is_late: bool
+) -> None:
+    door.named("192.0.2.7", name)
+    assert waits_at_the_end(door, door.facts(sender="", spf=spf, message=message())) is is_late
+
+
 def test_a_null_sender_waits_only_at_the_end_so_that_address_checks_are_never_held_up(door: Door) -> None:
     facts = door.facts(sender="", message=message())
     assert not waits(door, facts)

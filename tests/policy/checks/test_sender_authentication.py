@@ -170,8 +170,8 @@ def test_a_from_field_that_names_nobody_is_a_score(door: Door) -> None:
 @pytest.mark.parametrize(
     ("remote_ip", "spf", "dkim", "is_list", "score"),
     [
-        ("192.0.2.7", SpfResult(Result.NONE), [], False, 5.0),
-        ("192.0.2.7", SpfResult(Result.PASS, "evil.example"), [], False, 5.0),
+        ("192.0.2.7", SpfResult(Result.NONE), [], False, 6.5),
+        ("192.0.2.7", SpfResult(Result.PASS, "evil.example"), [], False, 6.5),
         ("192.0.2.7", SpfResult(Result.PASS, "list.example"), [], True, 1.0),
         ("192.0.2.7", SpfResult(Result.PASS, "mail.example.org"), [], False, 0),
         ("192.0.2.7", SpfResult(Result.NEUTRAL), [DkimResult(Result.PASS, "example.org")], False, 0),
@@ -190,3 +190,23 @@ def test_a_stranger_in_the_name_of_one_of_our_domains_is_junk(
 
 def test_switched_off_checks_say_nothing(door: Door) -> None:
     assert run(SenderAuthentication(door.tools), door.facts()) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "results", "score"),
+    [
+        ("generic", {}, 2.5),
+        ("none", {}, 1.0),
+        ("", {}, 0.0),
+        ("generic", {"spf": SpfResult(Result.PASS, "x.example")}, 0.0),
+        ("generic", {"spf": SpfResult(Result.TEMPERROR)}, 0.0),
+        ("generic", {"dkim": [DkimResult(Result.PASS, "x.example")]}, 0.0),
+    ],
+)
+def test_what_neither_spf_nor_a_signature_nor_a_host_name_vouches_for_looks_bad(
+    door: Door, kind: str, results: dict[str, Any], score: float
+) -> None:
+    facts = door.facts(message=message(**results))
+    if kind:
+        facts.findings.append(Finding("ptr", "the host name", 2.0, inputs={"kind": kind}))
+    assert sum(each.score for each in run(SenderAuthentication(door.tools), facts)) == score

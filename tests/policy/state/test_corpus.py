@@ -44,8 +44,8 @@ def test_nothing_is_said_before_enough_was_learnt(corpus: Corpus) -> None:
 def test_an_account_knows_its_own_words(bench: Bench, corpus: Corpus) -> None:
     teach(corpus, ALICE)
     bench.clock.skip(60)
-    assert corpus.likelihoods([ALICE], BAD)[ALICE] > 0.99
-    assert corpus.likelihoods([ALICE], GOOD)[ALICE] < 0.01
+    assert corpus.likelihoods([ALICE], BAD)[ALICE] > 0.9
+    assert corpus.likelihoods([ALICE], GOOD)[ALICE] < 0.1
 
 
 def test_the_base_speaks_for_who_has_learnt_nothing(bench: Bench, corpus: Corpus) -> None:
@@ -53,7 +53,7 @@ def test_the_base_speaks_for_who_has_learnt_nothing(bench: Bench, corpus: Corpus
     bench.clock.skip(60)
     found = corpus.likelihoods([BOB], BAD)
     assert BOB not in found
-    assert found[BASE] > 0.99
+    assert found[BASE] > 0.9
 
 
 def test_an_account_of_another_opinion_has_its_own(bench: Bench, corpus: Corpus) -> None:
@@ -63,8 +63,8 @@ def test_an_account_of_another_opinion_has_its_own(bench: Bench, corpus: Corpus)
         corpus.learn(BOB, b"y%d" % number, BAD, is_spam=False)
     bench.clock.skip(60)
     found = corpus.likelihoods([ALICE, BOB], BAD)
-    assert found[ALICE] > 0.99
-    assert found[BOB] < 0.01
+    assert found[ALICE] > 0.9
+    assert found[BOB] < 0.1
 
 
 def test_a_message_is_learnt_once(bench: Bench, corpus: Corpus) -> None:
