@@ -183,3 +183,24 @@ async def test_the_topic_log_tells_what_is_newest(appliance: Appliance) -> None:
     assert await trace.log(context, trace.Conditions()) == trace.LogState(2, 2)
     assert await trace.log(context, trace.Conditions(words=["a@x.example"])) == trace.LogState(2, 1)
     assert await trace.log(context, trace.Conditions(words=["none@x.example"])) == trace.LogState(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"code": 550, "text": "5.1.1 No such mailbox here", "findings": [Said("ptr", "no name", 2.0)]}, "No such mailbox here"),
+        ({"code": 550, "text": "5.7.1 spam", "findings": [Said("ptr", "no name", 2.0)], "score": 9.0, "reject_score": 8.0},
+         "no name"),
+        ({"code": 451, "text": "4.7.1 wait", "findings": [Said("ptr", "no name", 2.0), Said("greylist", "new", 0.0, "defer")]},
+         "new"),
+        ({"code": 550, "text": "5.7.1 no lists", "copies": [Copy("a@b.example", "rejected", "", "script main: line 4")]},
+         "script main: line 4"),
+    ],
+)  # fmt: skip
+def test_the_list_names_what_decided_and_not_what_was_only_noticed(
+    appliance: Appliance, client: ControlClient, record: dict[str, Any], reason: str
+) -> None:
+    now = int(appliance.context.clock.epoch_seconds() * 1000)
+    outcome = "refused" if record["code"] >= 500 else "deferred"
+    appliance.context.decisions.explain(Explanation(now, outcome, "T9", "S9", "smtp", "192.0.2.9", **record))
+    assert client.call("trace.search", {"words": ["T9"]})["rows"][0]["reason"] == reason

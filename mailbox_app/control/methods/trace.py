@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -229,12 +230,19 @@ def _row(no: int, record: Explanation) -> Row:
     )  # fmt: skip
 
 
+_STATUS = re.compile(r"[245]\.\d+\.\d+ ")
+
+
 def _weightiest(record: Explanation) -> str:
-    """A verdict before a score, a high score before a low one."""
+    """A verdict before a score, a high score before a low one; what the policy did not decide is told in the reply's words."""
     said = [each for each in record.findings if not each.advisory]
+    order = ("accept", "junk", "defer", "reject")
+    if record.code >= 400:
+        by_score = 0 < record.reject_score <= record.score
+        if not by_score and all(order.index(each.verdict) < order.index("defer") for each in said):
+            return record.copies[0].reason if record.copies else _STATUS.sub("", record.text)
     if not said:
         return record.copies[0].reason if record.copies else ""
-    order = ("accept", "junk", "defer", "reject")
     return max(said, key=lambda each: (order.index(each.verdict), abs(each.score))).reason
 
 
