@@ -111,11 +111,16 @@ class Tabs(LineView):
 
     def _line(self, view: View) -> Line:
         what, right = view.crumb()
-        line = self._spans(view, what, right, names=True)
-        # Where a page's name would be cut, the other screens' digits must do.
-        return line if width_of(line) <= self.size.width else self._spans(view, what, right, names=False)
+        spans = self._spans(view, what, names=True)
+        if width_of(spans) + (len(right) + 2 if right else 0) > self.size.width:
+            # Where a page's name or the order would be cut, the other screens' digits must do.
+            spans = self._spans(view, what, names=False)
+        gap = self.size.width - width_of(spans) - len(right) - 1
+        if gap > 1 and right:
+            spans += [(" " * gap, "text"), (clean(right) + " ", "faint")]
+        return tuple(spans)
 
-    def _spans(self, view: View, what: str, right: str, *, names: bool) -> Line:
+    def _spans(self, view: View, what: str, *, names: bool) -> list[Span]:
         spans: list[Span] = []
         for kind in self._screens:
             current = self._root == kind.NAME
@@ -127,10 +132,7 @@ class Tabs(LineView):
         else:
             title = f"{view.TITLE}: " if view.TITLE and what else view.TITLE
             spans.append((f"  {title}{clean(what)}", "strong"))
-        gap = self.size.width - width_of(spans) - len(right) - 1
-        if gap > 1 and right:
-            spans += [(" " * gap, "text"), (clean(right) + " ", "faint")]
-        return tuple(spans)
+        return spans
 
 
 class Hints(LineView):
