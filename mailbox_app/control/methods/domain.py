@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ from mailbox_app.control.context import ControlContext
 from mailbox_app.control.dns_check import compare
 from mailbox_app.control.schema import Call, Method, NoParams, Params
 from mailbox_app.events.hints import DIRECTORY_TOPIC
+from mailbox_app.policy.report_addresses import report_address
 from mailbox_app.proto.domain_names import u_labels
 from mailbox_app.proto.plain_text import clean
 
@@ -133,14 +135,20 @@ async def dns(context: ControlContext, _call: Call, params: DomainName) -> Recor
     domain = await context.offload.run(context.directory.domain, params.name)
     keys = await context.offload.run(context.directory.all_dkim_keys, domain.name)
     active = [key for key in keys if key.active]
+    others = [each.name for each in await context.offload.run(context.directory.domains) if each.name != domain.name]
+    reports = context.config.reports
     return Records(
-        records_for(
-            domain.name,
-            context.config.server.hostname,
-            active,
-            pop3=bool(context.config.listen.pop3s),
-            managesieve=bool(context.config.listen.managesieve),
-        )
+        [
+            *records_for(
+                domain.name,
+                context.config.server.hostname,
+                active,
+                pop3=bool(context.config.listen.pop3s),
+                managesieve=bool(context.config.listen.managesieve),
+                reports_to=report_address(reports, domain.name),
+            ),
+            *report_leave(domain.name, others if report_address(reports, "").endswith(f"@{domain.name}") else []),
+        ]
     )
 
 
@@ -156,11 +164,18 @@ async def check_dns(context: ControlContext, call: Call, params: DomainName) -> 
 
 
 def records_for(
-    domain: str, hostname: str, keys: list[DkimKey], *, pop3: bool = False, managesieve: bool = False
+    domain: str,
+    hostname: str,
+    keys: list[DkimKey],
+    *,
+    pop3: bool = False,
+    managesieve: bool = False,
+    reports_to: str = "",
 ) -> list[Record]:
-    """MX, SPF, DKIM, DMARC, TLS reports and the SRV records of RFC 6186, RFC 8314 and RFC 5804."""
+    """MX, SPF, DKIM, DMARC, TLS reports and the SRV records of RFC 6186, RFC 8314 and RFC 5804. `reports_to`: where others
+    report; "": the domain's postmaster."""
     host = f"{hostname.rstrip('.')}."
-    postmaster = f"postmaster@{domain}"
+    reports_to = reports_to or f"postmaster@{domain}"
     own_name = (
         [
             # RFC 7208 2.4: reports have no sender, so receivers ask about the name in EHLO
@@ -175,16 +190,24 @@ def records_for(
         *own_name,
         *dkim_records(keys),
         Record(
-            "TXT", f"_dmarc.{domain}.", f"v=DMARC1; p=quarantine; rua=mailto:{postmaster}",
+            "TXT", f"_dmarc.{domain}.", f"v=DMARC1; p=quarantine; rua=mailto:{reports_to}",
             "DMARC: what others do with forgeries, and where they report",
         ),
-        Record("TXT", f"_smtp._tls.{domain}.", f"v=TLSRPTv1; rua=mailto:{postmaster}", "reports of failed TLS"),
+        Record("TXT", f"_smtp._tls.{domain}.", f"v=TLSRPTv1; rua=mailto:{reports_to}", "reports of failed TLS"),
         Record("SRV", f"_imaps._tcp.{domain}.", f"0 1 993 {host}", "mail programs find IMAP"),
         *([Record("SRV", f"_pop3s._tcp.{domain}.", f"10 1 995 {host}", "mail programs find POP3")] if pop3 else []),
         *([Record("SRV", f"_sieve._tcp.{domain}.", f"0 1 4190 {host}", "mail programs find ManageSieve")] if managesieve else []),
         Record("SRV", f"_submissions._tcp.{domain}.", f"0 1 465 {host}", "mail programs find submission"),
         Record("SRV", f"_submission._tcp.{domain}.", f"10 1 587 {host}", "the same with STARTTLS"),
     ]  # fmt: skip
+
+
+def report_leave(domain: str, others: Sequence[str]) -> list[Record]:
+    """That this domain takes reports about others. RFC 9990 4."""
+    return [
+        Record("TXT", f"{other}._report._dmarc.{domain}.", "v=DMARC1", f"reports about {other} may come here")
+        for other in others
+    ]
 
 
 def dkim_records(keys: list[DkimKey]) -> list[Record]:
