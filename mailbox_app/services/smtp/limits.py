@@ -31,7 +31,7 @@ class SmtpLimits:
     """Refused commands since the last accepted message: a list with a few dead addresses passes, a dictionary does not."""
     idle_commands: int = 200
     """Commands since the last accepted message, beside RCPT."""
-    recipients_asked: int = 20
+    recipients_asked: int = 10
     """RCPT commands of one message, in times of the recipients it may have: a long list that must wait passes, a flood does not."""
     messages: int = 1_000
     """Then the client must connect again, perhaps to another process."""

@@ -32,6 +32,8 @@ ServiceKind = Literal["smtp", "submission", "submissions", "lmtp"]
 
 _OTHER_PROTOCOLS = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})
 """What a browser says that somebody made talk to us: what follows must not be read as commands."""
+_TURN_COMMANDS = 20
+"""Thousands of commands sent at once must not keep the loop from others."""
 _BAD_LINE = "Lines end with CR LF and hold no bare CR, bare LF or NUL"
 
 
@@ -83,7 +85,11 @@ class SmtpSession(SmtpConnection):
             return
         try:
             await self._greet()
+            handled = 0
             while not self.ending:
+                handled += 1
+                if handled % _TURN_COMMANDS == 0:
+                    await asyncio.sleep(0)
                 if self.service.draining and self.transaction.sender is None:
                     self.end(Reply(421, "4.3.2", "Shutting down, try again later"))
                 else:

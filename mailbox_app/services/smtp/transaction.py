@@ -28,6 +28,7 @@ class Transaction:
         "envid",
         "in_content",
         "is_over",
+        "is_told",
         "rcpt_count",
         "recipients",
         "replies",
@@ -52,6 +53,8 @@ class Transaction:
         self.addresses: set[str] = set()
         self.accepted: list[str] = []
         """Every address that was answered 250, also twice."""
+        self.is_told = False
+        """That there are too many recipients."""
         self.rcpt_count = 0
         """Also of those that were refused."""
         self.chunks: IncomingBody | None = None
@@ -115,7 +118,9 @@ async def rcpt(session: SmtpSession, argument: bytes) -> Reply:
         return Reply(421, "4.7.0", "Too many recipients")
     # counted as often as they are named: each is remembered for LMTP's answers. RFC 5321 4.5.3.1.10
     if len(transaction.accepted) >= service.config.limits.max_recipients:
-        raise Refusal(452, "4.5.3", "Too many recipients", reason="too_many_recipients")
+        # told once a message: its line in the log names all recipients
+        reason, transaction.is_told = "sequence" if transaction.is_told else "too_many_recipients", True
+        raise Refusal(452, "4.5.3", "Too many recipients", reason=reason)
     command = parse_rcpt(argument, smtputf8=transaction.smtputf8)
     if command.address.lower() not in transaction.addresses:
         try:

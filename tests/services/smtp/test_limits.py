@@ -41,6 +41,30 @@ async def test_recipients_that_must_wait_cannot_be_asked_for_without_end(tmp_pat
             await client.expect(452, "RCPT TO:<dave@example.org>")
         await client.expect(421, "RCPT TO:<dave@example.org>")
         assert await client.is_closed()
+        assert [event.reason for event in world.events if event.verb == "rejected"] == ["too_many_recipients"]
+
+
+async def test_a_client_that_says_everything_at_once_does_not_keep_others_waiting(tmp_path: Path) -> None:
+    async with smtp_world(tmp_path) as world:
+        client = await world.connect()
+        await client.begin()
+        (session,) = world.service._all_sessions()
+        steps = [0]
+
+        async def watch() -> None:
+            before = session.transaction.rcpt_count
+            while True:
+                await asyncio.sleep(0)
+                steps.append(session.transaction.rcpt_count - before)
+                before = session.transaction.rcpt_count
+
+        other = asyncio.get_running_loop().create_task(watch())
+        await client.send(b"RCPT TO:<alice@example.org>\r\n" * 500)
+        for _ in range(500):
+            assert (await client.reply())[0] in (250, 452)
+        other.cancel()
+        assert sum(steps) == 500
+        assert max(steps) <= 20
 
 
 async def test_too_large_a_message_is_read_to_its_end_and_refused(tmp_path: Path) -> None:
