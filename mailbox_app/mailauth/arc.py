@@ -22,7 +22,7 @@ from mailbox_app.mailauth.canonical import CanonicalHeader, relaxed_field, witho
 from mailbox_app.mailauth.dkim_verify import BodyForm, BodyHashes, Signature, header_digest, header_names, key_name
 from mailbox_app.mailauth.key_records import MIN_RSA_BITS, find_key
 from mailbox_app.mailauth.results import ArcResult, ArcSet, DkimResult, Result
-from mailbox_app.mailauth.tag_list import TagListError, parse_tags, without_blanks
+from mailbox_app.mailauth.tag_list import TagListError, parse_tags, with_known_query, without_blanks
 from mailbox_app.proto.header import Field, Header, unfold
 from mailbox_app.proto.parameters import strip_comments
 
@@ -190,7 +190,7 @@ def _check_tags(tags: Mapping[bytes, bytes], mandatory: Sequence[bytes]) -> None
         raise _Broken("an unknown or no algorithm")
     try:
         # RFC 8617 4.1.2: a v= tag has no meaning here
-        known = {name: value for name, value in tags.items() if name != b"v"} | {b"a": b"rsa-sha256"}
+        known = {name: value for name, value in with_known_query(tags).items() if name != b"v"} | {b"a": b"rsa-sha256"}
         # its expression for base64 is quadratic in white space
         known |= {name: without_blanks(tags[name]) for name in (b"b", b"bh") if name in tags}
         dkim.validate_signature_fields(known, list(mandatory), arc=True)

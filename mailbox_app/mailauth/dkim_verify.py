@@ -28,7 +28,7 @@ from mailbox_app.mailauth.canonical import (
 )
 from mailbox_app.mailauth.key_records import MIN_RSA_BITS, find_key
 from mailbox_app.mailauth.results import DkimResult, Result
-from mailbox_app.mailauth.tag_list import TagListError, parse_tags, without_blanks
+from mailbox_app.mailauth.tag_list import TagListError, parse_tags, with_known_query, without_blanks
 from mailbox_app.proto.domain_names import a_labels
 from mailbox_app.proto.header import Field, Header
 
@@ -117,7 +117,7 @@ def _read(field: Field, field_count: int) -> Signature | DkimResult:
     try:
         # its expression for base64 is quadratic in white space
         compact = {name: without_blanks(tags[name]) for name in (b"b", b"bh") if name in tags}
-        dkim.validate_signature_fields({**tags, **compact}, _MANDATORY)
+        dkim.validate_signature_fields({**with_known_query(tags), **compact}, _MANDATORY)
         policy = CanonicalizationPolicy.from_c_value(tags.get(b"c", b"simple/simple"))
     except (dkim.DKIMException, InvalidCanonicalizationPolicyError, ValueError, IndexError) as error:
         return _unreadable(draft, str(error))

@@ -24,7 +24,7 @@ def parse_tags(text: str) -> Mapping[str, str] | None:
     if len(text) > _MAX_RECORD:
         return None
     first, *rest = [piece.partition("=") for piece in text.split(";")]
-    if first[0].strip(" \t") != "v" or first[2].strip(" \t") != "DMARC1":
+    if first[0].strip(" \t").lower() != "v" or first[2].strip(" \t") != "DMARC1":
         return None
     tags: dict[str, str] = {}
     for name, separator, value in rest:

@@ -38,6 +38,12 @@ def parse_tags(value: bytes) -> Mapping[bytes, bytes]:
     return tags
 
 
+def with_known_query(tags: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """The tags with q= cut down to the one method that there is, when it is among those named. RFC 6376 3.5."""
+    methods = [method.strip(b" \t\r\n").lower() for method in tags.get(b"q", b"").split(b":")]
+    return {**tags, b"q": b"dns/txt"} if b"dns/txt" in methods else tags
+
+
 def without_blanks(value: bytes) -> bytes:
     """A value in which white space means nothing, such as base64."""
     return _BLANKS.sub(b"", value)

@@ -60,6 +60,7 @@ def judge(block: bytes, records: Sequence[str] = (record(),), body: bytes = BODY
         {"i": "@sub.d.example"},
         {"i": "user@d.example"},
         {"q": "dns/txt"},
+        {"q": "other : dns/txt"},
         {"h": "From : Subject"},
         {"h": "from:subject:from:cc"},
         {"zz": "unknown"},

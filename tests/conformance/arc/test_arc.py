@@ -85,6 +85,7 @@ GOOD = {
     "folded otherwise": [Set(after=folded), Set()],
     "unknown tags": [Set(seal={"x1_y": "z"}, message={"z": "1"})],
     "a version in the message signature": [Set(message={"v": "7"})],
+    "several query methods": [Set(message={"q": "dns/txt:other"})],
     "no time": [Set(seal={"t": None}, message={"t": None})],
     "white space around colons and in base64": [Set(message={"h": "from : to: subject :mime-version"})],
     "names in capitals": [Set(message={"h": "FROM:To:Subject"})],

@@ -56,6 +56,7 @@ async def evaluate(
         ("v=DMARC1; p=reject", DmarcRecord("d", "reject")),
         ("v=DMARC1;p=Reject;", DmarcRecord("d", "reject")),
         ("v = DMARC1 ; p = none", DmarcRecord("d", "none")),
+        ("V = DMARC1 ; P = reject ;\tSP=none; Pct = 0", DmarcRecord("d", "reject", "none", percent=0)),
         ("v=DMARC1; p=none; sp=quarantine; np=reject", DmarcRecord("d", "none", "quarantine", "reject")),
         ("v=DMARC1; p=none; adkim=s; aspf=s", DmarcRecord("d", strict_dkim=True, strict_spf=True)),
         ("v=DMARC1; p=none; adkim=x; aspf=r", DmarcRecord("d")),
