@@ -87,7 +87,7 @@ class Waiting:
         first, anywhere, last = (clock(at, now) for at in (self.passes_at, self.latest_at, self.last_at))
         return (
             f"{self.sender or '<>'} to {self.recipient}, from {self.remote_ip}: {self.reason}",
-            f"Tried last {last}; let in from {first} on by {self.origin}, from {anywhere} on by anybody.",
+            f"Passes from {first} by {self.origin}, from {anywhere} by anybody; tried last {last}.",
         )
 
 
@@ -197,9 +197,9 @@ class Check:
 
     def story(self, now: datetime) -> Sequence[str]:
         """What its mode means."""
-        modes = {"off": "is not made", "advisory": "is written down without a say", "enforce": "counts"}
+        modes = {"off": "this is not looked at", "advisory": "it is written down without a say", "enforce": "it counts"}
         changed = "" if self.mode == self.default_mode else f" By default: {self.default_mode}."
-        return (f"{self.name} {modes.get(self.mode, self.mode)}.{changed}", self.doc)
+        return (self.doc, f"{self.mode}: {modes.get(self.mode, 'as the daemon knows')}.{changed}")
 
 
 @dataclass(frozen=True, slots=True)

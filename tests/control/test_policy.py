@@ -11,7 +11,9 @@ import pytest
 from mailbox_app.cli.main import main
 from mailbox_app.config.load import load
 from mailbox_app.control.client import ControlClient
+from mailbox_app.control.methods import policy
 from mailbox_app.control.methods.policy import Numbers, SpamNumbers
+from mailbox_app.policy.checks import CHECKS
 from mailbox_app.policy.state.greylist import Attempt, Rule
 from tests.support.clock import FakeClock
 from tests.support.control import Appliance, Background, build, close
@@ -68,3 +70,7 @@ def test_the_command_tells_checks_and_lists(appliance: Appliance, capsys: pytest
     assert "sender_authentication  message" in out
     assert main(["--config", str(appliance.config_path), "policy", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["lists"] == []
+
+
+def test_every_check_is_told_to_people() -> None:
+    assert {make.name for make in CHECKS} == set(policy._WHAT)  # type: ignore[attr-defined]

@@ -101,8 +101,8 @@ class SpamScreen(ListView[Held]):
         if not pane.paged:
             found, total = self._fitting(found), 0
             found, total = found[offset : offset + limit], len(found)
-        if offset == 0:
-            self._shown = self._numbers.get(pane.counted)
+        if pane.counted and pane.counted != "lists_off" and not self.filter:
+            self._shown = self._numbers[pane.counted] = total  # newer than what the topic told last
         return Page(total, found)
 
     def _fitting(self, rows: Sequence[Held]) -> list[Held]:

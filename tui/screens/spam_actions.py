@@ -46,7 +46,7 @@ class SpamActions:
 
     def let_in(self, row: Waiting) -> None:
         """End one wait."""
-        said = f"{row.sender or '<>'} is let in to {row.recipient} at its next attempt"
+        said = f"{row.sender or '<>'} is let in at its next attempt"
         self._start(Change("greylist.let_in", {"greylist_id": row.greylist_id}, said), Done(None, "it is known now"))
 
     def allow(self, kind: str, value: str, note: str = "") -> None:
@@ -106,7 +106,7 @@ class SpamActions:
                 self._inverses = [*self._inverses[-MOST_REMEMBERED:], done.inverse]
             idle = " It is trusted, so this is without effect." if answer.get("without_effect") else ""
             later = " It holds after a restart." if text_of(answer, "applied") == "restart" else ""
-            after = " - u undo" if done.inverse is not None else "; this cannot be taken back." if done.reason else "."
+            after = " - u undo" if done.inverse is not None else "; no way back." if done.reason else "."
             prompt.say(f"{clean(change.said)}{after}{idle}{later}", "ok")
         self._done()
 

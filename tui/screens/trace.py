@@ -116,7 +116,8 @@ def _event(event: MailEvent, now: datetime, width: int) -> list[Line]:
         (fit(event.verb, 10), role),
         (f" {some(event.recipients)}", "text"),
     )
-    answer = " ".join(filter(None, (event.remote, str(event.code or ""), event.text)))
+    code = "" if not event.code or event.text.startswith(str(event.code)) else str(event.code)
+    answer = " ".join(filter(None, (event.remote, code, event.text)))
     took = f"  {event.seconds:.1f} s" if event.seconds >= 0.05 else ""
     return [head, *(wrapped(f"{answer}{took}", width, "dim", indent=20) if answer else [])]
 

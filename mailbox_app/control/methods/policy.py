@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -14,6 +14,29 @@ from mailbox_app.policy.checks import CHECKS
 
 _NUMBERS_SECONDS = 2.0
 """Counting those who wait reads an index: many consoles ask together, once in so long."""
+
+_WHAT: Mapping[str, str] = {
+    "bans": "Who was banned does not get in.",
+    "connection_rate": "Clients and networks that connect too often are told to come back.",
+    "early_talker": "Programs that do not wait for the greeting, as spam programs do.",
+    "message_rate": "Clients, networks and accounts that send too much have to wait.",
+    "ptr": "Whether the client's address has a host name that leads back to it.",
+    "helo": "Whether the client greets with a name that can be true.",
+    "dnsbl": "Whether DNS block lists know the client for spam.",
+    "dnswl": "Whether DNS allow lists know the client for good mail.",
+    "greylist": "Strangers that look risky are asked to come back a little later.",
+    "sender_authentication": "SPF, DKIM and DMARC: whether the sender is who it says; what its domain wants done if not.",
+    "loop": "Mail that comes round again and again is refused.",
+    "header_form": "Headers that are missing, twice, or written as only spam programs do.",
+    "attachments": "Attached programs, and files that hide what they are.",
+    "url_lists": "Links to domains that junk leads to.",
+    "reputation": "What people here did with earlier mail of this sender, domain and network.",
+    "first_time_sender": "Whether this account knows the sender, or wrote to it.",
+    "bayes": "Words, compared with what people here called junk.",
+    "rspamd": "Asks rspamd, when rspamd.url is set.",
+    "clamav": "Asks ClamAV for viruses, when clamav.address is set.",
+}
+"""For people, by check."""
 
 
 class CheckView(Struct):
@@ -86,14 +109,9 @@ async def show(context: ControlContext, _call: Call, _params: NoParams) -> Polic
             known.stage += f", {stage}"
         else:
             mode = policy.checks.get(each.name, each.default_mode)
-            checks[each.name] = CheckView(each.name, stage, mode, each.default_mode, _doc(each))
+            checks[each.name] = CheckView(each.name, stage, mode, each.default_mode, _WHAT.get(each.name, ""))
     off = set(await context.offload.run(context.lists_off))
     return PolicyView(policy.junk_score, policy.reject_score, list(checks.values()), _lists(context, off))
-
-
-def _doc(check: Any) -> str:
-    """The first sentence of what its class says."""
-    return " ".join((check.__doc__ or "").split("\n\n")[0].split())
 
 
 def _lists(context: ControlContext, off: set[str]) -> list[ListView]:
