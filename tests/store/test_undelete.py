@@ -6,13 +6,15 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import Uid
+from mailbox_app.proto.message import Rendered
 from mailbox_app.store.interface import NewMessage
-from mailbox_app.store.maildir import retained, sync
+from mailbox_app.store.maildir import adopt, retained, sync
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import FlagMode, Restored, Retained, Retention, SystemFlag
 from tests.support.store_place import MESSAGE, TRACE, Place, RecordingBus
@@ -164,6 +166,28 @@ def test_rebuild_knows_what_was_expunged_and_brings_nothing_back(place: Place) -
     assert sound(place)
     assert len(restore_all(place)) == 2
     assert place.deliver().uid > 4
+
+
+def test_rebuild_reads_no_file_of_what_was_expunged(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    expunge_one(place, b"Subject: first\r\n\r\n")
+    expunge_one(place, b"From: Ann <ann@sender.example>\r\nSubject: second\r\n\r\nText\r\n")
+    before = listed(place)
+    read, read_file = [], adopt.read_file
+
+    def noted(file: BinaryIO) -> tuple[Rendered, int, bool]:
+        read.append(file)
+        return read_file(file)
+
+    monkeypatch.setattr(adopt, "read_file", noted)
+    place.store.rebuild(place.ref)
+    assert not read
+    assert listed(place) == before
+    assert [one.subject for one in place.account.retained(text="ANN@").messages] == ["second"]
+    assert len(restore_all(place)) == 2
+    assert len(read) == 2
+    assert sound(place)
+    found = place.account.rendered(place.id(), place.uids(), ["envelope"])
+    assert [b"second" in bytes(one[-1]) for one in found] == [False, True]  # type: ignore[call-overload]
 
 
 def test_file_brought_back_by_a_power_cut_is_moved_again(place: Place) -> None:

@@ -93,7 +93,10 @@ def _ranges(uids: Sequence[int]) -> list[tuple[int, int]]:
 
 def is_known(connection: sqlite3.Connection, key: int) -> bool:
     """Whether a message, there or retained, has the key."""
-    return connection.execute("SELECT 1 FROM rendered WHERE message_key = ?", (key,)).fetchone() is not None
+    query = (
+        "SELECT 1 FROM message WHERE message_key = ?1 UNION ALL SELECT 1 FROM retained WHERE message_key = ?1 LIMIT 1"
+    )
+    return connection.execute(query, (key,)).fetchone() is not None
 
 
 def doom_chosen(connection: sqlite3.Connection, mailbox_id: int) -> list[tuple[str, int]]:

@@ -231,6 +231,11 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> 
         start += count
 
 
+def is_rendered(connection: sqlite3.Connection, key: int) -> bool:
+    """Whether the wide columns of a message are there."""
+    return connection.execute("SELECT 1 FROM rendered WHERE message_key = ?", (key,)).fetchone() is not None
+
+
 def copy_rendered(connection: sqlite3.Connection, keys: Sequence[tuple[int, int]]) -> None:
     """The wide columns of (new key, old key) pairs, ascending; one statement for each run that keeps its distance."""
     runs: list[list[int]] = []
@@ -367,8 +372,8 @@ def count_rendered(connection: sqlite3.Connection, row: MailboxRow) -> int:
     """Rows of `rendered` that belong to messages in one mailbox."""
     span = (row.base, row.base + (1 << UID_BITS))
     query = (
-        "SELECT (SELECT count(*) FROM rendered WHERE message_key BETWEEN ?1 AND ?2)"
-        " - (SELECT count(*) FROM retained WHERE message_key BETWEEN ?1 AND ?2)"
+        "SELECT count(*) FROM rendered WHERE message_key BETWEEN ? AND ?"
+        " AND NOT EXISTS (SELECT 1 FROM retained WHERE retained.message_key = rendered.message_key)"
     )
     return int(connection.execute(query, span).fetchone()[0])
 

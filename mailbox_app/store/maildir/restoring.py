@@ -6,10 +6,11 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import MailboxId, Uid
-from mailbox_app.proto.header import Header, decode_words
+from mailbox_app.proto.header import Header, decode_words, header_end
 from mailbox_app.store.maildir import (
     adopt,
     expunge_queries,
@@ -32,6 +33,9 @@ from mailbox_app.store.model import KEYWORD_SHIFT, Restored, Retained, RetainedP
 _ROWS_AT_ONCE = 500
 _ROWS_LOOKED_AT = 20_000
 """In one call, when most do not match a text: some 0.3 s of work."""
+_ROWS_A_FILE = 20
+"""So many rows cost as much as the beginning of a file."""
+_HEADER_BYTES = 65_536
 _LATEST = (1 << 62, 1 << 62)
 _KEPT_FLAGS = 0x1F & ~int(SystemFlag.DELETED)
 
@@ -53,6 +57,9 @@ def listing(
             rows = retained_queries.listed(connection, ids, since, at, _ROWS_AT_ONCE if wanted else limit)
             for row, header in rows:
                 at = (row.expunged_seconds, row.key)
+                if not header:  # taken in by a rebuild
+                    header = _header_of(opened, row)
+                    looked_at += _ROWS_A_FILE
                 one = _shown(row, origins.get(row.mailbox_id, ("", ""))[0], header)
                 if wanted in one.subject.casefold() or wanted in one.sender.casefold():
                     found.append(one)
@@ -62,6 +69,14 @@ def listing(
             if len(rows) < _ROWS_AT_ONCE:
                 return RetainedPage(found, None)
     return RetainedPage(found, at)
+
+
+def _header_of(opened: OpenAccount, row: RetainedRow) -> bytes:
+    """The beginning of its file; nothing of one that cannot be read, which restoring passes over."""
+    with suppress(OSError), open(retained.path_of(opened, row), "rb", buffering=0) as file:
+        data = file.read(_HEADER_BYTES)
+        return data[: header_end(data)]
+    return b""
 
 
 def _shown(row: RetainedRow, mailbox: str, header: bytes) -> Retained:
@@ -110,6 +125,7 @@ class _Restoring:
         self._numbers = itertools.count()
         self._rows: list[queries.Row] = []
         self._keys: list[tuple[int, int]] = []
+        self._rendered: list[queries.Row] = []
         self.done: list[Restored] = []
 
     def add(self, row: RetainedRow) -> None:
@@ -138,13 +154,17 @@ class _Restoring:
         self._rows.append(
             (key, target.mailbox_id, modseq, flags, row.size_bytes, row.internal_seconds, self._now, flags, stem)
         )
-        self._keys.append((key, row.key))
+        if queries.is_rendered(work.connection, row.key):
+            self._keys.append((key, row.key))
+        else:
+            with open(path, "rb", buffering=0) as file:
+                self._rendered.append(queries.rendered_row(key, adopt.read_file(file)[0]))
         self.done.append(Restored(row.key, MailboxId(target.mailbox_id), target.name, Uid(uid)))
 
     def finish(self, rows: Sequence[RetainedRow]) -> None:
         """Write the rows; folders that nothing is left in go."""
         connection = self._work.connection
-        queries.insert_messages(connection, self._rows, [])
+        queries.insert_messages(connection, self._rows, self._rendered)
         queries.copy_rendered(connection, self._keys)
         for row in rows:
             retained.forget(self._work, row)
@@ -196,7 +216,10 @@ class _Restoring:
 
 
 def take_in(opened: OpenAccount) -> None:
-    """For a rebuild: rows of everything the tree holds of expunged messages, some hundred in a transaction."""
+    """For a rebuild: rows of everything the tree holds of expunged messages, some hundred in a transaction.
+
+    Few of them will ever come back, so their files are not read now: when one is listed or restored.
+    """
     for mailbox_id, folder in retained.folders_by_mailbox(opened.root).items():
         origin = retained.read_origin(folder) or retained.Origin(names.INBOX)
         files = _files(folder, origin.deleted_seconds)
@@ -229,12 +252,10 @@ def _take_in(work: Work, mailbox_id: int, path: str, facts: tuple[str, int, int,
     key = (mailbox_id << queries.UID_BITS) + uid
     if expunge_queries.is_known(work.connection, key):
         return
-    with open(path, "rb", buffering=0) as file:
-        rendered, size_bytes, _ = adopt.read_file(file)
-        internal = adopt.internal_seconds(stem, os.fstat(file.fileno()))
-    queries.insert_messages(work.connection, [], [queries.rendered_row(key, rendered)])
+    facts_of_file = os.stat(path)
+    internal = adopt.internal_seconds(stem, facts_of_file)
     retained_queries.insert_retained(
-        work.connection, [(key, mailbox_id, seconds, flags, size_bytes, internal, flags, stem, place)]
+        work.connection, [(key, mailbox_id, seconds, flags, facts_of_file.st_size, internal, flags, stem, place)]
     )
-    work.account.retained_bytes += size_bytes
+    work.account.retained_bytes += facts_of_file.st_size
     work.account.retained_messages += 1

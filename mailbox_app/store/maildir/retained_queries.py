@@ -1,6 +1,7 @@
 """SQL of what is kept of expunged messages, so that they can come back.
 
-A retained message keeps its row in `rendered` where it is: a key is never given out twice.
+A retained message keeps its row in `rendered` where it is: a key is never given out twice. What a rebuild found has none: it is
+made when the message comes back.
 """
 
 from __future__ import annotations
