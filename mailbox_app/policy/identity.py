@@ -14,6 +14,7 @@ from functools import cache
 
 from publicsuffixlist import PublicSuffixList
 
+from mailbox_app.ids import AccountId
 from mailbox_app.mailauth.checks import is_private
 from mailbox_app.mailauth.results import AuthResults, Result
 from mailbox_app.policy.facts import Facts, MessageFacts
@@ -22,6 +23,8 @@ from mailbox_app.proto.address_list import AUTHOR_BYTES, parse_address_items
 from mailbox_app.proto.authres import Method, parse_authres
 from mailbox_app.proto.header import Header
 
+MAX_ACCOUNTS_ASKED = 50
+"""Of one message: more recipients of their own opinion than this get everybody's."""
 _MAX_DKIM = 3
 _NAME_CHARACTERS = 320
 _RECEIVED_FROM = re.compile(rb"from [^\s()]{1,255} \(\[(?:IPv6:)?([0-9A-Fa-f:.]{2,45})\]\)")
@@ -93,6 +96,12 @@ def of_stored(header: Header, hostname: str) -> Identity:
     return _identity(
         address, domain, dmarc, spf_domain.rpartition("@")[2], list(dict.fromkeys(filter(None, names))), remote_ip
     )
+
+
+def account_ids(facts: Facts) -> Sequence[AccountId]:
+    """The local accounts a message goes to, each once."""
+    found = dict.fromkeys(account.account_id for recipient in facts.recipients for account in recipient.accounts)
+    return list(found)[:MAX_ACCOUNTS_ASKED]
 
 
 def author_of(header: Header) -> tuple[str, str]:

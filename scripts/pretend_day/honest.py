@@ -153,6 +153,7 @@ def forwarded(world: World, count: int) -> None:
 
 def reports(world: World, count: int) -> None:
     """Bounces and questions whether an address exists, by honest servers with a null sender."""
+    offices = [world.domain(f"postoffice{number}.example", ptr=number % 4 > 0) for number in range(20)]
     for number in range(count):
-        origin = world.domain(f"postoffice{number % 20}.example", ptr=number % 4 > 0)
+        origin = offices[number % 20]
         world.write("null sender", origin, sender="", author=f"mailer-daemon@{origin.name}")

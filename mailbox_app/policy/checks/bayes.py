@@ -1,7 +1,8 @@
 """What the words of a message say, by what was learnt from junk and wanted mail: for each account, else for all.
 
-Nothing is said before 20 messages of each class were learnt, by the account or by all together. Good words count in full only when
-the author's domain vouches for the message: anybody can write them, so they must not outweigh what else is wrong.
+Nothing is said before 20 messages of each class were learnt, by the account or by all together. Good words count in full only
+for senders of whom somebody read or kept mail before and whose domain vouches for this one: anybody can write them, so they
+must not outweigh what else is wrong.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from typing import ClassVar
 from mailbox_app.ids import AccountId
 from mailbox_app.policy.bayes import score_of
 from mailbox_app.policy.check import Mode
+from mailbox_app.policy.checks.reputation import is_welcome, known_senders
 from mailbox_app.policy.content import content_of
 from mailbox_app.policy.facts import Facts, MessageFacts, Stage
-from mailbox_app.policy.identity import of_facts
+from mailbox_app.policy.identity import account_ids
 from mailbox_app.policy.links import domains_of
-from mailbox_app.policy.state.corpus import BASE, MAX_ACCOUNTS_ASKED
+from mailbox_app.policy.state.corpus import BASE
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding
 from mailbox_app.policy.words import words_of
 
-UNVOUCHED_LEAST = -1.0
+STRANGERS_LEAST = -1.0
 
 
 class BayesCheck:
@@ -46,7 +48,8 @@ class BayesCheck:
         chances = await self._tools.offload.join(self._judge, accounts, words)
         if not chances:
             return ()
-        least = -math.inf if of_facts(facts).aligned else UNVOUCHED_LEAST
+        identity, remembered = await known_senders(self._tools, facts)
+        least = -math.inf if identity.aligned and is_welcome(identity.senders, remembered.known) else STRANGERS_LEAST
         base = chances.get(BASE)
         if base is not None and not any(each in chances for each in accounts):
             return _findings([(None, base)], least)
@@ -64,12 +67,6 @@ class BayesCheck:
 
     def _judge(self, accounts: Sequence[AccountId], words: Sequence[int]) -> Mapping[AccountId, float]:
         return self._corpus.likelihoods(accounts, words) if self._corpus.knows_enough(accounts) else {}
-
-
-def account_ids(facts: Facts) -> Sequence[AccountId]:
-    """The local accounts a message goes to, each once."""
-    found = dict.fromkeys(account.account_id for recipient in facts.recipients for account in recipient.accounts)
-    return list(found)[:MAX_ACCOUNTS_ASKED]
 
 
 def _findings(chances: Sequence[tuple[AccountId | None, float]], least: float) -> Sequence[Finding]:

@@ -7,10 +7,9 @@ from typing import ClassVar
 
 from mailbox_app.ids import AccountId
 from mailbox_app.policy.check import Mode
-from mailbox_app.policy.checks.bayes import account_ids
 from mailbox_app.policy.checks.reputation import Known, known_senders
 from mailbox_app.policy.facts import Facts, Stage
-from mailbox_app.policy.identity import Identity
+from mailbox_app.policy.identity import Identity, account_ids
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding
 

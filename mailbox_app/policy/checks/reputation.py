@@ -13,9 +13,8 @@ from typing import ClassVar, NamedTuple
 
 from mailbox_app.ids import AccountId
 from mailbox_app.policy.check import Mode
-from mailbox_app.policy.checks.bayes import account_ids
 from mailbox_app.policy.facts import Facts, Stage
-from mailbox_app.policy.identity import Identity, of_facts, organisation_of
+from mailbox_app.policy.identity import Identity, account_ids, of_facts, organisation_of
 from mailbox_app.policy.state.reputation import EVERYBODY, Tally
 from mailbox_app.policy.tools import State, Tools
 from mailbox_app.policy.verdict import Finding
@@ -63,6 +62,8 @@ _SEEN_WEIGHT = 0.2
 _SEEN_MOST = 3.0
 _GOOD_SHARE = 0.1
 _BAD_SHARE = 0.7
+_ALL_BAD_SHARE, _ALL_BAD_TIMES = 0.9, 1.5
+"""Nearly nobody wanted any of it: that says more."""
 _EVERYBODY_TIMES = 2.0
 """Others' experience must be so many times as large, and is worth half."""
 
@@ -146,9 +147,22 @@ def decide(senders: Sequence[str], known: Known, account_id: AccountId) -> tuple
 
 
 def _score(rule: _Rule, tally: Tally, times: float) -> float:
-    good = tally.ham + min(tally.seen * _SEEN_WEIGHT, _SEEN_MOST)
+    read = tally.seen * _SEEN_WEIGHT
+    good = tally.ham + (read if times > 1 else min(read, _SEEN_MOST))  # many readers say more than one who reads much
     said = good + tally.junk
     if said < rule.least * times:
         return 0.0
     share = tally.junk / said
-    return rule.good if share <= _GOOD_SHARE else rule.bad if share >= _BAD_SHARE else 0.0
+    if share >= _BAD_SHARE:
+        return rule.bad * (_ALL_BAD_TIMES if share >= _ALL_BAD_SHARE and said >= 2 * rule.least * times else 1.0)
+    return rule.good if share <= _GOOD_SHARE else 0.0
+
+
+def is_welcome(senders: Sequence[str], known: Known) -> bool:
+    """Whether somebody read or kept mail of one of these names, and more of it than was junk."""
+    return any(
+        tally.ham + tally.seen > tally.junk
+        for tallies in known.values()
+        for sender, tally in tallies.items()
+        if sender in senders and not sender.startswith(("ip:", "network:"))
+    )

@@ -63,8 +63,21 @@ def test_few_words_about_a_network_decide_nothing(bench: Bench) -> None:
 
 
 def test_what_others_know_counts_half(bench: Bench) -> None:
-    note(bench, "domain:mail.example.com", junk=20, who=BOB)
+    note(bench, "domain:mail.example.com", junk=6, who=BOB)
     assert score(bench) == [1.5]
+
+
+def test_what_nearly_nobody_wanted_any_of_counts_more(bench: Bench) -> None:
+    note(bench, "domain:mail.example.com", junk=20, who=BOB)
+    assert score(bench) == [2.25]
+    note(bench, "domain:mail.example.com", junk=20, ham=5, who=BOB)
+    assert score(bench) == [1.5]
+
+
+def test_a_few_who_dislike_what_many_read_do_not_decide_for_all(bench: Bench) -> None:
+    note(bench, "domain:mail.example.com", junk=20, who=BOB)
+    note(bench, "domain:mail.example.com", seen=200, who=AccountId(3))
+    assert score(bench) == []
 
 
 def test_read_mail_alone_makes_nobody_friends_at_once(bench: Bench) -> None:
@@ -107,10 +120,11 @@ def test_our_own_network_has_no_reputation(remote_ip: str) -> None:
     assert of_facts(facts_of(RAW, remote_ip=remote_ip)).senders == []
 
 
-def test_good_words_count_in_full_only_for_authors_somebody_vouches_for(bench: Bench) -> None:
+def test_good_words_count_in_full_only_for_proven_authors_of_whom_mail_was_kept_before(bench: Bench) -> None:
     corpus = bench.files.state.corpus
     found = {}
-    for vouched in (True, False):
+    for vouched, junk in ((True, 0), (False, 0), (True, 9)):
+        note(bench, "domain:mail.example.com", seen=1, junk=junk)
         auth = passing("mail.example.com") if vouched else passing()
         facts = facts_of(RAW, auth=auth, accounts=[account(1)])
         bench.run(BayesCheck, facts)
@@ -121,9 +135,8 @@ def test_good_words_count_in_full_only_for_authors_somebody_vouches_for(bench: B
             corpus.learn(ALICE, b"h%d" % number, words, is_spam=False)
             corpus.learn(ALICE, b"s%d" % number, range(30), is_spam=True)
         bench.clock.skip(60)
-        found[vouched] = sum(each.score for each in bench.run(BayesCheck, facts))
-    assert found[True] == -2.0
-    assert found[False] == -1.0
+        found[vouched, junk] = sum(each.score for each in bench.run(BayesCheck, facts))
+    assert found == {(True, 0): -2.0, (False, 0): -1.0, (True, 9): -1.0}
 
 
 def test_words_are_judged_for_each_account(bench: Bench) -> None:
