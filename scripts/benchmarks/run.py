@@ -41,6 +41,8 @@ ABSOLUTE = {
     "CPU ms a message, concurrency 1": "<= 2.0 ms",
     "CPU ms a message, concurrency 10": "<= 2.0 ms",
     "CPU ms a message, concurrency 50": "<= 2.0 ms",
+    "the whole pipeline / plain acceptance, concurrency 1": "<= 2.5",
+    "the whole pipeline / plain acceptance, concurrency 10": "<= 2.5",
     "250 to EXISTS p99 ms": "<= 5 ms",
     "memory just started MiB PSS": "<= 80 MiB",
     "KiB an idle TLS connection": "<= 40 KiB",
@@ -150,6 +152,18 @@ class Side:
         self.rows[f"opening {connections:,} connections s"] = report["open_all"]["s"]
 
 
+def pipeline(rows: dict[str, float], runs: int, executable: str | None) -> None:
+    """What judging and filtering cost; two daemons of its own."""
+    command = [sys.executable, str(HERE / "pipeline.py"), "--runs", str(runs), *(["--mailbox", executable] if executable else [])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=PROGRAM_SECONDS)
+    for level, found in json.loads(done.stdout).items():
+        number = level[1:]
+        for kind, name in (("plain", "plain acceptance"), ("whole", "the whole pipeline")):
+            rows[f"CPU ms a message, {name}, concurrency {number}"] = found[f"{kind}_ms"]["median"]
+            rows[f"messages/s, {name}, concurrency {number}"] = found[f"{kind}_per_s"]["median"]
+        rows[f"the whole pipeline / plain acceptance, concurrency {number}"] = found["ratio"]["median"]
+
+
 def cold_start(executable: str | None) -> float:
     """Seconds from starting the product to its first greeting."""
     with Product(0, executable) as product:
@@ -180,7 +194,7 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one run of each instead of three")
-    parser.add_argument("--only", default="start,memory,smtp,large,imap,idle")
+    parser.add_argument("--only", default="start,memory,smtp,large,pipeline,imap,idle")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--connections", type=int, default=2_000, help="idle ones, the product's; the peer gets 1,000 at most")
     parser.add_argument("--json", help="write the rows to this file too")
@@ -208,6 +222,8 @@ def main() -> None:
                 except MeasureError as error:  # the rows of the others are worth having; its own are missing
                     print(error, file=sys.stderr, flush=True)
                     failed = True
+        if "pipeline" in parts:
+            pipeline(sides[0].rows, runs, options.executable)
         if "start" in parts:
             sides[0].rows["start to first greeting s"] = cold_start(options.executable)
         print(table(sides))
