@@ -7,6 +7,7 @@ report about each other's reports would never end.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -114,7 +115,7 @@ def row(decided: Decided, auth: AuthResults) -> Row:
     spf = auth.spf
     sender_domain = facts.sender.rpartition("@")[2].lower()
     return Row(
-        facts.remote_ip.partition("%")[0],
+        _source(facts.remote_ip),
         1,
         disposition,
         "pass" if dmarc.dkim_aligned else "fail",
@@ -126,6 +127,13 @@ def row(decided: Decided, auth: AuthResults) -> Row:
         [DkimLine(each.domain, each.selector, each.result.value) for each in _signatures(auth.dkim, dmarc)],
         [SpfLine(spf.domain, spf.result.value, "helo" if spf.identity == "helo" else "mfrom")] if spf.domain else (),
     )
+
+
+def _source(remote_ip: str) -> str:
+    if ":" not in remote_ip:
+        return remote_ip
+    address = ipaddress.IPv6Address(remote_ip.partition("%")[0])
+    return str(address.ipv4_mapped or address)
 
 
 def _disposition(dmarc: DmarcResult, judgement: Judgement, *, refused: bool) -> str:

@@ -17,6 +17,9 @@ from mailbox_app.accounts import dkim_keys
 from mailbox_app.delivery.dmarc_reporting import DmarcReporter
 from mailbox_app.delivery.dmarc_tally import DmarcTally, Sinks
 from mailbox_app.delivery.explaining import Decided
+from mailbox_app.delivery.report_reading import ReportReader
+from mailbox_app.events.bus import LocalBus
+from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.results import (
     AuthResults,
@@ -39,6 +42,8 @@ from mailbox_app.proto.header import Header, header_end
 from mailbox_app.proto.report_container import unpack
 from mailbox_app.proto.smtp.replies import Reply
 from mailbox_app.runtime.reporting import Reporting, minute_of
+from mailbox_app.store.interface import Content, NewMessage
+from mailbox_app.store.maildir.backend import MaildirStore
 from tests.support.policy import Bench, account, facts_of
 from tests.support.queue import RecordingBus
 
@@ -197,6 +202,13 @@ async def test_the_disposition_is_what_dmarc_did(
     assert tuple(row.reasons) == reasons
     assert (row.header_from, row.envelope_from) == ("a.example", "a.example")
     assert row.passed == (dmarc.result is Result.PASS)
+
+
+async def test_a_source_is_told_in_its_plain_form(world: World) -> None:
+    for remote_ip in ("::ffff:192.0.2.7", "2001:DB8:0::1"):
+        facts = facts_of(RAW, auth=auth(PASSED), remote_ip=remote_ip)
+        world.tally.note(Decided(facts, Judgement(), OK))
+    assert {row.source_ip for row in world.counted()} == {"192.0.2.7", "2001:db8::1"}
 
 
 async def test_what_is_put_off_or_unasked_for_is_not_counted(world: World) -> None:
@@ -367,6 +379,31 @@ async def test_reports_about_our_own_domains_stay_here(world: World) -> None:
     ((queue_id, _, _),) = world.queue.matching(QueueFilter(), 10)
     (recipient,) = world.queue.message(queue_id).recipients
     assert (recipient.transport, recipient.notify) == ("local", "NEVER")
+
+
+async def test_what_we_say_about_ourselves_is_read_back_whole(world: World, tmp_path: Path) -> None:
+    postmaster = world.directory.add_account("postmaster@example.org", "x").ref
+    own = replace(RECORD, domain="example.org", aggregate_reports=("mailto:postmaster@example.org",))
+    for _ in range(3):
+        world.count(FAILED, REFUSED, NO, record=own)
+    world.count(record=own)
+    world.clock.skip(DAY_SECONDS)
+    assert await world.send() == 1
+    ((_, content),) = world.mails()
+    store = MaildirStore(tmp_path, LocalBus(), hostname="mail.example.org", clock=world.clock)
+    received = ReceivedReports(tmp_path / "reports.db")
+    reader = ReportReader(store, received, world.directory, world.clock, world.tools.metrics, lambda: world.config)
+    for prefix in (b"Received: from x by y\r\n", b""):
+        staged = store.stage(postmaster, Content(prefix, content, len(prefix) + len(content)))
+        store.account(postmaster).append([NewMessage(staged, "INBOX")])
+    assert reader.catch_up(postmaster) == 2  # the doubtful one is replaced
+    (kept,), total = received.reports("", 0, 10)
+    assert (kept.messages, kept.passed, kept.proven, total) == (4, 1, True, 1)
+    found = received.dmarc(kept.report_no, 10)
+    assert found is not None
+    assert {(row.count, row.disposition) for row in found[1].rows} == {(3, "reject"), (1, "pass")}
+    received.close()
+    store.close()
 
 
 async def test_a_virtual_week_brings_each_domain_one_report_a_day_in_spite_of_restarts(world: World) -> None:
