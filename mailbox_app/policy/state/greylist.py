@@ -305,6 +305,7 @@ class SqliteGreylist:
             "DELETE FROM greylist_domains WHERE max(spf_at_seconds, dkim_at_seconds) < ?",
             (aged,),
         )
+        _shrink_waiting(connection)
         _shrink(connection, "greylist", "last_at_seconds")
         _shrink(connection, "greylist_letters", "last_at_seconds")
         _shrink(connection, "greylist_origins", "last_at_seconds")
@@ -398,6 +399,17 @@ def _count_letter(
     # servers wait longer each time: one that would come back only about the ceiling is better let in now
     is_late = age >= rule.ceiling_seconds or (gap > 0 and age + 2 * gap >= rule.ceiling_seconds)
     return (is_late and attempts >= rule.attempts) if is_strict else (is_late or attempts >= rule.attempts)
+
+
+def _shrink_waiting(connection: sqlite3.Connection) -> None:
+    """Those who wait fill half of the table at most: a flood of strangers must not push out whom we know."""
+    waiting = connection.execute("SELECT count(*) FROM greylist WHERE passed_at_seconds IS NULL").fetchone()[0]
+    if (over := waiting - MAX_ROWS // 2) > 0:
+        connection.execute(
+            "DELETE FROM greylist WHERE greylist_id IN (SELECT greylist_id FROM greylist WHERE passed_at_seconds IS NULL"
+            " ORDER BY first_at_seconds LIMIT ?)",
+            (min(over, _CLEAN_STEP_ROWS) + MAX_ROWS // 40,),
+        )
 
 
 def _shrink(connection: sqlite3.Connection, table: str, at: str) -> None:

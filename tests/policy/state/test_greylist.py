@@ -300,3 +300,21 @@ def test_no_retry_history_waits_over_the_ceiling_or_under_the_delay(
         if not waits:
             passed.add(network)
     greylist.close()
+
+
+def test_a_flood_of_strangers_does_not_push_out_whom_we_know(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ROWS", 100)
+    monkeypatch.setattr(module, "_CLEAN_AFTER_ROWS", 10)
+    greylist = SqliteGreylist(tmp_path / "state.db", clock)
+    greylist.decide(FIRST, RULE)
+    clock.skip(301)
+    assert greylist.decide(FIRST, RULE).word == "came_back"
+    for number in range(500):
+        clock.skip(1)
+        stranger = f"x{number}.example"
+        attempt = replace(FIRST, origin=f"192.0.{number}.0/24", sender=f"a@{stranger}", sender_key=stranger)
+        greylist.decide(attempt, RULE)
+    assert greylist.decide(FIRST, RULE).word == "known"
+    greylist.close()
