@@ -28,7 +28,7 @@ _NOT_ALONE = {"elsif": "if", "else": "if"}
 
 
 class _NotRequired(SieveError):
-    """A word whose extension is not required."""
+    """A word whose extension is not required, or a word that nobody here knows."""
 
 
 class Compiler:
@@ -39,6 +39,7 @@ class Compiler:
         self.required: set[str] = set()
         self._used: set[str] = set()
         self._named: dict[str, tuple[int, int]] = {}
+        self._put_off: list[Problem] = []
         self.problems: list[Problem] = []
         self.loops: list[str] = []
         """Names of the foreverypart loops around the current command."""
@@ -54,6 +55,10 @@ class Compiler:
     def error(self, position: int, message: str) -> SieveError:
         """To be raised."""
         return SieveError(*self.place(position), message)
+
+    def _unknown(self, position: int, message: str) -> SieveError:
+        """What may be a word of an extension that is not here: with ihave no error of the script as such."""
+        return _NotRequired(*self.place(position), message)
 
     def _report(self, error: SieveError) -> None:
         self.problems.extend(error.problems)
@@ -139,12 +144,13 @@ class Compiler:
         return capability in self.required
 
     def warnings(self) -> Sequence[Problem]:
-        """What is not wrong but odd: extensions that no word of the script needs."""
-        return [
+        """What is not wrong but odd: extensions that no word of the script needs, words that only ihave lets stand."""
+        unused = [
             Problem(*place, f'"{name}" is required but not used')
             for name, place in self._named.items()
             if name in registry.BY_WORDS and name not in self._used
         ]
+        return [*self._put_off, *unused][: self.limits.problems]
 
     def _branches(self, calls: Sequence[Call]) -> Operation:
         """RFC 5228 3.1."""
@@ -187,8 +193,10 @@ class Compiler:
         row = registry.COMMANDS.get(name)
         if row is None:
             is_test = name in registry.QUESTIONS
-            kind = "a test, not a command" if is_test else f"not a command{like(name, registry.COMMANDS)}"
-            raise self.error(call.position, f"`{name}` is {kind}")
+            if is_test:
+                raise self.error(call.position, f"`{name}` is a test, not a command")
+            hint = like(name, registry.COMMANDS)
+            return self._later(self._unknown(call.position, f"`{name}` is not a command{hint}"))
         try:
             self._need(row.capability, f"`{name}`", call.position)
             if call.tests:
@@ -208,8 +216,10 @@ class Compiler:
         row = registry.QUESTIONS.get(call.name)
         if row is None:
             is_command = call.name in registry.COMMANDS
-            kind = "a command, not a test" if is_command else f"not a test{like(call.name, registry.QUESTIONS)}"
-            raise self.error(call.position, f"`{call.name}` is {kind}")
+            if is_command:
+                raise self.error(call.position, f"`{call.name}` is a command, not a test")
+            hint = like(call.name, registry.QUESTIONS)
+            return self._never(self._unknown(call.position, f"`{call.name}` is not a test{hint}"))
         try:
             self._need(row.capability, f"`{call.name}`", call.position)
             counts = {Tests.NONE: not call.tests, Tests.ONE: len(call.tests) == 1, Tests.MANY: call.listed}
@@ -221,13 +231,7 @@ class Compiler:
                 raise self.error(call.position, f"`{call.name}` takes {row.tests.value}")
             test = row.compile(self._use(call, row), self)
         except _NotRequired as error:
-            fail = self._later(error)
-
-            def unavailable(machine: Machine) -> bool:
-                fail(machine)
-                return False
-
-            return unavailable
+            return self._never(error)
         return test if row.tests is not Tests.NONE else _noted(call, test, self.place(call.position)[0])
 
     def _later(self, error: SieveError) -> Operation:
@@ -235,9 +239,20 @@ class Compiler:
         if "ihave" not in self.required:
             raise error
         message = error.message
+        self._put_off += error.problems
 
         def unavailable(machine: Machine) -> None:
             raise Fault(message)
+
+        return unavailable
+
+    def _never(self, error: SieveError) -> Test:
+        """The same for a test."""
+        fail = self._later(error)
+
+        def unavailable(machine: Machine) -> bool:
+            fail(machine)
+            return False
 
         return unavailable
 
@@ -262,9 +277,8 @@ class Compiler:
                 continue
             tag = known.get(argument.tag)
             if tag is None:
-                raise self.error(
-                    argument.position, f"`{call.name}` has no tag `:{argument.tag}`{like(argument.tag, known)}"
-                )
+                hint = like(argument.tag, known)
+                raise self._unknown(argument.position, f"`{call.name}` has no tag `:{argument.tag}`{hint}")
             if positional:
                 raise self.error(argument.position, f"the tag `:{tag.name}` must stand before the other arguments")
             self._need(tag.capability, f"`:{tag.name}`", argument.position)
@@ -302,7 +316,9 @@ class Compiler:
         if argument is None:
             raise self.error(position, f"{what} must be followed by {shape.value}")
         fits = argument.kind is (Kind.NUMBER if shape is Shape.NUMBER else Kind.STRING)
-        if not fits or (shape is Shape.STRING and not argument.single):
+        if not fits or (
+            shape is Shape.STRING and len(argument.strings) != 1
+        ):  # RFC 5228 2.4.2.1: "x" and ["x"] are one
             raise self.error(argument.position, f"{what} takes {shape.value} here")
         return argument
 
@@ -370,7 +386,7 @@ class Compiler:
         if given is not None:
             comparator, position = self.constant(given, "a comparator").lower(), given.position
             if comparator not in COMPARATORS:
-                raise self.error(position, f'the comparator "{comparator}" is not known here')
+                raise self._unknown(position, f'the comparator "{comparator}" is not known here')
             if comparator not in _COMPARATORS_OF_ALL:
                 self._need(f"comparator-{comparator}", f'the comparator "{comparator}"', position)
         if comparator == NUMERIC and kind in ("contains", "matches", "regex"):

@@ -47,7 +47,7 @@ _LEXEME = re.compile(
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _LINE_END = re.compile(r"(?<!\r)\n")
 _TEXT_END = re.compile(r"^\.\r?(?:\n|\Z)", re.MULTILINE)
-_STUFFED = re.compile(r"^\.", re.MULTILINE)
+_STUFFED = re.compile(r"^\.(?=\.)", re.MULTILINE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # RFC 5228 2.4.1
 _MOST = (1 << 63) - 1
 
@@ -122,7 +122,7 @@ class Lexer:
         text = self._source[self._position : end.start()]
         self._position = end.end()
         if "\n." in text or text.startswith("."):
-            text = _STUFFED.sub("", text)  # RFC 5228 2.4.2: a dot was put before lines that begin with one
+            text = _STUFFED.sub("", text)  # RFC 5228 8.1: a leading dot goes when another follows
         return self._bounded(text, start)
 
     def _bounded(self, text: str, start: int) -> Lexeme:
