@@ -94,7 +94,7 @@ class Carrier:
         if count == 1 and not leaving:
             job = next(job for job in jobs if job.plan.copies)
             copy = job.plan.copies[0]
-            job.error = await self._append(job.account.ref, _content(mail, trace, copy.head), copy.place)
+            job.error = await self._append(job.account.ref, _content(mail, trace, copy.head, copy.rest), copy.place)
         elif count or leaving:
             try:
                 await self._offload.run(self._write_aside, mail, trace, jobs, leaving)
@@ -106,7 +106,7 @@ class Carrier:
             if isinstance(job.error, StoreError) and _is_about_the_place(job.error, job.plan):
                 job.notes.append(f"{job.error.public_text}: the copy went to INBOX")
                 job.plan = replace(job.plan, copies=[PlannedCopy(INBOX)])
-                job.error = await self._append(job.account.ref, _content(mail, trace, None), INBOX)
+                job.error = await self._append(job.account.ref, _content(mail, trace, None, None), INBOX)
         later = [job for job in jobs if job.spools or job.plan.answers or job.plan.remember]
         if later:
             await self._offload.run(self._finish, mail, later)
@@ -125,7 +125,9 @@ class Carrier:
         )
         together: dict[tuple[bytes, Envelope], tuple[list[NewRecipient], Body]] = {}
         for each in job.plan.redirects:
-            source = mail if each.head is None else replace(mail, prefix=each.head, body=_rest(mail))
+            source = mail
+            if each.head is not None:
+                source = replace(mail, prefix=each.head, body=_rest(mail) if each.rest is None else each.rest)
             copy = await self._forwarder.prepare(source, by, each.address)
             found, _ = together.setdefault((copy.prefix, copy.envelope), ([], source.body))
             found += [replace(target, transport=self._transport(target.address)) for target in copy.recipients]
@@ -140,15 +142,16 @@ class Carrier:
         self, mail: Mail, trace: bytes, jobs: Sequence[Job], leaving: Sequence[tuple[Job, Sequence[tuple[Copy, Body]]]]
     ) -> None:
         """Stage every copy (one file for all that have the same bytes) and write the spool files. In a thread."""
-        first: dict[bytes | None, Staged] = {}
+        first: dict[tuple[bytes | None, int], Staged] = {}
         try:
             for job in jobs:
                 try:
                     for copy in job.plan.copies:
-                        before = first.get(copy.head)
+                        key = (copy.head, id(copy.rest))
+                        before = first.get(key)
                         ref = job.account.ref
                         if before is None:
-                            staged = first[copy.head] = self._store.stage(ref, _content(mail, trace, copy.head))
+                            staged = first[key] = self._store.stage(ref, _content(mail, trace, copy.head, copy.rest))
                         else:
                             staged = self._store.link(before, ref)
                         job.staged.append((staged, copy.place))
@@ -255,8 +258,8 @@ def _rest(mail: Mail) -> Body:
     return FilteredMessage.of(mail).rest
 
 
-def _content(mail: Mail, trace: bytes, head: bytes | None) -> Content:
-    prefix, body = (mail.prefix, mail.body) if head is None else (head, _rest(mail))
+def _content(mail: Mail, trace: bytes, head: bytes | None, rest: Body | None) -> Content:
+    prefix, body = (mail.prefix, mail.body) if head is None else (head, _rest(mail) if rest is None else rest)
     size_bytes = len(trace) + len(prefix) + (len(body) if isinstance(body, bytes) else body.seek(0, 2))
     return Content(trace + prefix, body, size_bytes)
 

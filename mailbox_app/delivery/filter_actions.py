@@ -13,7 +13,7 @@ from mailbox_app.delivery.filter_context import AccountMailboxes, FilteredMessag
 from mailbox_app.delivery.filter_memory import FilterMemory
 from mailbox_app.delivery.filter_plan import Plan, PlannedAnswer, PlannedCopy, PlannedRedirect
 from mailbox_app.delivery.generated import compose, one_line
-from mailbox_app.delivery.mail import Mail, Recipient
+from mailbox_app.delivery.mail import Body, Mail, Recipient
 from mailbox_app.errors import ProtocolError
 from mailbox_app.policy.identity import own_results
 from mailbox_app.proto.address import parse_address, parse_address_list
@@ -28,7 +28,7 @@ from mailbox_app.proto.sieve.actions import (
     Reject,
     Vacation,
 )
-from mailbox_app.proto.sieve.header_edits import HeaderEdits, render_field
+from mailbox_app.proto.sieve.header_edits import render_field
 from mailbox_app.store.appender import Place
 from mailbox_app.store.model import SpecialUse, SystemFlag
 
@@ -81,8 +81,10 @@ class ActionPlanner:
         self._home = home
         self._tells = tells or not home
         self._is_junk = mail.judgement.is_junk(account.account_id)
-        self._copies: dict[tuple[str, bytes | None], PlannedCopy] = {}
+        self._copies: dict[tuple[str, bytes | None, int | None], PlannedCopy] = {}
         self._redirects: dict[str, PlannedRedirect] = {}
+        self._made_of: dict[int, FilteredMessage] = {}
+        """Messages that scripts made, by their content: copies of one are one file."""
         self._answers: list[PlannedAnswer] = []
         self._rejection: str | None = None
 
@@ -92,13 +94,13 @@ class ActionPlanner:
         if not self._tells and isinstance(action, Redirect | Reject | Vacation | Notify):
             self.notes.append(f"{type(action).__name__.lower()} left out: the message is here already")
             if isinstance(action, Reject) or (isinstance(action, Redirect) and not action.copy):
-                self._add(Place(self._home), None, reason)
+                self._add(Place(self._home), None, None, reason)
             return
         match action:
             case Keep():
                 return
             case FileInto():
-                self._add(self._place(action, action.flags), self._head(message, action.edits), reason)
+                self._add(self._place(action, action.flags), *self._changed(message, action), reason)
             case Redirect():
                 self._redirect(action, message, reason)
             case Discard():
@@ -121,7 +123,7 @@ class ActionPlanner:
             reason = f"junk: score {judgement.score(self._account.account_id):g} of {judgement.junk_score:g}"
         elif kept.implicit and not self._home and (named := self._detail_mailbox()):
             name, reason = named, "the mailbox is named in the address"
-        self._add(_with_flags(name, kept.flags), self._head(message, None), reason)
+        self._add(_with_flags(name, kept.flags), *self._as_is(message), reason)
 
     def _detail_mailbox(self) -> str | None:
         """The mailbox that the address names behind its separator, when there is one and the administrator wants it so."""
@@ -144,20 +146,31 @@ class ActionPlanner:
             tuple(self.remember),
         )
 
-    def _add(self, place: Place, head: bytes | None, reason: str) -> None:
+    def _add(self, place: Place, head: bytes | None, rest: Body | None, reason: str) -> None:
         """One copy more; the same mailbox gets one copy of the same bytes, with the flags of all. RFC 5228 2.10.3."""
-        key = (place.mailbox, head)
+        key = (place.mailbox, head, None if rest is None else id(rest))
         before = self._copies.get(key)
         if before is not None:
             keywords = tuple(dict.fromkeys((*before.place.keywords, *place.keywords)))[:_MAX_KEYWORDS]
             place = Place(place.mailbox, place.flags | before.place.flags, keywords)
             reason = before.reason
-        self._copies[key] = PlannedCopy(place, head, reason)
+        self._copies[key] = PlannedCopy(place, head, reason, rest)
 
-    def _head(self, message: FilteredMessage, edits: HeaderEdits | None) -> bytes | None:
-        if edits:
-            return edits.apply(message.head)
-        return None if message.head is self._original.head else message.head
+    def _changed(self, message: FilteredMessage, action: FileInto | Redirect) -> tuple[bytes | None, Body | None]:
+        """Header and rest as an action has them; None: as received."""
+        if action.content is not None:
+            made = self._made_of.get(id(action.content))
+            if made is None:
+                made = self._made_of[id(action.content)] = message.rewritten(action.content)
+            message = made
+        if action.edits:
+            message = message.with_head(action.edits.apply(message.head))
+        return self._as_is(message)
+
+    def _as_is(self, message: FilteredMessage) -> tuple[bytes | None, Body | None]:
+        if message.rest is not self._original.rest:
+            return message.head, message.rest
+        return None if message.head is self._original.head else message.head, None
 
     def _place(self, action: FileInto | Fcc, flags: tuple[str, ...]) -> Place:
         """The mailbox an action means, made where it says so; INBOX when there is none."""
@@ -188,7 +201,7 @@ class ActionPlanner:
         return PlannedCopy(Place(self._junk_name()), head, "refused by the script, but others have the message")
 
     def _redirect(self, action: Redirect, message: FilteredMessage, reason: str) -> None:
-        head = self._head(message, action.edits)
+        head, rest = self._changed(message, action)
         trouble, where = self._why_not_on(action.address, message), self._home or _INBOX
         if not trouble and self._is_junk and not self._around.settings.redirect_junk:
             trouble, where = "junk is not passed on", self._junk_name()
@@ -200,9 +213,9 @@ class ActionPlanner:
             text = f"not passed on to {one_line(action.address, 200)}: {trouble}"
             self.notes.append(text)
             if not action.copy:
-                self._add(Place(where), head, text)
+                self._add(Place(where), head, rest, text)
             return
-        self._redirects.setdefault(action.address.lower(), PlannedRedirect(action.address, head, reason))
+        self._redirects.setdefault(action.address.lower(), PlannedRedirect(action.address, head, reason, rest))
 
     def _why_not_on(self, address: str, message: FilteredMessage) -> str:
         try:

@@ -6,11 +6,12 @@ can ask run off the loop.
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from mailbox_app.delivery.compiled_scripts import CompiledScripts
 from mailbox_app.delivery.filter_memory import FilterMemory, Kind
@@ -20,12 +21,17 @@ from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountRef, MailboxId
 from mailbox_app.proto.header import Header
 from mailbox_app.proto.sieve.message import Message
+from mailbox_app.proto.sieve.rewritten import Rewritten
 from mailbox_app.proto.sieve.script import Script
 from mailbox_app.store.interface import Store
 from mailbox_app.store.model import MailboxInfo, SpecialUse
 from mailbox_app.store.scripts import Scripts
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _OBJECT_ID_MARK = "F"
+_BUFFER_BYTES = 65_536
 
 
 class FilteredMessage:
@@ -62,6 +68,11 @@ class FilteredMessage:
         """The same body below another header."""
         return FilteredMessage(head, self.rest)
 
+    def rewritten(self, content: Rewritten) -> FilteredMessage:
+        """What a script made of this message; it reads from this one."""
+        head = content.read(0, content.header_bytes)
+        return FilteredMessage(head, io.BufferedReader(_Behind(content), _BUFFER_BYTES))
+
     def as_message(self) -> Message:
         """As scripts read it."""
         return Message(self._read, self.size_bytes, header=self.header)
@@ -76,6 +87,40 @@ class FilteredMessage:
             return start + self.rest[offset : offset + length]
         with self._lock:
             return start + _read_at(self.rest, offset, length)
+
+
+class _Behind(io.RawIOBase):
+    """What is behind the header of a rewritten message, as a file."""
+
+    def __init__(self, content: Rewritten) -> None:
+        super().__init__()
+        self._content = content
+        self._position = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As files do."""
+        if whence == os.SEEK_CUR:
+            offset += self._position
+        elif whence == os.SEEK_END:
+            offset += self._content.size_bytes - self._content.header_bytes
+        self._position = max(0, offset)
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """As files do."""
+        view = memoryview(buffer).cast("B")
+        data = self._content.read(self._content.header_bytes + self._position, len(view))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
 
 def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:

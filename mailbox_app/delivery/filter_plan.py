@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mailbox_app.delivery.mail import Body
 from mailbox_app.store.appender import INBOX, Place
 from mailbox_app.store.model import SystemFlag
 
@@ -17,6 +18,8 @@ class PlannedCopy:
     head: bytes | None = None
     """Trace fields and header block in place of the received ones; None: as received."""
     reason: str = ""
+    rest: Body | None = None
+    """What stands behind `head`, which is given then, when a script changed it; None: as received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class PlannedRedirect:
     address: str
     head: bytes | None = None
     reason: str = ""
+    rest: Body | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,10 @@ def sentences(plan: Plan) -> list[str]:
     for copy in plan.copies:
         flags = [flag.name.capitalize() for flag in SystemFlag if copy.place.flags & flag and flag.name]
         words = " ".join([*(f"\\{flag}" for flag in flags), *copy.place.keywords])
-        lines.append(f"store in {copy.place.mailbox}" + (f" with {words}" if words else "") + _edited(copy.head))
-    lines += [f"pass on to {redirect.address}{_edited(redirect.head)}" for redirect in plan.redirects]
+        lines.append(
+            f"store in {copy.place.mailbox}" + (f" with {words}" if words else "") + _edited(copy.head, copy.rest)
+        )
+    lines += [f"pass on to {redirect.address}{_edited(redirect.head, redirect.rest)}" for redirect in plan.redirects]
     for answer in plan.answers:
         filed = f", with a copy in {answer.fcc.mailbox}" if answer.fcc is not None else ""
         verb = "answer" if answer.kind == "replied" else "notify"
@@ -84,5 +90,7 @@ def sentences(plan: Plan) -> list[str]:
     return lines or ["discard"]
 
 
-def _edited(head: bytes | None) -> str:
+def _edited(head: bytes | None, rest: Body | None) -> str:
+    if rest is not None:
+        return " with changed content"
     return "" if head is None else " with a changed header"

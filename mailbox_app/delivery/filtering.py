@@ -135,6 +135,8 @@ class Filters:
             if again is None:
                 break
             kept = again
+            if kept.content is not None:
+                message = message.rewritten(kept.content)
             if kept.edits:
                 message = message.with_head(kept.edits.apply(message.head))
         else:
@@ -230,7 +232,7 @@ def _kept(outcome: Outcome, before: Keep) -> Keep | None:
     if kept is None:
         return None
     flags = tuple(dict.fromkeys((*before.flags, *kept.flags)))
-    return Keep(flags, implicit=before.implicit and kept.implicit, edits=kept.edits)
+    return Keep(flags, implicit=before.implicit and kept.implicit, edits=kept.edits, content=kept.content)
 
 
 def spam_percent(judgement: Judgement, account: Account) -> float | None:

@@ -6,21 +6,20 @@ null sender and say that no person wrote them (RFC 3834 3.1), so nothing that fo
 
 from __future__ import annotations
 
-import base64
 import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
 from mailbox_app.proto.dates import format_date
-from mailbox_app.proto.header import FIELD, Header, header_end
+from mailbox_app.proto.header import Header
 from mailbox_app.proto.sieve.header_edits import render_field
+from mailbox_app.proto.sieve.rewritten import own_entity, text_entity
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MAX_SUBJECT = 500
 _MAX_REFERENCES = 20
 _MESSAGE_ID = re.compile(rb"<[!-;=?-~]{1,250}>")
-_ENTITY_FIELDS = re.compile(rb"content-[a-z0-9-]+\Z")
 
 
 def one_line(text: str, longest: int = _MAX_SUBJECT) -> str:
@@ -56,7 +55,7 @@ def compose(
     ]
     head = b"".join(fields)
     body = text.encode("utf-8", "surrogateescape")
-    return head + (_entity(body) if is_entity else _text_part(body))
+    return head + (own_entity(body) if is_entity else text_entity(body))
 
 
 def _thread_fields(answered: Header) -> bytes:
@@ -69,28 +68,3 @@ def _thread_fields(answered: Header) -> bytes:
     if len(before) > _MAX_REFERENCES:
         chain.insert(0, before[0])
     return b"In-Reply-To: " + own[0] + b"\r\nReferences: " + b"\r\n\t".join(chain) + b"\r\n"
-
-
-def _text_part(text: bytes) -> bytes:
-    """Plain text, as it is when every transport carries it so."""
-    lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    body = b"\r\n".join(lines)
-    body += b"" if body.endswith(b"\r\n") else b"\r\n"
-    head = b"Content-Type: text/plain; charset=utf-8\r\n"
-    if text.isascii() and b"\0" not in text and all(len(line) <= 900 for line in lines):
-        return head + b"Content-Transfer-Encoding: 7bit\r\n\r\n" + body
-    encoded = base64.encodebytes(body).replace(b"\n", b"\r\n")
-    return head + b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded
-
-
-def _entity(entity: bytes) -> bytes:
-    """A MIME entity of the script's own (RFC 5230 4.2): its Content fields and nothing else of its header."""
-    entity = entity.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    end = header_end(entity)
-    pieces = []
-    for match in FIELD.finditer(entity, 0, end):
-        name = match.group(1)
-        if name is not None and _ENTITY_FIELDS.match(name.lower()):
-            pieces.append(match.group().rstrip(b"\r\n") + b"\r\n")
-    body = entity[end:]
-    return b"".join(pieces) + b"\r\n" + body + (b"" if body.endswith(b"\r\n") else b"\r\n")

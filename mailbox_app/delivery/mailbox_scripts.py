@@ -143,12 +143,14 @@ class MailboxScripts:
         """A few messages of the account's first event."""
         event = waiting.events[0]
         uids = event.uids[waiting.begun : waiting.begun + _AT_ONCE]
-        found = None
+        found: tuple[Account, NamedScript] | None = None
         try:
             found = await self._offload.run(self._script, event)
         except MailboxError as error:
             self._log.warning("mailbox_script_failed", address=_address(event), code=error.code)
-        for uid in uids if found is not None else ():
+        for uid in uids:
+            if found is None:
+                break
             try:
                 await self._one(event, *found, uid)
             except MailboxError as error:
@@ -290,15 +292,17 @@ class MailboxScripts:
                 for new in stored.copy(home, [uid], target).target_uids:
                     self._mark(decided.account.ref, target, new, before, wanted)
                 continue
-            self._store_edited(decided, copy.head, target, wanted)
+            self._store_edited(decided, copy, target, wanted)
         self._mark(decided.account.ref, home, uid, before, decided.flags)
         if plan.remember:
             self._filters.memory.remember(decided.account.account_id, "imap", plan.remember)
         for note in plan.notes:
             self._log.info("mailbox_script_note", address=decided.account.address, mailbox=decided.info.name, text=note)
 
-    def _store_edited(self, decided: _Decided, head: bytes, target: MailboxId, flags: Sequence[str]) -> None:
-        message, ref = decided.message.with_head(decided.return_path + head), decided.account.ref
+    def _store_edited(self, decided: _Decided, copy: PlannedCopy, target: MailboxId, flags: Sequence[str]) -> None:
+        ref = decided.account.ref
+        body = decided.message.rest if copy.rest is None else copy.rest
+        message = FilteredMessage(decided.return_path + (copy.head or b""), body)
         staged = self._store.stage(ref, Content(message.head, message.rest, message.size_bytes))
         bits, keywords = _split(flags)
         self._store.account(ref).append(

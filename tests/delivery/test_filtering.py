@@ -343,3 +343,53 @@ async def test_a_script_that_cannot_be_read_now_is_temporary_trouble(
         delivered = await world.deliver(ALICE, DAVE)
         assert delivered.stored == [DAVE]
         assert [recipient for _, recipient, _ in world.queued()] == [ALICE]
+
+
+MIXED = (
+    b"From: Carol <carol@remote.example>\r\nTo: alice@example.org\r\nSubject: files\r\nMessage-ID: <2@remote.example>\r\n"
+    b"Date: Mon, 5 Jan 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n"
+    b'--b\r\nContent-Type: application/exe; name="run.com"\r\n\r\nMZMZ\r\n--b--\r\n'
+)
+REPLACING = (
+    'require ["foreverypart", "mime", "replace", "fileinto", "copy", "mailbox"];'
+    'foreverypart { if header :mime :subtype "Content-Type" "exe" { replace "taken out"; } }'
+)
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_replaced_part_is_replaced_in_that_accounts_copies_alone(world: FilteredWorld, large: bool) -> None:
+    content = MIXED + b"x" * 2_000_000 + b"\r\n" if large else MIXED
+    world.script(REPLACING + 'redirect :copy "else@remote.example"; fileinto :copy :create "Copy";')
+    assert (await world.send(ALICE, DAVE, content=content))[0] == 250
+    (mine,), (copy,) = world.messages(), world.messages(mailbox="Copy")
+    (other,) = world.messages(DAVE)
+    assert other.endswith(content)
+    wanted = content.partition(b"\r\n\r\n")[2].replace(
+        b'Content-Type: application/exe; name="run.com"\r\n\r\nMZMZ',
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\ntaken out",
+    )
+    assert mine == copy
+    assert mine.startswith(b"Return-Path: <carol@remote.example>\r\n")
+    assert mine.partition(b"\r\n\r\n")[2] == wanted
+    (left,) = world.smtp.queued_content()
+    assert left.partition(b"\r\n\r\n")[2] == wanted
+
+
+async def test_an_enclosed_message_is_stored_and_the_plain_one_passed_on(world: FilteredWorld) -> None:
+    world.script('require ["enclose", "copy"]; enclose :subject "look" "around"; redirect :copy "else@remote.example";')
+    await world.send(content=MESSAGE)
+    (mine,), (left,) = world.messages(), world.smtp.queued_content()
+    assert b"\r\nSubject: look\r\n" in mine
+    assert MESSAGE in mine
+    assert left.endswith(MESSAGE)
+
+
+async def test_a_later_script_sees_what_an_earlier_one_replaced(tmp_path: Path) -> None:
+    after = tmp_path / "after.sieve"
+    after.write_text('require ["body", "fileinto"]; if body :contains "taken out" { fileinto "Archive"; }')
+    async with filtered_world(tmp_path, Sieve(after=[str(after)])) as world:
+        world.script(REPLACING)
+        await world.deliver(content=MIXED)
+        (filed,) = world.messages(mailbox="Archive")
+        assert (b"taken out" in filed, b"MZMZ" in filed) == (True, False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailbox_app.proto.sieve.header_edits import HeaderEdits
+from mailbox_app.proto.sieve.rewritten import Rewritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Keep:
     implicit: bool = False
     edits: HeaderEdits | None = None
     """The header as it is to be stored; None: as received."""
+    content: Rewritten | None = None
+    """The message that was made of the received one (RFC 5703), which the edits belong to; None: as received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class FileInto:
     mailbox_id: str = ""
     """RFC 9042 2: the mailbox with this id is preferred over the name."""
     edits: HeaderEdits | None = None
+    content: Rewritten | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Redirect:
     address: str
     copy: bool = False
     edits: HeaderEdits | None = None
+    content: Rewritten | None = None
 
 
 @dataclass(frozen=True, slots=True)

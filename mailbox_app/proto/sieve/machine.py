@@ -14,6 +14,8 @@ from mailbox_app.proto.sieve.context import Context
 from mailbox_app.proto.sieve.faults import Fault, SieveError
 from mailbox_app.proto.sieve.header_edits import HeaderEdits, Place
 from mailbox_app.proto.sieve.limits import Limits
+from mailbox_app.proto.sieve.message import Message
+from mailbox_app.proto.sieve.rewritten import Rewritten, with_parts
 from mailbox_app.proto.sieve.values import tidy
 
 if TYPE_CHECKING:
@@ -71,6 +73,13 @@ class Machine:
         self.headers: dict[int, Header] = {}
         """Of MIME parts, by their row."""
         self.bodies: dict[object, Sequence[str]] = {}
+        self._content: Rewritten | None = None
+        """The message as the script made it; `context.message` reads it."""
+        self._replaced: dict[int, bytes] = {}
+        """Parts to be replaced when the loop over them ends."""
+        self._rewritten = 0
+        self._unenclosed: tuple[Rewritten | None, HeaderEdits] | None = None
+        """What redirects take: the message before it was enclosed. RFC 5703 6."""
         self.trace: list[str] = []
         self.seen: tuple[Sequence[str], Sequence[str]] | None = None
         """The values and keys of the last match, for the trace."""
@@ -174,6 +183,65 @@ class Machine:
         self.spend(sum(len(value) for _, value in (*self.edits.above, *self.edits.below)) >> 6)
         return message.size_bytes + self.edits.growth(message.header)
 
+    # the content. RFC 5703
+
+    def head(self) -> bytes:
+        """The header block as edited so far, with its empty line."""
+        message = self.context.message
+        length = message.parts.part(0).body_start if len(message.parts) else message.size_bytes
+        self.spend(length >> 6)
+        block = self.edits.apply(message.read(0, length))
+        if block.endswith((b"\n\r\n", b"\n\n")) or block == b"\r\n":
+            return block
+        return block + (b"\r\n" if block.endswith(b"\n") else b"\r\n\r\n")
+
+    def replace_part(self, entity: bytes) -> None:
+        """Another entity for the part of the loop; seen by tests when the loop is through."""
+        self._count_rewriting(len(entity))
+        self._replaced[self.part or 0] = entity
+
+    def rewrite(self, content: Rewritten) -> None:
+        """From now on this is the message; a loop over the parts of the one before ends."""
+        self._count_rewriting(content.header_bytes)
+        self.edits = HeaderEdits()
+        self._take(content)
+
+    def enclose(self, make: Callable[[Message], Rewritten]) -> None:
+        """Make a message around this one, which redirects do not take."""
+        self.settle()
+        if self._unenclosed is None:
+            self._unenclosed = self._content, self.edits
+        self.rewrite(make(self.context.message))
+
+    def settle(self) -> None:
+        """Replace the parts that were to be replaced."""
+        if self._replaced:
+            self._take(with_parts(self.context.message, self._replaced))
+
+    def _count_rewriting(self, size: int) -> None:
+        self._rewritten += 1
+        if self._rewritten > self.limits.actions:
+            raise Fault(f"the message is changed more than {self.limits.actions} times")
+        self.spend(size >> 6)
+
+    def _take(self, content: Rewritten) -> None:
+        self._content = content
+        self._replaced.clear()
+        message = Message(content.read, content.size_bytes)
+        self.context = replace(self.context, message=message)
+        self.headers.clear()
+        self.bodies.clear()
+        self._values.clear()
+        self.part = None if self.part is None else 0
+
+    def _filed(self, action: Keep | FileInto | Redirect) -> Keep | FileInto | Redirect:
+        """The action with the message as it is now."""
+        if isinstance(action, Redirect) and self._unenclosed is not None:
+            content, edits = self._unenclosed
+            return replace(action, content=content, edits=edits or None)
+        content = with_parts(self.context.message, self._replaced) if self._replaced else self._content
+        return action if content is None else replace(action, content=content)
+
     # variables. RFC 5229
 
     def variable(self, name: str) -> str:
@@ -252,6 +320,8 @@ class Machine:
         if self.context.flags is not None and isinstance(action, Reject | Vacation):  # RFC 6785 3
             raise Fault(f"{type(action).__name__.lower()} cannot be used for a message that is in a mailbox already")
         self._check_reject(action)
+        if isinstance(action, Keep | FileInto | Redirect):
+            action = self._filed(action)
         if cancels_keep:
             self.implicit_keep = False
         if isinstance(action, Keep | FileInto):

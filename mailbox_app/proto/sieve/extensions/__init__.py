@@ -23,6 +23,7 @@ from mailbox_app.proto.sieve.extensions import (
     regex,
     reject,
     relational,
+    replacing,
     spamtest,
     special_use,
     subaddress,
@@ -57,6 +58,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     environment.EXTENSION,
     ihave.EXTENSION,
     mime.EXTENSION,
+    replacing.EXTENSION,
     enotify.EXTENSION,
     spamtest.EXTENSION,
 )

@@ -38,16 +38,21 @@ def _foreverypart(use: Use, compiler: Compiler) -> Operation:
         parts = sections_below(machine, outer or 0, deep=True)
         if outer is not None:
             parts = parts[1:]
+        message = machine.context.message
         try:
             for index in parts:
                 machine.part = index
                 machine.spend(1)
                 machine.run(block)
+                if machine.context.message is not message:
+                    break  # another one took its place: these are not its parts
         except _Break as found:
             if found.name and found.name != name:
                 raise
         finally:
             machine.part = outer
+            if outer is None:
+                machine.settle()
 
     return foreverypart
 
