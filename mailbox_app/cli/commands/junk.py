@@ -65,19 +65,29 @@ def train(
 @json_option
 @click.pass_obj
 def status(config_file: str | None, account: str, *, as_json: bool) -> None:
-    """How many messages each classifier has learnt."""
+    """How many messages each classifier has learnt, and whether that is enough for it to have a say.
+
+    KEPT are those of the wanted ones that were answered, flagged, filed or kept for a day."""
     found = connection.call(config_file, "junk.status", account=account)
     if as_json:
         print_json(found)
         return
     print_table(
-        ["ACCOUNT", "SPAM", "HAM", "HAS A SAY"],
+        ["ACCOUNT", "SPAM", "HAM", "KEPT", "HAS A SAY"],
         [
-            (each["account"] or "(all together)", each["spam"], each["ham"], "yes" if each["has_a_say"] else "not yet")
+            (each["account"] or "(all together)", each["spam"], each["ham"], each["kept"], _say(each, found["needed"]))
             for each in found["accounts"]
         ],
         "Nothing was learnt.",
     )
+
+
+def _say(each: dict[str, Any], needed: int) -> str:
+    """Whether it is heard, or what is missing."""
+    if each["has_a_say"]:
+        return "yes"
+    missing = [f"{needed - each[kind]} {kind}" for kind in ("spam", "ham") if each[kind] < needed]
+    return f"after {' and '.join(missing)} more"
 
 
 def messages_of(path: str) -> Iterator[tuple[bytes, str]]:

@@ -64,6 +64,8 @@ class Knowledge(Struct):
     account: str
     spam: int
     ham: int
+    kept: int
+    """Of the wanted messages those that nobody called so: they were answered, flagged, filed or kept for a day."""
     has_a_say: bool
 
 
@@ -156,10 +158,10 @@ async def status(context: ControlContext, call: Call, params: MaybeAccount) -> K
 
     def read() -> list[Knowledge]:
         corpus = context.policy_state.corpus
-        found = []
+        found, kept = [], corpus.kept()
         for account_id, name in names:
             totals = corpus.totals(account_id)
-            found.append(Knowledge(name, totals.spam, totals.ham, totals.is_enough))
+            found.append(Knowledge(name, totals.spam, totals.ham, kept.get(account_id, 0), totals.is_enough))
         return found
 
     return KnowledgeList(LEAST_TRAINED, await context.offload.run(read))

@@ -64,6 +64,10 @@ class Corpus(Protocol):
         """How many messages of each class were learnt."""
         ...
 
+    def kept(self) -> Mapping[AccountId, int]:
+        """How many of the remembered lessons of each account come from mail that was only kept; of `BASE` the sum."""
+        ...
+
 
 class SqliteCorpus:
     """In `junk.db`."""
@@ -174,6 +178,15 @@ class SqliteCorpus:
     def totals(self, account_id: AccountId) -> Counts:
         """From memory for half a minute."""
         return self._known_totals([account_id]).get(account_id, Counts(0, 0))
+
+    def kept(self) -> Mapping[AccountId, int]:
+        """One look at all lessons that can still be taken back; for people, not for mail."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT account_id, count(*) FROM trained WHERE kept = 1 GROUP BY account_id"
+            ).fetchall()
+        found = {AccountId(account_id): count for account_id, count in rows}
+        return {BASE: sum(found.values()), **found}
 
     def _known_totals(self, account_ids: Sequence[AccountId]) -> Mapping[AccountId, Counts]:
         now = self._clock.monotonic_seconds()

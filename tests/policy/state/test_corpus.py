@@ -93,3 +93,15 @@ def test_words_are_bounded(bench: Bench, corpus: Corpus, monkeypatch: pytest.Mon
     assert words <= 100
     assert trained == 10
     assert corpus.totals(ALICE).spam == 100
+
+
+def test_lessons_of_kept_mail_are_told_apart_and_give_way(bench: Bench, corpus: Corpus) -> None:
+    corpus.learn(ALICE, b"one", GOOD, is_spam=False, kept=True)
+    corpus.learn(ALICE, b"two", GOOD, is_spam=False, kept=True)
+    corpus.learn(BOB, b"three", GOOD, is_spam=False)
+    assert corpus.kept() == {BASE: 2, ALICE: 2}
+    assert corpus.learn(ALICE, b"one", GOOD, is_spam=True) is True  # a first lesson: nobody said anything before
+    assert corpus.learn(ALICE, b"one", GOOD, is_spam=False, kept=True) is False
+    assert corpus.kept() == {BASE: 1, ALICE: 1}
+    assert corpus.totals(ALICE) == Counts(1, 1)
+    assert corpus.totals(BASE) == Counts(1, 2)
