@@ -110,4 +110,20 @@ MIGRATIONS: Sequence[str] = (
     CREATE INDEX rates_expiry ON rates (expires_at_seconds);
     CREATE TABLE state_versions (subject TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE greylist_allowed RENAME TO greylist_allowed_for_all;
+    CREATE TABLE greylist_allowed (
+        kind TEXT NOT NULL,
+        value TEXT NOT NULL,
+        recipient TEXT NOT NULL,
+        low BLOB,
+        high BLOB,
+        note TEXT NOT NULL,
+        created_at_seconds REAL NOT NULL,
+        PRIMARY KEY (kind, value, recipient)
+    ) WITHOUT ROWID;
+    INSERT INTO greylist_allowed (kind, value, recipient, low, high, note, created_at_seconds)
+        SELECT kind, value, '', low, high, note, created_at_seconds FROM greylist_allowed_for_all;
+    DROP TABLE greylist_allowed_for_all;
+    """,
 )

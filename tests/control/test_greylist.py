@@ -105,6 +105,11 @@ def test_the_command_line_lists_allows_and_takes_back(appliance: Appliance, run:
     assert run("allow", "x.example", "--note", "ours") == (0, "The domain x.example never waits from now on.\n", "")
     assert run("allow", "b@example.org", "--recipient")[1] == "The recipient b@example.org never waits from now on.\n"
     assert "ours" in run("allow")[1]
+    told = run("allow", "y.example", "--for", "b@example.org")
+    assert told == (0, "The domain y.example never waits from now on for b@example.org.\n", "")
+    assert run("allow", "y.example", "--remove")[0] == 1, "it is not exempt for all"
+    assert run("allow", "y.example", "--for", "b@example.org", "--remove")[0] == 0
+    assert run("allow", "--for", "b@example.org")[0] == 2
     assert [each["kind"] for each in json.loads(run("allow", "--json")[1])["allowed"]] == ["domain", "recipient"]
     assert run("allow", "x.example", "--remove") == (0, "The domain x.example is no longer exempt.\n", "")
     assert run("allow", "x.example", "--remove")[0] == 1

@@ -48,6 +48,9 @@ def list_waiting(config_file: str | None, as_json: bool) -> None:
 @command.command("allow")
 @click.argument("value", required=False)
 @click.option("--recipient", is_flag=True, help="VALUE is an address or domain of ours that wants no greylisting.")
+@click.option(
+    "--for", "only_for", default="", metavar="ADDRESS", help="Only for mail to this address or domain of ours."
+)
 @click.option("--now", is_flag=True, help="VALUE is a number of the list: let that one in at its next attempt.")
 @click.option("--remove", "removes", is_flag=True, help="End the exemption of VALUE.")
 @click.option("--note", default="", help="A word for those who come after you.")
@@ -58,6 +61,7 @@ def allow(
     value: str | None,
     *,
     recipient: bool,
+    only_for: str,
     now: bool,
     removes: bool,
     note: str,
@@ -65,23 +69,26 @@ def allow(
 ) -> None:
     """Never keep VALUE waiting: an address, a domain with all below it, or a network. Without VALUE: who is exempt."""
     if value is None:
-        if recipient or now or removes or note:
+        if recipient or only_for or now or removes or note:
             raise click.UsageError("tell the value too")
         _list_allowed(config_file, as_json=as_json)
         return
     if now:
-        if recipient or removes or note or not value.isdecimal():
+        if recipient or only_for or removes or note or not value.isdecimal():
             raise click.UsageError("--now takes a number of the list and nothing else")
         answer = connection.call(config_file, "greylist.let_in", greylist_id=int(value))
         text = f"{answer['sender'] or '<>'} is let in to {answer['recipient']} at its next attempt."
     else:
         kind = "recipient" if recipient else ""
+        there = f" for {only_for}" if only_for else ""
         if removes:
-            answer = connection.call(config_file, "greylist.disallow", kind=kind, value=value)
-            text = f"The {answer['kind']} {answer['value']} is no longer exempt."
+            answer = connection.call(config_file, "greylist.disallow", kind=kind, value=value, recipient=only_for)
+            text = f"The {answer['kind']} {answer['value']} is no longer exempt{there}."
         else:
-            answer = connection.call(config_file, "greylist.allow", kind=kind, value=value, note=note)
-            text = f"The {answer['kind']} {answer['value']} never waits from now on."
+            answer = connection.call(
+                config_file, "greylist.allow", kind=kind, value=value, note=note, recipient=only_for
+            )
+            text = f"The {answer['kind']} {answer['value']} never waits from now on{there}."
     if as_json:
         print_json(answer)
     else:
@@ -94,7 +101,10 @@ def _list_allowed(config_file: str | None, *, as_json: bool) -> None:
         print_json(found)
         return
     print_table(
-        ["KIND", "VALUE", "SINCE", "NOTE"],
-        [(each["kind"], each["value"], time(each["created_at"]), each["note"]) for each in found["allowed"]],
+        ["KIND", "VALUE", "FOR", "SINCE", "NOTE"],
+        [
+            (each["kind"], each["value"], each["recipient"] or "all", time(each["created_at"]), each["note"])
+            for each in found["allowed"]
+        ],
         "Nobody is exempt: mailbox greylist allow example.org",
     )

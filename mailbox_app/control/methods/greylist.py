@@ -39,6 +39,8 @@ class NewAllowance(Params):
     value: str
     kind: str = ""
     note: str = ""
+    recipient: str = ""
+    """An address or domain of ours that it holds for alone."""
 
 
 class AllowanceKey(Params):
@@ -46,6 +48,7 @@ class AllowanceKey(Params):
 
     value: str
     kind: str = ""
+    recipient: str = ""
 
 
 class WaitingView(Struct):
@@ -82,6 +85,8 @@ class AllowanceView(Struct):
     value: str
     note: str
     created_at: datetime
+    recipient: str
+    """Whom it holds for alone; "": all."""
 
 
 class AllowanceList(Struct):
@@ -117,8 +122,10 @@ async def list_allowed(context: ControlContext, _call: Call, _params: NoParams) 
 async def allow(context: ControlContext, call: Call, params: NewAllowance) -> AllowanceView:
     """Never keep this sender, domain, network or recipient waiting; holds at once in all processes."""
     kind = params.kind or kind_of(params.value)
-    call.object = f"{kind} {clean(params.value)}"
-    added = await context.offload.run(context.policy_state.allowances.add, kind, params.value, params.note)
+    call.object = _named(kind, params.value, params.recipient)
+    added = await context.offload.run(
+        context.policy_state.allowances.add, kind, params.value, params.note, params.recipient
+    )
     call.after = view = _allowance(added)
     return view
 
@@ -126,10 +133,10 @@ async def allow(context: ControlContext, call: Call, params: NewAllowance) -> Al
 async def disallow(context: ControlContext, call: Call, params: AllowanceKey) -> AllowanceView:
     """End an exemption."""
     kind = params.kind or kind_of(params.value)
-    call.object = f"{kind} {clean(params.value)}"
-    removed = await context.offload.run(context.policy_state.allowances.remove, kind, params.value)
+    call.object = _named(kind, params.value, params.recipient)
+    removed = await context.offload.run(context.policy_state.allowances.remove, kind, params.value, params.recipient)
     if removed is None:
-        raise MailboxError("greylist.unknown", f"the {kind} {clean(params.value)} is not exempt", temporary=False)
+        raise MailboxError("greylist.unknown", f"the {call.object} is not exempt", temporary=False)
     call.before = view = _allowance(removed)
     return view
 
@@ -166,7 +173,13 @@ def _waiting(context: ControlContext, row: Waiting) -> WaitingView:
 
 
 def _allowance(each: Allowance) -> AllowanceView:
-    return AllowanceView(each.kind, clean(each.value), clean(each.note), _time(each.created_at_seconds))
+    return AllowanceView(
+        each.kind, clean(each.value), clean(each.note), _time(each.created_at_seconds), clean(each.recipient)
+    )
+
+
+def _named(kind: str, value: str, recipient: str) -> str:
+    return f"{kind} {clean(value)}" + (f" for {clean(recipient)}" if recipient else "")
 
 
 def _time(at_seconds: float) -> datetime:

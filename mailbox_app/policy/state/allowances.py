@@ -1,4 +1,5 @@
-"""Whom the administrator never keeps waiting: senders, domains, networks, and recipients who want no greylisting. In `state.db`.
+"""Whom the administrator never keeps waiting: senders, domains, networks, for all or for one recipient, and recipients who
+want no greylisting. In `state.db`.
 
 Changed from the console, seen by all processes at once. Storage trouble counts as "allowed": see `greylist.py`.
 """
@@ -32,6 +33,8 @@ class Allowance:
     value: str
     note: str
     created_at_seconds: float
+    recipient: str = ""
+    """An address or domain of ours that it holds for alone; "": for all."""
 
 
 class Allowances(Protocol):
@@ -41,11 +44,11 @@ class Allowances(Protocol):
         """Why this mail never waits; "": nothing is said about it."""
         ...
 
-    def add(self, kind: str, value: str, note: str = "") -> Allowance:
+    def add(self, kind: str, value: str, note: str = "", recipient: str = "") -> Allowance:
         """Exempt; `greylist.bad_value` when the value is none of its kind."""
         ...
 
-    def remove(self, kind: str, value: str) -> Allowance | None:
+    def remove(self, kind: str, value: str, recipient: str = "") -> Allowance | None:
         """End an exemption; None: there is none."""
         ...
 
@@ -78,38 +81,39 @@ class SqliteAllowances:
         try:
             with self._database.reading() as connection:
                 row = connection.execute(
-                    "SELECT kind, value FROM greylist_allowed WHERE (kind = 'sender' AND value = ?)"  # noqa: S608 - marks
+                    "SELECT kind, value FROM greylist_allowed WHERE recipient IN ('', ?, ?)"  # noqa: S608 - marks
+                    " AND ((kind = 'sender' AND value = ?)"
                     " OR (kind = 'recipient' AND value IN (?, ?)) OR (kind = 'network' AND ? BETWEEN low AND high)"
-                    f" OR (kind = 'domain' AND value IN ({marks})) LIMIT 1",
-                    (sender, recipient, own_domain, address, *names),
+                    f" OR (kind = 'domain' AND value IN ({marks}))) LIMIT 1",
+                    (recipient, own_domain, sender, recipient, own_domain, address, *names),
                 ).fetchone()
         except StoreError as error:
             self._log.warning("greylist_unusable", code=error.code)
             return "the list of exemptions cannot be read"
         return f"the {row[0]} {row[1]} is exempt" if row else ""
 
-    def add(self, kind: str, value: str, note: str = "") -> Allowance:
+    def add(self, kind: str, value: str, note: str = "", recipient: str = "") -> Allowance:
         """Exempt; `greylist.bad_value` when the value is none of its kind."""
         value, low, high = read_value(kind, value)
-        allowance = Allowance(kind, value, note[:200], self._clock.epoch_seconds())
+        allowance = Allowance(kind, value, note[:200], self._clock.epoch_seconds(), _read_recipient(kind, recipient))
         with self._database.transaction() as connection:
             if connection.execute("SELECT count(*) FROM greylist_allowed").fetchone()[0] >= _MAX_ROWS:
                 raise MailboxError("greylist.full", f"there are {_MAX_ROWS} exemptions already", temporary=False)
             connection.execute(
-                "INSERT INTO greylist_allowed (kind, value, low, high, note, created_at_seconds)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (kind, value) DO UPDATE SET note = excluded.note",
-                (kind, value, low, high, allowance.note, allowance.created_at_seconds),
+                "INSERT INTO greylist_allowed (kind, value, recipient, low, high, note, created_at_seconds)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, value, recipient) DO UPDATE SET note = excluded.note",
+                (kind, value, allowance.recipient, low, high, allowance.note, allowance.created_at_seconds),
             )
         return allowance
 
-    def remove(self, kind: str, value: str) -> Allowance | None:
+    def remove(self, kind: str, value: str, recipient: str = "") -> Allowance | None:
         """End an exemption; None: there is none."""
         value, _, _ = read_value(kind, value)
         with self._database.transaction() as connection:
             row = connection.execute(
-                "DELETE FROM greylist_allowed WHERE kind = ? AND value = ?"
-                " RETURNING kind, value, note, created_at_seconds",
-                (kind, value),
+                "DELETE FROM greylist_allowed WHERE kind = ? AND value = ? AND recipient = ?"
+                " RETURNING kind, value, note, created_at_seconds, recipient",
+                (kind, value, _read_recipient(kind, recipient)),
             ).fetchone()
         return Allowance(*row) if row else None
 
@@ -117,7 +121,8 @@ class SqliteAllowances:
         """Every exemption by kind and value."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT kind, value, note, created_at_seconds FROM greylist_allowed ORDER BY kind, value"
+                "SELECT kind, value, note, created_at_seconds, recipient FROM greylist_allowed"
+                " ORDER BY kind, value, recipient"
             ).fetchall()
         return [Allowance(*row) for row in rows]
 
@@ -147,6 +152,15 @@ def read_value(kind: str, value: str) -> tuple[str, bytes | None, bytes | None]:
     if not domain or " " in text or "." not in domain or (needs_local and not (local and at)):
         raise MailboxError("greylist.bad_value", f"{value!r} is no {kind}", temporary=False)
     return text, None, None
+
+
+def _read_recipient(kind: str, recipient: str) -> str:
+    """An address or domain of ours in its one form."""
+    if not recipient:
+        return ""
+    if kind == "recipient":
+        raise MailboxError("greylist.bad_value", "a recipient is exempt as such, not for another one", temporary=False)
+    return read_value("recipient", recipient if "@" in recipient else f"@{recipient}")[0]
 
 
 def _packed(address: str) -> bytes:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mailbox_app.db import state_schema
+from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import MailboxError
 from mailbox_app.policy.state.allowances import SqliteAllowances
 from tests.support.clock import FakeClock
@@ -44,6 +46,36 @@ def test_who_is_exempt(
     assert allowances.why(remote_ip, sender, recipient) == ""
     allowances.add(kind, value)
     assert bool(allowances.why(remote_ip, sender, recipient)) is exempt
+
+
+@pytest.mark.parametrize(
+    ("recipient", "exempt"),
+    [("Alice@example.org", ["alice"]), ("example.org", ["alice", "bob"]), ("other.example", [])],
+)
+def test_an_exemption_may_hold_for_one_recipient_or_domain(
+    allowances: SqliteAllowances, recipient: str, exempt: list[str]
+) -> None:
+    for kind, value in (("sender", "x@sender.example"), ("domain", "sender.example"), ("network", "192.0.2.0/24")):
+        allowances.add(kind, value, recipient=recipient)
+        found = [
+            name for name in ("alice", "bob") if allowances.why("192.0.2.9", "x@sender.example", f"{name}@example.org")
+        ]
+        assert found == exempt
+        assert allowances.remove(kind, value) is None, "that one would be for all"
+        assert allowances.remove(kind, value, recipient) is not None
+
+
+def test_an_older_list_holds_for_all(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    at = next(number for number, text in enumerate(state_schema.MIGRATIONS) if "greylist_allowed_for_all" in text)
+    old = Database(path, state_schema.MIGRATIONS[:at])
+    with old.transaction() as connection:
+        connection.execute("INSERT INTO greylist_allowed VALUES ('domain', 'x.example', NULL, NULL, 'ours', 7.0)")
+    old.close()
+    opened = SqliteAllowances(path, FakeClock())
+    assert [(each.value, each.note, each.recipient) for each in opened.all()] == [("x.example", "ours", "")]
+    assert opened.why("192.0.2.9", "a@x.example", "b@c.d")
+    opened.close()
 
 
 @pytest.mark.parametrize(
