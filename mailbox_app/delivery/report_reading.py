@@ -115,7 +115,7 @@ class ReportReader:
         return kept
 
     def _look(self, account: Account, mailbox_id: MailboxId, uid: Uid, block: bytes, parts: bytes) -> int:
-        """One message; its own trouble is noted and never holds up the others."""
+        """One message; its own trouble is noted and never holds up the others. Trouble of ours is raised: it comes again."""
         header = Header.parse(block)
         kind = (header.first(b"content-type") or b"").strip().lower()
         if not kind.startswith(_PREFIXES):
@@ -126,8 +126,13 @@ class ReportReader:
             with account.open_message(mailbox_id, uid) as file:
                 return self._read_parts(header, file, table, is_named=is_named)
         except (MailboxError, OSError, ValueError) as error:
+            if isinstance(error, MailboxError) and error.temporary:
+                raise
             self._log.info("report_unread", uid=uid, reason=str(error))
-            return 0
+        except Exception:  # noqa: BLE001 - a message that trips us up must not hide all later ones
+            self._log.exception("report_unread", uid=uid)
+            self._metrics.errors.inc()
+        return 0
 
     def _read_parts(self, header: Header, file: BinaryIO, table: PartTable, *, is_named: bool) -> int:
         def read(offset: int, size: int) -> bytes:

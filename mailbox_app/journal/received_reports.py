@@ -20,7 +20,7 @@ from mailbox_app.proto.dmarc_report import DkimLine, DmarcReport, Reason, Row, S
 from mailbox_app.proto.plain_text import clean
 
 MAX_ROWS = 2_000_000
-"""Some 600 MB: the oldest reports go first."""
+"""Some 600 MB: the unproven and the oldest reports go first."""
 _DMARC = "dmarc"
 _SHORT = 253
 _COLUMNS = (
@@ -169,7 +169,7 @@ class ReceivedReports:
             return Totals(*connection.execute(_TOTALS, values).fetchone())
 
     def purge(self, before_seconds: float, max_rows: int = MAX_ROWS) -> int:
-        """Forget what came before then, and the oldest beyond so many rows; how many reports went."""
+        """Forget what came before then and, beyond so many rows, the unproven and the oldest; how many reports went."""
         with self._database.transaction(durable=False) as connection:
             old = [no for (no,) in connection.execute(
                 "SELECT report_no FROM received WHERE received_seconds < ?", (before_seconds,)
@@ -178,7 +178,7 @@ class ReceivedReports:
             surplus = count - max_rows
             if surplus > 0:
                 for number, rows in connection.execute(
-                    "SELECT report_no, row_count FROM received ORDER BY received_seconds, report_no"
+                    "SELECT report_no, row_count FROM received ORDER BY proven, received_seconds, report_no"
                 ):
                     if surplus <= 0:
                         break

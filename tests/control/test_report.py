@@ -120,7 +120,7 @@ def test_the_summary_says_what_to_do(appliance: Appliance, client: ControlClient
     assert len(client.call("report.summary", {"unproven": True})["sources"]) == 8
     code, out, _ = run("summary", "--domain", "example.org")
     assert code == 0
-    assert out.startswith("example.org, 30 days: 347 messages in 2 reports of 1 reporters, 95 passed.")
+    assert out.startswith("example.org, 30 days: 347 messages in 2 reports of 1 reporter, 95 passed.")
     assert "203.0.113.1: 50 failed. It is signed by shop.example" in out
 
 
@@ -149,6 +149,9 @@ def test_old_reports_go_and_a_better_proof_replaces_a_doubtful_one(appliance: Ap
     assert not reports.add_dmarc(again, "x@y.example", proven=True, at_seconds=now)
     assert reports.purge(now - 60) == 0
     add(appliance, OURS, OURS, report_id="second")
+    add(appliance, OURS, proven=False, report_id="doubtful, but the latest")
+    assert reports.purge(0, max_rows=3) == 1
+    assert [each["proven"] for each in client.call("report.list", {})["reports"]] == [True, True]
     assert reports.purge(0, max_rows=2) == 1
     assert reports.purge(now + 60) == 1
     assert client.call("report.list", {})["total"] == 0

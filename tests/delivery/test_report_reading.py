@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from mailbox_app.config.load import parse
 from mailbox_app.config.schema import Config
 from mailbox_app.delivery import report_reading
 from mailbox_app.delivery.report_reading import ReportReader, proven_sender
+from mailbox_app.errors import StoreError
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.journal.received_reports import Received, ReceivedReports
 from mailbox_app.observe.metrics import Metrics
@@ -153,6 +154,31 @@ def test_what_is_no_report_about_us_is_counted_and_holds_up_nothing(scene: Scene
     assert scene.look() == 1
     assert scene.outcome(outcome) == 1
     assert scene.look() == 0
+
+
+def test_trouble_of_ours_loses_no_report_and_a_bug_hides_no_later_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.store_mail(mail())
+    scene.store_mail(mail(replace(ABOUT_US, report_id="next")))
+    with monkeypatch.context() as patched:
+        busy = StoreError("store.busy", "busy", temporary=True)
+        patched.setattr(scene.received, "add_dmarc", raising(busy))
+        with pytest.raises(StoreError):
+            scene.look()
+    with monkeypatch.context() as patched:
+        patched.setattr(report_reading, "read_report", raising(KeyError("a bug")))
+        assert scene.look() == 0
+    assert scene.metrics.registry.get_sample_value("mailserver_errors_total") == 2
+    scene.store_mail(mail())
+    assert scene.look() == 1
+
+
+def raising(error: Exception) -> Callable[..., object]:
+    def fail(*_arguments: object, **_named: object) -> object:
+        raise error
+
+    return fail
 
 
 def test_other_mail_is_not_opened(scene: Scene) -> None:

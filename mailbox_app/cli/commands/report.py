@@ -114,8 +114,8 @@ def summary(config_file: str | None, domain: str, days: int, *, unproven: bool, 
     about = found["domain"] or "all domains"
     click.echo(
         clean(
-            f"{about}, {days} days: {found['messages']} messages in {found['reports']} reports of"
-            f" {found['organizations']} reporters, {found['passed']} passed."
+            f"{about}, {days} days: {_count(found['messages'], 'message')} in {_count(found['reports'], 'report')} of"
+            f" {_count(found['organizations'], 'reporter')}, {found['passed']} passed."
         )
     )
     if not found["sources"]:
@@ -167,3 +167,7 @@ def sent(config_file: str | None, domain: str, days: int, as_json: bool) -> None
         ],
         "None was sent.",
     )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
