@@ -71,6 +71,7 @@ class Fate:
     trace_id: str = ""
     mailbox: str = ""
     why: str = ""
+    score: float = 0.0
     answers: list[tuple[str, int]] = field(default_factory=list)
     """(client, code) of each try."""
 
@@ -246,7 +247,7 @@ def explain(server: Server, fates: Sequence[Fate]) -> None:
         if found:
             record = found[0][1]
             fate.mailbox = next((copy.target for copy in record.copies if copy.target), "")
-            fate.why = reasons(record)
+            fate.why, fate.score = reasons(record), record.score
 
 
 def reasons(record: Explanation) -> str:
@@ -287,6 +288,13 @@ def wrong(fates: Sequence[Fate]) -> tuple[list[Fate], list[Fate], list[Fate]]:
     junked = [fate for fate in honest if fate.outcome == "junk"]
     missed = [fate for fate in fates if not fate.delivery.honest and fate.outcome == "inbox"]
     return lost, junked, missed
+
+
+def margins(fates: Sequence[Fate]) -> str:
+    """How near to the threshold of Junk the wanted ones come."""
+    scores = [fate.score for fate in fates if opinion(fate.delivery, fate.delivery.recipients[0]) == "wanted"]
+    steps = (0, 1, 2, 3, 4, 5)
+    return ", ".join(f"{sum(score >= step for score in scores)} at {step} or more" for step in steps)
 
 
 def name(fates: Sequence[Fate], title: str, most: int) -> None:
@@ -366,6 +374,7 @@ async def run(count: int, seed: int, most: int, *, trained: bool) -> int:
     print(
         f"\nUnwanted and refused, given up or in Junk: {1 - len(missed) / max(1, unwanted):.1%}; honest in Junk:"
         f" {len(junked) / max(1, len(fates) - unwanted):.2%}; records that do not agree: {len(result.unexplained)}"
+        f"\nHonest messages by score: {margins(fates)}"
     )
     name(lost, "Honest, and refused or held up for more than an hour", most)
     name(junked, "Honest, and in Junk", most)
