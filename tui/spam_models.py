@@ -99,22 +99,30 @@ class Allowance:
     value: str
     note: str
     created_at: datetime | None
+    recipient: str = ""
+    """Whom it holds for alone; "": all."""
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What and who."""
-        return (self.kind, self.value)
+    def key(self) -> tuple[str, str, str]:
+        """What, who and for whom."""
+        return (self.kind, self.value, self.recipient)
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Allowance:
         """From `greylist.allowed`."""
-        return cls(text_of(row, "kind"), text_of(row, "value"), text_of(row, "note"), when_of(row, "created_at"))
+        return cls(
+            text_of(row, "kind"),
+            text_of(row, "value"),
+            text_of(row, "note"),
+            when_of(row, "created_at"),
+            text_of(row, "recipient"),
+        )
 
     def cell(self, name: str, now: datetime) -> Cell:
         """Text and role of one column."""
         return {
             "KIND": (self.kind, "accent"),
-            "WHO": (self.value, "text"),
+            "WHO": (f"{self.value} for {self.recipient}" if self.recipient else self.value, "text"),
             "SINCE": (day(self.created_at, now), "dim"),
             "NOTE": (self.note, "dim"),
         }[name]
@@ -122,6 +130,7 @@ class Allowance:
     def story(self, now: datetime) -> Sequence[str]:
         """What it means."""
         whose = "Mail to this recipient" if self.kind == "recipient" else f"Mail from this {self.kind}"
+        whose += f" to {self.recipient}" if self.recipient else ""
         return (f"{whose} never waits since {day(self.created_at, now)}.", self.note)
 
 

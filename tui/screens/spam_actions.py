@@ -58,7 +58,7 @@ class SpamActions:
 
     def disallow(self, row: Allowance) -> None:
         """End an exemption."""
-        key = {"kind": row.kind, "value": row.value}
+        key = {"kind": row.kind, "value": row.value, **({"recipient": row.recipient} if row.recipient else {})}
         inverse = Change("greylist.allow", {**key, "note": row.note}, f"The {row.kind} {row.value} is exempt again")
         self._start(Change("greylist.disallow", key, f"The {row.kind} {row.value} is no longer exempt"), Done(inverse))
 
@@ -140,7 +140,8 @@ def shell_line(row: Waiting | Allowance | Ban | Check | None) -> str:
     if isinstance(row, Waiting):
         return f"mailbox greylist allow --now {row.greylist_id}"
     if isinstance(row, Allowance):
-        return f"mailbox greylist allow --remove {'--recipient ' if row.kind == 'recipient' else ''}{shlex.quote(row.value)}"
+        whose = "--recipient " if row.kind == "recipient" else f"--for {row.recipient} " if row.recipient else ""
+        return f"mailbox greylist allow --remove {whose}{shlex.quote(row.value)}"
     if isinstance(row, Ban):
         return f"mailbox ban remove {shlex.quote(row.network)}"
     if isinstance(row, Check):
