@@ -194,7 +194,7 @@ def _check_tags(tags: Mapping[bytes, bytes], mandatory: Sequence[bytes]) -> None
         # its expression for base64 is quadratic in white space
         known |= {name: without_blanks(tags[name]) for name in (b"b", b"bh") if name in tags}
         dkim.validate_signature_fields(known, list(mandatory), arc=True)
-    except dkim.DKIMException as error:
+    except (dkim.DKIMException, ValueError, IndexError) as error:  # a t= of thousands of digits, ...
         raise _Broken(f"a field cannot be read: {error}"[:100]) from error
     for name in (b"b", b"bh"):
         if name in mandatory and not _BASE64.fullmatch(without_blanks(tags[name])):

@@ -20,6 +20,8 @@ _HIDDEN = re.compile(
 _TAG = re.compile(r"<[a-zA-Z/!?][^>]*+>")
 _ANCHOR = re.compile(r"<(?:a|area|form)\s([^>]*+)>", re.IGNORECASE)
 _HREF = re.compile(r"\b(?:href|action)\s*+=\s*+(?:\"([^\"]*+)|'([^']*+)|([^\s\"']++))", re.IGNORECASE)
+_ENDLESS = re.compile(r"&#[0-9]{9,}+;?")
+"""No character has such a number, and Python refuses to read one of thousands of digits."""
 _ANCHOR_END = re.compile(r"</a\b", re.IGNORECASE)
 
 
@@ -57,4 +59,6 @@ def _without_tags(source: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return html.unescape(text) if "&" in text else text
+    if "&" not in text:
+        return text
+    return html.unescape(_ENDLESS.sub("\ufffd", text))
