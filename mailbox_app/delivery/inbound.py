@@ -84,6 +84,7 @@ class Inbound:
         jobs = await self._jobs(parts.mail)
         refusals = {id(job): _refusal(job, mail) for job in jobs if job.plan.rejection is not None}
         if refusals and may_refuse and len(refusals) == len(jobs) and not parts.copies and not each_answers:
+            self._metrics.filter_actions.labels("rejected").inc(len(jobs))
             raise RuleRefusal(
                 refusals[id(jobs[0])], mail.judgement, [_rejected(job, refusals[id(job)]) for job in jobs]
             )
@@ -96,6 +97,7 @@ class Inbound:
         for job in jobs:
             if job.account.account_id in refused:
                 filings.append(_rejected(job, refusals[id(job)]))
+                self._metrics.filter_actions.labels("rejected").inc()
                 continue
             if job.plan.rejection_copy is not None:
                 job.plan = replace(job.plan, copies=[job.plan.rejection_copy], redirects=())
@@ -158,9 +160,8 @@ class Inbound:
                 jobs.append(Job(account, recipient, TO_INBOX, found))
         return jobs
 
-    @staticmethod
     def _sorted(
-        jobs: Sequence[Job], filings: list[Filing], queued: list[tuple[QueueId, Sequence[str]]]
+        self, jobs: Sequence[Job], filings: list[Filing], queued: list[tuple[QueueId, Sequence[str]]]
     ) -> tuple[list[str], list[Job]]:
         """Addresses of accounts that are served, and the jobs that are not."""
         stored: list[str] = []
@@ -168,7 +169,10 @@ class Inbound:
         for job in jobs:
             if job.error is None:
                 stored.append(job.account.address)
-                filings += job.filings()
+                done = job.filings()
+                filings += done
+                for filing in done if job.plan is not TO_INBOX else ():
+                    self._metrics.filter_actions.labels(filing.action).inc()
                 queued += job.queued
             else:
                 waiting.append(job)

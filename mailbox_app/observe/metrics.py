@@ -61,6 +61,7 @@ class Metrics:
         self.dmarc_report_messages = counter("dmarc_report_messages", "Messages counted for DMARC reports to others.")
         self.reports_sent = counter("reports_sent", "Reports to other domains.", "kind", "outcome")
         self.reports_received = counter("reports_received", "Reports of others that were read.", "kind", "outcome")
+        self.filter_actions = counter("filter_actions", "What filters did with mail that came in.", "action")
         self.quota_exceeded = counter("quota_exceeded", "Messages refused for a full mailbox.")
         self.search_waiting = gauge(
             "search_waiting", "Messages that the search indexes do not have yet.", mode="livesum"

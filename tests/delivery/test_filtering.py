@@ -393,3 +393,21 @@ async def test_a_later_script_sees_what_an_earlier_one_replaced(tmp_path: Path) 
         await world.deliver(content=MIXED)
         (filed,) = world.messages(mailbox="Archive")
         assert (b"taken out" in filed, b"MZMZ" in filed) == (True, False)
+
+
+async def test_what_filters_did_is_counted(world: FilteredWorld) -> None:
+    def counted() -> dict[str, float]:
+        samples = world.smtp.metrics.filter_actions.collect()[0].samples
+        return {each.labels["action"]: each.value for each in samples if each.name.endswith("_total")}
+
+    await world.deliver()
+    assert counted() == {}
+    world.script('require ["fileinto", "copy"]; fileinto :copy "Archive"; redirect :copy "else@remote.example";')
+    await world.deliver()
+    assert counted() == {"stored": 2, "redirected": 1}
+    world.script('require "reject"; reject "no";')
+    with pytest.raises(RuleRefusal):
+        await world.deliver()
+    world.script("discard;")
+    await world.deliver()
+    assert counted() == {"stored": 2, "redirected": 1, "rejected": 1, "discarded": 1}
