@@ -63,6 +63,13 @@ def proven_author(header: Header, auth: AuthResults | None) -> str:
     """The one From address whose domain DMARC, an aligned signature or an aligned SPF proves; "" otherwise."""
     if auth is None or header.count(b"from") != 1:
         return ""
+    proofs = [each.domain for each in auth.dkim if each.result is Result.PASS and not each.body_limited]
+    if auth.spf.result is Result.PASS:
+        proofs.append(auth.spf.domain)
+    if auth.dmarc.result is Result.PASS:
+        proofs.append(auth.dmarc.domain)
+    if not proofs:
+        return ""
     value = header.all(b"from")[0]
     authors = parse_address_list(value) if len(value) <= AUTHOR_BYTES else ()
     if len(authors) != 1:
@@ -71,11 +78,6 @@ def proven_author(header: Header, auth: AuthResults | None) -> str:
     domain = canonical(f"x@{(authors[0].domain or b'').decode('utf-8', 'replace')}")[1]
     if not localpart or not domain:
         return ""
-    proofs = [each.domain for each in auth.dkim if each.result is Result.PASS and not each.body_limited]
-    if auth.spf.result is Result.PASS:
-        proofs.append(auth.spf.domain)
-    if auth.dmarc.result is Result.PASS:
-        proofs.append(auth.dmarc.domain)
     return f"{localpart}@{domain}" if any(canonical(f"x@{proof}")[1] == domain for proof in proofs) else ""
 
 

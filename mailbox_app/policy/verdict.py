@@ -56,6 +56,8 @@ class Judgement:
 
     def score(self, account_id: AccountId | None = None) -> float:
         """The sum for one recipient, or the part that is common to all."""
+        if not self.findings:
+            return 0.0
         return round(
             sum(
                 finding.score
@@ -70,7 +72,7 @@ class Judgement:
         own = [
             finding.verdict
             for finding in self.findings
-            if not finding.advisory and finding.account_id in (None, account_id)
+            if finding.verdict and not finding.advisory and finding.account_id in (None, account_id)
         ]
         score = self.score(account_id)
         if self.reject_score and score >= self.reject_score:

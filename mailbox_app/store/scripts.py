@@ -174,9 +174,9 @@ class Scripts:
         return ScriptFile(name, path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
     def has_active(self, ref: AccountRef) -> bool:
-        """Whether a script runs for the account: a look at two names, so it may be asked on the loop."""
+        """Whether a script runs for the account: a look at three names, mostly at one, so it may be asked on the loop."""
         folder = self._folder(ref)
-        return _may_exist(f"{folder}/{_ACTIVE}") or _may_exist(f"{folder}/{_AWAY}")
+        return _may_exist(folder) and (_may_exist(f"{folder}/{_ACTIVE}") or _may_exist(f"{folder}/{_AWAY}"))
 
     def may_have_any(self, ref: AccountRef) -> bool:
         """False only when the account has no script at all: a look at one name, so it may be asked on the loop."""

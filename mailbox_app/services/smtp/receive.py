@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
@@ -19,6 +19,7 @@ from mailbox_app.delivery.mail import Body, Delivered, Mail
 from mailbox_app.delivery.posting import proven_author
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.ids import new_queue_id
+from mailbox_app.mailauth.results import AuthResults
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.policy import verdict_field
@@ -175,9 +176,8 @@ class Receiver:
             is_ours = not is_lmtp or believed.lower() != self._hostname.lower()
             prefix += cut_own_fields(message.block, facts.header, self._hostname if is_ours else "")
             body = rest_behind(body, len(message.block))
-        mail = self._mail(session, message, prefix, body, judgement)
         author = believed_author(facts.header, believed) if is_lmtp else proven_author(facts.header, facts.auth)
-        return replace(mail, author=author, auth=facts.auth)
+        return self._mail(session, message, prefix, body, judgement, author=author, auth=facts.auth)
 
     @staticmethod
     def _verdict_field(session: SmtpSession, judgement: Judgement) -> bytes:
@@ -192,6 +192,9 @@ class Receiver:
         prefix: bytes,
         body: Body | None = None,
         judgement: Judgement = _NO_JUDGEMENT,
+        *,
+        author: str = "",
+        auth: AuthResults | None = None,
     ) -> Mail:
         transaction = session.transaction
         envelope = Envelope(
@@ -214,6 +217,8 @@ class Receiver:
             content,
             size_bytes,
             judgement,
+            author,
+            auth,
             remote_ip=session.remote_ip if session.account is None else "",
             remote_name=session.helo if session.account is None else "",
         )
