@@ -17,6 +17,7 @@ from mailbox_app.delivery.explaining import Decided
 from mailbox_app.mailauth.results import AuthResults, DkimResult, DmarcRecord, DmarcResult, Result
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.policy.checks.sender_authentication import SenderAuthentication
+from mailbox_app.policy.facts import MessageFacts
 from mailbox_app.policy.report_addresses import is_skipped, report_address
 from mailbox_app.policy.state.dmarc_rows import DmarcRows
 from mailbox_app.policy.verdict import Judgement, Verdict
@@ -74,22 +75,24 @@ class DmarcTally:
         if record is None or not record.aggregate_reports or not settings.dmarc or _COUNTED in message.derived:
             return
         message.derived[_COUNTED] = True
-        if is_skipped(settings, record.domain) or self._brings_reports(decided):
+        if is_skipped(settings, record.domain) or self._brings_reports(decided, message, message.auth.dmarc):
             return
         self._rows.note(published(record), record.aggregate_reports, row(decided, message.auth))
         if self._counted is not None:
             self._counted.inc()
 
-    def _brings_reports(self, decided: Decided) -> bool:
-        settings, recipients = self._config().reports, decided.facts.recipients
-        addressed = [each.canonical.lower() for each in recipients]
-        wanted = all(each == report_address(settings, each.rpartition("@")[2]).lower() for each in addressed)
-        message = decided.facts.message
-        if not addressed or not wanted or message is None:
-            return False
+    def _brings_reports(self, decided: Decided, message: MessageFacts, dmarc: DmarcResult) -> bool:
+        """Whether it calls itself a report, and DMARC passes or it is addressed as one: the subject alone hides no forgery."""
         subject = (message.header.first(b"subject") or b"").lstrip().lower()
-        kind = (message.header.first(b"content-type") or b"").lower()
-        return subject.startswith(b"report domain:") or b"report-type=tlsrpt" in kind.replace(b'"', b"")
+        kind = (message.header.first(b"content-type") or b"").lower().replace(b'"', b"")
+        if not subject.startswith(b"report domain:") and b"report-type=tlsrpt" not in kind:
+            return False
+        if dmarc.result is Result.PASS:
+            return True
+        settings, addressed = self._config().reports, [each.canonical.lower() for each in decided.facts.recipients]
+        return bool(addressed) and all(
+            each == report_address(settings, each.rpartition("@")[2]).lower() for each in addressed
+        )
 
 
 def published(record: DmarcRecord) -> Published:
