@@ -171,6 +171,8 @@ class SenderAuthentication:
         if not found:
             return ()
         is_pool = found[0].inputs.get("kind") == "generic"
+        if not is_pool and auth.spf.result in (Result.FAIL, Result.SOFTFAIL):
+            return ()  # a server that moved and forgot its records: that SPF fails has its score
         score = UNVOUCHED_POOL_SCORE if is_pool else UNVOUCHED_NAMELESS_SCORE
         return [Finding(self.name, "neither SPF nor a signature nor a host name tells whose mail it is", score)]
 

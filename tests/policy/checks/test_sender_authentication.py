@@ -198,6 +198,8 @@ def test_switched_off_checks_say_nothing(door: Door) -> None:
         ("generic", {}, 2.5),
         ("none", {}, 1.0),
         ("", {}, 0.0),
+        ("none", {"spf": SpfResult(Result.FAIL, "x.example")}, 2.0),
+        ("generic", {"spf": SpfResult(Result.FAIL, "x.example")}, 4.5),
         ("generic", {"spf": SpfResult(Result.PASS, "x.example")}, 0.0),
         ("generic", {"spf": SpfResult(Result.TEMPERROR)}, 0.0),
         ("generic", {"dkim": [DkimResult(Result.PASS, "x.example")]}, 0.0),
