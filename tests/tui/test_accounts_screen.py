@@ -189,3 +189,11 @@ async def test_the_palette_knows_the_accounts_actions(tmp_path: Path) -> None:
         await screen.press("?")
         await screen.shows("DELETED MAIL")
         await screen.shows("Bring the marked messages or this one back; asks")
+
+
+async def test_t_shows_the_log_of_the_account(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        await screen.press("5")
+        await screen.shows("carl@example.org")
+        await screen.press("j", "t")
+        await screen.shows("match 'bob@example.org'")

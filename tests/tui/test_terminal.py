@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,14 @@ from tests.tui.rig import Rig
 
 
 @pytest.fixture
-def socket(tmp_path: Path) -> Iterator[str]:
-    """A fixture daemon in a thread of its own."""
+def socket(served: tuple[str, Callable[[int], None]]) -> str:
+    """Where the fixture daemon listens."""
+    return served[0]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Callable[[int], None]]]:
+    """A fixture daemon in a thread of its own: its socket, and what makes decisions come."""
     path = str(tmp_path / "control.sock")
     loop = asyncio.new_event_loop()
     daemon = FixtureDaemon(path, Data(hostile=True))
@@ -31,7 +37,12 @@ def socket(tmp_path: Path) -> Iterator[str]:
     thread = threading.Thread(target=serve)
     thread.start()
     ready.wait()
-    yield path
+
+    def decide(count: int) -> None:
+        daemon.data.door.decisions += count
+        loop.call_soon_threadsafe(daemon.push)
+
+    yield path, decide
     asyncio.run_coroutine_threadsafe(daemon.stop(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
@@ -74,6 +85,30 @@ def test_a_cursor_move_costs_less_than_a_kilobyte(socket: str) -> None:
         while rig.text().splitlines()[6][:1] != ">":
             rig.read(0.02)
         assert len(rig.raw) - before < 1_000
+    finally:
+        rig.close()
+
+
+def test_a_live_log_costs_less_than_eight_kilobytes_a_refresh(served: tuple[str, Callable[[int], None]]) -> None:
+    socket, decide = served
+    rig = Rig(socket)
+    try:
+        rig.until("SERVICES")
+        rig.press("3")
+        rig.until("Live: what comes")
+        while rig.read(0.5):
+            continue
+        before = len(rig.raw)
+        decide(40)
+        rig.until("2,350 decisions")
+        while rig.read(0.5):
+            continue
+        assert len(rig.raw) - before < 8_000
+        before = len(rig.raw)
+        rig.press("j")
+        rig.until_true(lambda: rig.text().splitlines()[6][:1] == ">")
+        rig.read(0.1)
+        assert len(rig.raw) - before < 2_000
     finally:
         rig.close()
 

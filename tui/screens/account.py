@@ -31,8 +31,8 @@ class AccountPage(AccountView, PageView):
 
     NAME: ClassVar[str] = "account"
     TITLE: ClassVar[str] = "account"
-    SCOPES: ClassVar[Sequence[str]] = ("account", "find", "text", "copy", "move", "any")
-    HINTS: ClassVar[Sequence[str]] = ("help", *AccountView.ACCOUNT_HINTS, "copy.record", "escape")
+    SCOPES: ClassVar[Sequence[str]] = ("account", "trace", "find", "text", "copy", "move", "any")
+    HINTS: ClassVar[Sequence[str]] = ("help", *AccountView.ACCOUNT_HINTS, "trace", "copy.record", "escape")
 
     def __init__(self, desk: Desk, address: str) -> None:
         super().__init__(desk)

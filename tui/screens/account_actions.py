@@ -42,6 +42,11 @@ class AccountView(View):
         """The account that the keys work on."""
         return None
 
+    def do_trace(self) -> None:
+        """The log of its mail."""
+        if (account := self.account()) is not None:
+            self.desk.shell.show_log(account.address)
+
     def refuse_account(self, action: Action) -> str:
         """Why a key does nothing now."""
         account = self.account()

@@ -104,7 +104,7 @@ class AccountsScreen(AccountView, ListView[Account]):
     NAME: ClassVar[str] = "accounts"
     TITLE: ClassVar[str] = "Accounts"
     DIGIT: ClassVar[str] = "5"
-    SCOPES: ClassVar[Sequence[str]] = ("account", "open", "find", "list", "copy", "move", "any")
+    SCOPES: ClassVar[Sequence[str]] = ("account", "trace", "open", "find", "list", "copy", "move", "any")
     PARSE = staticmethod(parse_filter)
     HINTS: ClassVar[Sequence[str]] = (
         "help",
@@ -241,7 +241,7 @@ class AccountsScreen(AccountView, ListView[Account]):
 
     def refuse(self, action: Action) -> str:
         """Row actions need a row."""
-        if action.scope in {"copy", "open"}:
+        if action.scope in {"copy", "open", "trace"}:
             return "there is no account" if self.rows.row is None else ""
         return self.refuse_account(action) if action.scope == "account" else ""
 

@@ -110,6 +110,7 @@ class LogScreen(ListView[LogRow]):
 
     def compose(self) -> ComposeResult:
         """Summary, list, what was said about the row under the cursor."""
+        self._detail.styles.height = FULL_DETAIL if self.app.size.height - 4 >= DETAIL_FROM_ROWS else SMALL_DETAIL
         yield self._summary
         yield self.rows
         yield self._detail
@@ -158,8 +159,8 @@ class LogScreen(ListView[LogRow]):
         return {"rows": rows, "next": str(int_of(rows[-1], "no")) if len(rows) == limit else None}
 
     def wants(self) -> Sequence[Want]:
-        """Two numbers."""
-        return (Want("log", self._on_news, self._where),)
+        """Two numbers; a tall list that follows them costs more on the line, so it follows half as often."""
+        return (Want("log", self._on_news, self._where, max_hz=0.5 if self.size.height >= DETAIL_FROM_ROWS else 1.0),)
 
     def _on_news(self, state: dict[str, Any]) -> None:
         self._last_no, self._newest_no = int_of(state, "last_no"), int_of(state, "newest_no")

@@ -71,6 +71,7 @@ class SpamScreen(ListView[Held]):
 
     def compose(self) -> ComposeResult:
         """Sentence and panes, list, the row under the cursor."""
+        self._detail.styles.height = 8 if self.app.size.height - 4 >= DETAIL_FROM_ROWS else 4
         yield self._summary
         yield self.rows
         yield self._detail

@@ -198,10 +198,12 @@ class WindowList(Widget, Generic[RowT]):
 
     def clear_marks(self) -> None:
         """Unmark everything."""
+        had_marks = bool(self.marks) or self.all_marked
         self.marks.clear()
         self.all_marked = False
         self._anchor = None
-        self.refresh()
+        if had_marks:
+            self.refresh()
 
     # Data
 
@@ -238,10 +240,10 @@ class WindowList(Widget, Generic[RowT]):
         for y in tuple(self._painted):
             index = self.top + y - 1
             before, under = self._painted[y]
-            if cells := changed_cells(before, self._line(index), self.size.width):
-                self.refresh(Region(cells[0], y, cells[1] - cells[0], 1))
-            elif under != (index == self.cursor):
+            if under != (index == self.cursor):
                 self.refresh(Region(0, y, self.size.width, 1))
+            elif cells := changed_cells(before, self._line(index), self.size.width):
+                self.refresh(Region(cells[0], y, cells[1] - cells[0], 1))
 
     def set_stale(self, stale: bool) -> None:
         """Grey what may be outdated."""
@@ -260,6 +262,7 @@ class WindowList(Widget, Generic[RowT]):
             if page is None or generation != self._generation:
                 return
             pages[number], total = page.rows, page.total
+        had_rows = bool(self.total)
         self._pages, self.total = pages, total
         if key is not None:
             found = (
@@ -273,7 +276,10 @@ class WindowList(Widget, Generic[RowT]):
         held = {row.key: row for page_rows in pages.values() for row in page_rows}
         if self.marks and len(held) >= total:
             self.marks = {mark: held[mark] for mark in self.marks if mark in held}
-        self.refresh()
+        if had_rows and total:  # the header stays; of the rows only what changed is sent
+            self.tick()
+        else:
+            self.refresh()
         self._need()
         self._on_move()
 
