@@ -28,6 +28,10 @@ MAX_ROWS = 20_000
 _MAX_ELEMENTS = 1_000_000
 _MAX_DEPTH = 16
 _MAX_TEXT = 500
+_MAX_NAME = 64
+"""Of an element; the path of all open ones is put together for each of a million elements."""
+_MAX_VALUES = 100
+"""Beside the rows."""
 _MAX_LINES = 10
 """SPF results, reasons and errors of one place."""
 _MAX_TOKEN_BYTES = 262_144
@@ -148,7 +152,7 @@ class _Reader:
             self._is_newer = space == NAMESPACE
         elif len(self._path) == 1 and local == _RECORD:
             self._begin_record()
-        self._path.append(local)
+        self._path.append(local[:_MAX_NAME])
         self._text.clear()
         self._length = 0
 
@@ -170,7 +174,7 @@ class _Reader:
         elif path == f"{_METADATA}/error":
             if text and len(self._errors) < _MAX_LINES:
                 self._errors.append(text)
-        elif text and path.startswith((f"{_METADATA}/", f"{_POLICY}/")):
+        elif text and len(self._values) < _MAX_VALUES and path.startswith((f"{_METADATA}/", f"{_POLICY}/")):
             self._values.setdefault(path, text)
 
     def _begin_record(self) -> None:

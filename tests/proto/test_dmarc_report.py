@@ -262,3 +262,16 @@ def test_any_report_comes_back_whatever_its_texts_are_and_wherever_it_is_cut(
     assert found.rows == rows
     assert found.published == REPORT.published
     assert read_report([compose(found)]) == found
+
+
+def test_endless_names_and_values_are_not_kept() -> None:
+    """A million different values, or one long name around a million elements, would cost hundreds of megabytes or seconds."""
+    reader = dmarc_report_reader._Reader()
+    values = b"".join(b"<v%d>x</v%d>" % (number, number) for number in range(2_000))
+    name = b"n" * 100_000
+    paths = b"<report_metadata><" + name + b"><a>x</a></" + name + b">" + values + b"</report_metadata>"
+    with pytest.raises(ProtocolError):
+        reader.feed([b"<feedback>" + paths + b"</feedback>"])
+        reader.report()
+    assert len(reader._values) <= 100
+    assert max(map(len, reader._values)) < 200
