@@ -193,6 +193,9 @@ def test_an_out_of_office_answer_by_days(run: Run, appliance: Appliance) -> None
     assert run("away")[1].splitlines()[1].split() == [ALICE, "from", "2020-01-01", "until", "2020-01-09", "off", "Away"]
     assert json.loads(run("vacation", ALICE, "--text", "Now", "--json")[1])["is_on"] is True
     assert run("vacation", ALICE, "--text", "x", "--first-day", "tomorrow")[0] == 1
+    assert run("vacation", ALICE, "--first-day", "2020-01-01") == (2, *run("vacation", ALICE, "--subject", "x")[1:])
+    assert run("vacation", ALICE, "--clear", "--text", "x")[0] == 2
+    assert run("vacation", "nobody@example.org") == (1, "", "mailbox: there is no account nobody@example.org.\n")
     assert run("vacation", ALICE, "--clear")[0] == 0
     assert run("away")[1] == "Nobody has an out-of-office answer.\n"
     _, entries = appliance.context.audit.list(AuditFilter(what="sieve"), 0, 20)

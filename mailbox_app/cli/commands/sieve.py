@@ -230,16 +230,26 @@ def vacation(
     **words: Any,
 ) -> None:
     """An out-of-office answer, beside the account's own script. Without options: show it."""
+    has_text = text is not None or text_file is not None
+    if (words["subject"] or words["first_day"] or words["last_day"]) and (clear or not has_text):
+        raise click.UsageError("tell the answer too, with --text or --text-file")
     if clear:
-        connection.call(config_file, "sieve.clear_away", address=address)
-        click.echo(f"{clean(address)} answers nobody by itself any more.")
+        if has_text:
+            raise click.UsageError("--clear takes no text")
+        cleared = connection.call(config_file, "sieve.clear_away", address=address)
+        if as_json:
+            print_json(cleared)
+        else:
+            click.echo(f"{clean(address)} answers nobody by itself any more.")
         return
-    if text is not None or text_file is not None:
+    if has_text:
         said = text if text is not None else _read(text_file or "-")
         found = connection.call(config_file, "sieve.set_away", address=address, text=said, **words)
     else:
         everybody = connection.call(config_file, "sieve.away", domain=address.rpartition("@")[2])["away"]
         found = next((each for each in everybody if each["address"] == address.lower()), {})
+        if not found:
+            connection.call(config_file, "user.show", address=address)  # an account that is none is told as such
     if as_json:
         print_json(found)
     elif not found:
