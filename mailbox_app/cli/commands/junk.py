@@ -13,6 +13,7 @@ import click
 
 from mailbox_app.cli import connection
 from mailbox_app.cli.output import json_option, print_json, print_table
+from mailbox_app.errors import ControlError
 from mailbox_app.proto.plain_text import clean
 
 _HEAD_BYTES = 262_144
@@ -54,6 +55,8 @@ def train(
                 made = client.call("junk.train", {"kind": kind, "account": account, "messages": batch})
                 total = {name: count + made[name] for name, count in total.items()}
                 _show(total["learnt"] + total["passed_over"], 0, account)
+    if not mailbox and not any(total.values()):
+        raise ControlError("junk.no_messages", f"no message was found in {', '.join(map(str, paths))}")
     if as_json:
         print_json(total)
         return
