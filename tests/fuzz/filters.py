@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mailbox_app.proto.sieve.actions import Keep
+from mailbox_app.proto.sieve.actions import FileInto, Keep
 from mailbox_app.proto.sieve.faults import SieveError
 from mailbox_app.proto.sieve.header_edits import HeaderEdits
 from mailbox_app.proto.sieve.mailto import BadMailto, parse_mailto
@@ -27,6 +27,16 @@ if date :index 1 :value "gt" "date" "year" "2000" { deleteheader :matches "subje
 if header :count "ge" ["to", "received"] "2" { keep; }
 if duplicate { discard; }
 """)
+_REWRITING = compile_script("""require ["mime", "foreverypart", "replace", "enclose", "fileinto", "copy", "editheader"];
+foreverypart {
+  if header :mime :subtype "content-type" ["html", "octet-stream"] { replace "out"; }
+  elsif header :mime :type "content-type" "message" { replace :mime "content-type: text/html\r\n\r\nx"; }
+}
+deleteheader "subject"; addheader "X-A" "b"; fileinto :copy "a";
+enclose :headers ["to", "received"] "around"; fileinto :copy "b";
+foreverypart { if header :mime :subtype "content-type" "plain" { replace "y"; fileinto :copy "c"; } }
+replace "all";
+""")
 
 
 def script(data: bytes) -> None:
@@ -47,6 +57,22 @@ def message(data: bytes) -> None:
     (outcome.edits or HeaderEdits()).apply(data)
 
 
+def rewriting(data: bytes) -> None:
+    """What is made of any message reads the same whole and in pieces, and has a header of its own."""
+    outcome = run(_REWRITING, context_of(data), _LIMITS)
+    assert outcome.actions
+    for action in outcome.actions:
+        content = action.content if isinstance(action, Keep | FileInto) else None
+        if content is None:
+            continue
+        whole = content.read(0, 1 << 30)
+        assert len(whole) == content.size_bytes
+        step = max(1, len(whole) // 20)
+        assert b"".join(content.read(at, step) for at in range(0, len(whole), step)) == whole
+        if action.mailbox != "a" if isinstance(action, FileInto) else True:
+            assert whole[: content.header_bytes].endswith(b"\r\n\r\n")
+
+
 def patterns(data: bytes) -> None:
     """The first line is a regular expression for the rest, or a mailto."""
     pattern, _, text = data.decode("latin-1").partition("\n")
@@ -55,7 +81,10 @@ def patterns(data: bytes) -> None:
     except BadPattern:
         assert pattern
     try:
-        assert all("@" in address for address in parse_mailto("mailto:" + pattern).to)
+        found = parse_mailto("mailto:" + pattern)
+        assert 1 <= len(found.recipients) <= 5
+        assert all("@" in address and address.isprintable() for address in found.recipients)
+        assert all(text.isprintable() for field in found.fields for text in field)
     except BadMailto:
         assert pattern is not None
 
@@ -77,6 +106,7 @@ TARGETS = (
         ),
     ),
     Target("sieve", "filtered messages", message, MAIL),
+    Target("sieve", "rewritten messages", rewriting, MAIL),
     Target(
         "sieve",
         "expressions",
