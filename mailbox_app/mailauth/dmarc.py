@@ -133,9 +133,20 @@ class Dmarc:
         )
         if by_dkim or by_spf:
             return draft
-        if Result.TEMPERROR in (spf.result, *(result.result for result in dkim)):
+        if await self._could_have_passed(record, author, spf, dkim):
             return replace(draft, result=Result.TEMPERROR, reason="a check could not be made")
         return replace(draft, result=Result.FAIL)
+
+    async def _could_have_passed(
+        self, record: DmarcRecord, author: str, spf: SpfResult, dkim: Sequence[DkimResult]
+    ) -> bool:
+        """Whether DNS kept back a check that would have counted: not one of a stranger, whose name servers anyone can be."""
+        if spf.result is Result.TEMPERROR and (
+            not spf.domain or await self._any_aligned([spf.domain], author, strict=record.strict_spf)
+        ):
+            return True
+        unsure = [each.domain for each in dkim if each.result is Result.TEMPERROR]
+        return "" in unsure or await self._any_aligned(unsure, author, strict=record.strict_dkim)
 
     async def _any_aligned(self, domains: Sequence[str], author: str, *, strict: bool) -> bool:
         for domain in dict.fromkeys(map(_ascii, domains)):

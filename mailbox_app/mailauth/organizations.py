@@ -118,6 +118,9 @@ class Organizations:
             shared += 1
         if shared == 0:
             return False  # no name in common, so no organization: nothing to ask
+        common = ".".join(author.split(".")[-shared:])
+        if listed_organization(common) is None and all(each.public_suffix != "n" for each in await self.walk(common)):
+            return False  # a public suffix only; and the name servers of a stranger, which may be silent, are not asked
         first, said_first = await self.find(domain)
         second, said_second = await self.find(author)
         if first == second:

@@ -44,6 +44,45 @@ async def test_all_results_are_temporary_errors_at_the_deadline():
     assert found.summary == "spf=temperror dkim=temperror dmarc=temperror arc=temperror"
 
 
+async def test_a_strangers_silent_name_servers_do_not_keep_the_authors_policy_back():
+    offload = Offload(1)
+    zone = {("_dmarc.a.example", "TXT"): ["v=DMARC1; p=reject"]}
+    resolver = ZoneResolver(zone, silent=("stranger.test", "s._domainkey.stranger.test", "h.stranger.test"))
+    header = (
+        b"DKIM-Signature: v=1; a=rsa-sha256; d=stranger.test; s=s; h=from; bh=YWJj; b=YWJj\r\nFrom: a@a.example\r\n\r\n"
+    )
+    found = await checks(resolver, offload).check(
+        remote_ip="192.0.2.1",
+        helo="h.stranger.test",
+        sender="x@stranger.test",
+        header=Header.parse(header),
+        body=b"",
+        timeout_seconds=0.2,
+    )
+    offload.close()
+    assert (found.spf.result, found.dkim[0].result) == (Result.TEMPERROR, Result.TEMPERROR)
+    assert (found.dmarc.result, found.dmarc.disposition) == (Result.FAIL, "reject")
+
+
+async def test_whether_a_stranger_is_the_author_is_not_asked_of_the_stranger():
+    offload = Offload(1)
+    zone = {
+        ("_dmarc.a.example", "TXT"): ["v=DMARC1; p=reject"],
+        ("stranger.example", "TXT"): ["v=spf1 ip4:192.0.2.1 -all"],
+    }
+    resolver = ZoneResolver(zone, silent=("_dmarc.stranger.example",))
+    found = await checks(resolver, offload).check(
+        remote_ip="192.0.2.1",
+        helo="stranger.example",
+        sender="x@stranger.example",
+        header=Header.parse(b"From: a@a.example\r\n\r\n"),
+        body=b"",
+        timeout_seconds=0.5,
+    )
+    offload.close()
+    assert (found.spf.result, found.dmarc.result, found.dmarc.disposition) == (Result.PASS, Result.FAIL, "reject")
+
+
 async def test_spf_and_iprev_alone_have_their_deadline():
     offload = Offload(1)
     alone = checks(Silent(), offload)

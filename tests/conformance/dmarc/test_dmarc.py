@@ -303,6 +303,32 @@ async def test_a_check_that_could_not_be_made_is_not_a_failure() -> None:
     assert (found.result, found.disposition) == (Result.TEMPERROR, "none")
 
 
+@pytest.mark.parametrize(
+    ("spf", "dkim", "result"),
+    [
+        (SpfResult(Result.TEMPERROR, "example.com"), [], Result.TEMPERROR),
+        (SpfResult(Result.TEMPERROR, "mail.example.com"), [], Result.TEMPERROR),
+        (NO_SPF, [DkimResult(Result.TEMPERROR, "example.com")], Result.TEMPERROR),
+        # who sends in another's name must not get away with name servers of his own that are down
+        (SpfResult(Result.TEMPERROR, "evil.example"), [], Result.FAIL),
+        (SpfResult(Result.TEMPERROR, "evil.com"), [DkimResult(Result.TEMPERROR, "down.com")], Result.FAIL),
+        (SpfResult(Result.PASS, "down.com"), [DkimResult(Result.PASS, "down.net")], Result.FAIL),
+        (SpfResult(Result.PASS, "down.example.com"), [], None),
+    ],
+)
+async def test_only_what_could_have_passed_for_the_author_counts_as_not_looked_at(
+    spf: SpfResult, dkim: list[DkimResult], result: Result | None
+) -> None:
+    down = ("_dmarc.down.com", "_dmarc.down.net", "_dmarc.down.example.com")
+    checker = Dmarc(ZoneResolver(zone_of({"example.com": "v=DMARC1; p=reject"}), broken=down))
+    header = Header.parse(b"From: a@example.com\r\n\r\n")
+    if result is None:
+        with pytest.raises(ResolveError):
+            await checker.evaluate(header, spf, dkim)
+        return
+    assert (await checker.evaluate(header, spf, dkim)).result is result
+
+
 async def test_a_policy_check_can_record_its_own_decision() -> None:
     found = (await evaluate({"example.com": "v=DMARC1; p=reject"})).overridden(
         OverrideKind.LOCAL_POLICY, "quarantine", "mild"
