@@ -95,6 +95,6 @@ async def test_trouble_ends_neither_half_and_what_was_missed_comes_again() -> No
         await scene.advance(10, 1)
         assert scene.looks == [1, 1, 2]
         scene.error = ValueError("a bug")
-        await scene.advance(DAY_SECONDS)
-        assert len(scene.rounds) > 2
+        await scene.advance(3_600)
+        assert len(scene.rounds) == 2
         assert scene.metrics.registry.get_sample_value("mailserver_errors_total") == len(scene.rounds)
