@@ -1,4 +1,4 @@
-"""`mailbox junk`: train, status."""
+"""`mailbox junk`: train, status, rejects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 
 from mailbox_app.cli import connection
-from mailbox_app.cli.output import json_option, print_json, print_table
+from mailbox_app.cli.output import json_option, print_json, print_table, size, time
 from mailbox_app.errors import ControlError
 from mailbox_app.proto.plain_text import clean
 
@@ -129,6 +129,33 @@ def _of_file(file: BinaryIO) -> Iterator[tuple[bytes, str]]:
         before = line
     if head:
         yield bytes(head), digest.hexdigest()
+
+
+@command.command("rejects")
+@click.argument("address")
+@click.option("--recover", type=int, multiple=True, metavar="NUMBER", help="Put this one of the list into the inbox.")
+@json_option
+@click.pass_obj
+def rejects(config_file: str | None, address: str, recover: tuple[int, ...], *, as_json: bool) -> None:
+    """What was refused by its score and is kept for ADDRESS for some days; --recover delivers it after all."""
+    found = connection.call(config_file, "rejects.list", address=address, limit=500)
+    if recover:
+        words: dict[str, Any] = {"address": address, "uidvalidity": found["uidvalidity"], "uids": list(recover)}
+        found = connection.call(config_file, "rejects.recover", **words)
+    if as_json:
+        print_json(found)
+    elif recover:
+        gone = f", {found['left_out']} gone already" if found["left_out"] else ""
+        click.echo(f"{found['recovered']} put into the inbox of {clean(address)}{gone}.")
+    else:
+        print_table(
+            ["NUMBER", "REFUSED", "SIZE", "FROM", "SUBJECT"],
+            [
+                (each["uid"], time(each["refused_at"]), size(each["size_bytes"]), each["from"], each["subject"])
+                for each in found["rejects"]
+            ],
+            f"Nothing that was refused is kept for {clean(address)}.",
+        )
 
 
 def _batches(messages: Iterable[tuple[bytes, str]]) -> Iterator[list[dict[str, Any]]]:
