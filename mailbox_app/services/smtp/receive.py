@@ -220,7 +220,7 @@ class Receiver:
             author,
             auth,
             remote_ip=session.remote_ip if session.account is None else "",
-            remote_name=session.helo if session.account is None else "",
+            remote_name=_client_name(auth) or session.helo if session.account is None else "",
         )
 
     def _received(self, session: SmtpSession, trace_id: str) -> bytes:
@@ -327,6 +327,11 @@ def cut_own_fields(block: bytes, header: Header, hostname: str) -> bytes:
         kept.append(block[position : field.start])
         position = field.end
     return b"".join(kept) + block[position:]
+
+
+def _client_name(auth: AuthResults | None) -> str:
+    """The client's name as its address confirms it; "" when there is none, or nobody looked."""
+    return auth.iprev.name if auth is not None and auth.iprev is not None else ""
 
 
 def _literal(remote_ip: str) -> str:
