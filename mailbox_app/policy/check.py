@@ -19,7 +19,8 @@ class Check(Protocol):
     stage: ClassVar[Stage]
     default_mode: ClassVar[Mode]
 
-    # A check may also have `is_safety = True`: it looks for what harms, and so at mail of allowed senders, too. And it may say
+    # A check may also have `is_safety = True`: it looks for what harms, and so at mail of allowed senders, too; or
+    # `is_about_strangers = True`: it leaves mail from this machine and trusted networks alone. And it may say
     # by `is_quick(facts)` that it will not wait for DNS, threads or others now (`QuickCheck`: never): it gets no task of its own.
 
     async def run(self, facts: Facts) -> Sequence[Finding]:

@@ -24,7 +24,12 @@ MESSAGE = b"From: Carol <carol@friend.example>\n\nHi.\n"
 
 
 def check(
-    name: str, *findings: Finding, stage: Stage = Stage.MESSAGE, mode: Mode = "enforce", safety: bool = False
+    name: str,
+    *findings: Finding,
+    stage: Stage = Stage.MESSAGE,
+    mode: Mode = "enforce",
+    safety: bool = False,
+    strangers: bool = False,
 ) -> Callable[[Tools], Check]:
     check_name, check_stage = name, stage
 
@@ -33,6 +38,7 @@ def check(
         stage: ClassVar[Stage] = check_stage
         default_mode: ClassVar[Mode] = mode
         is_safety = safety
+        is_about_strangers = strangers
 
         def __init__(self, _tools: Tools) -> None:
             pass
@@ -179,3 +185,16 @@ def test_the_strictest_wins_in_any_order_and_advice_never_counts(
         assert first.verdict(account_id) is without_advice.verdict(account_id)
         if account_id is not None and not any(each.account_id == account_id for each in said):
             assert first.verdict(account_id) is first.verdict()
+
+
+@pytest.mark.parametrize(("client", "score"), [("127.0.0.1", 1.0), ("192.0.2.99", 1.0), ("198.51.100.1", 3.0)])
+async def test_a_short_header_from_our_own_programs_is_no_fault(
+    make: Callable[..., Bench], client: str, score: float
+) -> None:
+    bench = make('[policy]\ntrusted_networks = ["192.0.2.0/24"]\n')
+    checks = (
+        check("bayes", Finding("bayes", "somewhat", 1.0)),
+        check("header_form", Finding("header_form", "no Date", 2.0), strangers=True),
+    )
+    pipeline = Pipeline(bench.tools, [make_check(bench.tools) for make_check in checks])
+    assert (await pipeline.message(facts_of(MESSAGE, remote_ip=client))).score() == score

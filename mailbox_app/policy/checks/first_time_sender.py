@@ -23,6 +23,7 @@ class FirstTimeSender:
     name: ClassVar[str] = "first_time_sender"
     stage: ClassVar[Stage] = Stage.MESSAGE
     default_mode: ClassVar[Mode] = "enforce"
+    is_about_strangers: ClassVar[bool] = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

@@ -39,6 +39,7 @@ class HeaderForm(QuickCheck):
     name: ClassVar[str] = "header_form"
     stage: ClassVar[Stage] = Stage.MESSAGE
     default_mode: ClassVar[Mode] = "enforce"
+    is_about_strangers: ClassVar[bool] = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
