@@ -2,7 +2,7 @@
 
 The walk up the DNS tree (RFC 9989 4.10) is asked first. The list (RFC 7489 3.2) decides where nobody published anything
 definite: it keeps a record that stands at a public suffix from making one organization of everything below it, and lets
-an organization whose records stand only below its own name be one. It is loaded at the first need.
+an organization whose records stand only below its own name be one. It is loaded once for all processes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _MAX_TEXTS = 20
 
 
 class _Suffixes(Protocol):
-    def privatesuffix(self, domain: str) -> str | None:
-        """The name one label below the public suffix."""
+    def privatesuffix(self, domain: str, accept_unknown: bool | None = None) -> str | None:
+        """The name one label below the public suffix; `accept_unknown`: also below one that the list has not."""
         ...
 
 
@@ -43,6 +43,12 @@ def preload() -> None:
 def listed_organization(domain: str) -> str | None:
     """The organization's domain by the list of public suffixes; None for a public suffix itself."""
     return _suffixes().privatesuffix(domain)
+
+
+@lru_cache(4_096)
+def is_below_suffix(name: str) -> bool:
+    """Whether a name lies below a suffix that the list has."""
+    return _suffixes().privatesuffix(name, accept_unknown=False) is not None
 
 
 class Organizations:

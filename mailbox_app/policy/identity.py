@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-
-from publicsuffixlist import PublicSuffixList
 
 from mailbox_app.ids import AccountId
 from mailbox_app.mailauth.checks import is_private
+from mailbox_app.mailauth.organizations import is_below_suffix, listed_organization
 from mailbox_app.mailauth.results import AuthResults, Result
 from mailbox_app.policy.facts import Facts, MessageFacts
 from mailbox_app.policy.settings import address_of, wide_network
@@ -119,17 +117,12 @@ def author_of(header: Header) -> tuple[str, str]:
 
 def organisation_of(domain: str) -> str:
     """The registered domain above a name; the name itself when the list of public suffixes does not tell."""
-    return (_suffixes().privatesuffix(domain) or domain) if domain else ""
+    return (listed_organization(domain) or domain) if domain else ""
 
 
 def is_registrable(name: str) -> bool:
     """Whether a name lies below a suffix that the list knows: the end of a sentence ("end.Then") does not."""
-    return bool(name) and _suffixes().privatesuffix(name, accept_unknown=False) is not None
-
-
-@cache
-def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList()
+    return bool(name) and is_below_suffix(name)
 
 
 def _identity(
