@@ -17,6 +17,8 @@ from mailbox_app.delivery.mail import Body, Mail, Recipient
 from mailbox_app.errors import ProtocolError
 from mailbox_app.policy.identity import own_results
 from mailbox_app.proto.address import parse_address, parse_address_list
+from mailbox_app.proto.address_list import AUTHOR_BYTES
+from mailbox_app.proto.header import Header
 from mailbox_app.proto.sieve.actions import (
     Action,
     Discard,
@@ -203,6 +205,8 @@ class ActionPlanner:
     def _redirect(self, action: Redirect, message: FilteredMessage, reason: str) -> None:
         head, rest = self._changed(message, action)
         trouble, where = self._why_not_on(action.address, message), self._home or _INBOX
+        if not trouble and self._is_in_anothers_name(message.header if head is None else Header.parse(head)):
+            trouble = "it is written in the name of somebody else here"
         if not trouble and self._is_junk and not self._around.settings.redirect_junk:
             trouble, where = "junk is not passed on", self._junk_name()
         if not trouble and not self._dry:
@@ -228,6 +232,21 @@ class ActionPlanner:
         if any(value.strip().lower() == own for value in message.header.all(b"delivered-to")):
             return "the message was here before, this is a loop"
         return ""
+
+    def _is_in_anothers_name(self, header: Header) -> bool:
+        """Whether this account wrote an author of one of our domains that is not its own, by its script or over IMAP.
+
+        What leaves has an envelope sender of ours and so passes for its From field: here as on submission nobody may choose that.
+        """
+        if not self._home and header.all(b"from") == self._original.header.all(b"from"):
+            return False  # as it came in at the door, which looked at it
+        around = self._around.directory
+        for value in (*header.all(b"from"), *header.all(b"sender")):
+            for each in parse_address_list(value[:AUTHOR_BYTES]):
+                local, domain = ((text or b"").decode("utf-8", "replace") for text in (each.localpart, each.domain))
+                if around.is_local_domain(domain.lower().rstrip(".")) and not self._owns(f"{local}@{domain}"):
+                    return True
+        return False
 
     def _vacation(self, action: Vacation, message: FilteredMessage, reason: str) -> None:
         sender, header = self._mail.envelope.sender, message.header

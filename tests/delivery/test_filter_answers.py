@@ -362,3 +362,29 @@ async def test_whoever_did_not_send_it_gets_no_answer(world: FilteredWorld, resu
     assert len(world.queued()) == answers
     assert world.counts() == {"INBOX": 1}
     assert ("somebody may have used the sender's name" in delivered.filings[0].reason) == (not answers)
+
+
+@pytest.mark.parametrize(
+    ("edit", "is_passed_on"),
+    [
+        ('addheader "X-A" "b";', True),
+        ('deleteheader "from"; addheader "From" "alice@example.org";', True),
+        ('deleteheader "from"; addheader "From" "Boss <bob@example.org>";', False),
+        ('addheader :last "From" "BOB@EXAMPLE.ORG";', False),
+        ('deleteheader "from"; addheader "From" "x@far.example, bob@example.org";', False),
+    ],
+)
+async def test_nobody_writes_to_others_in_a_colleagues_name_by_a_script(
+    world: FilteredWorld, edit: str, is_passed_on: bool
+) -> None:
+    world.script(f'require "editheader"; {edit} redirect "far@outside.example";')
+    delivered = await world.deliver(sender=ALICE)
+    assert len(world.queued()) == is_passed_on
+    assert ("in the name of somebody else here" in delivered.filings[0].reason) == (not is_passed_on)
+    assert world.counts() == ({} if is_passed_on else {"INBOX": 1})
+
+
+async def test_a_colleagues_own_mail_is_passed_on(world: FilteredWorld) -> None:
+    world.script('redirect "far@outside.example";')
+    await world.deliver(sender=BOB, content=MESSAGE.replace(b"Carol <carol@remote.example>", BOB.encode()))
+    assert [recipient for _, recipient, _ in world.queued()] == ["far@outside.example"]

@@ -189,3 +189,12 @@ async def test_a_full_mailbox_leaves_the_message_where_it_is(
     monkeypatch.setattr(MaildirAccount, "copy", full)
     await world.commands(append())
     assert world.mail.flags("INBOX") == [(0, ())]
+
+
+async def test_what_a_client_put_here_leaves_in_no_colleagues_name(world: EventsWorld) -> None:
+    world.script('require ["imapsieve", "copy"]; redirect :copy "else@remote.example";')
+    forged = TEXT.replace("Carol <carol@remote.example>", "Boss <bob@example.org>")
+    await world.commands(f"APPEND INBOX {{{len(forged)}+}}\r\n{forged}")
+    assert world.mail.queued() == []
+    await world.commands(append())
+    assert [recipient for _, recipient, _ in world.mail.queued()] == ["else@remote.example"]
