@@ -153,10 +153,11 @@ class SenderAuthentication:
         author = auth.dmarc.domain
         if not author or not self._tools.directory.is_local_domain(author) or self._settings.is_exempt(facts.remote_ip):
             return ()
-        words = {auth.spf.result, *(each.result for each in auth.dkim)}
-        passed = [auth.spf.domain] if auth.spf.result is Result.PASS else []
-        passed += [each.domain for each in auth.dkim if each.result is Result.PASS]
-        if Result.TEMPERROR in words or any(is_same_owner(each.lower().rstrip("."), author) for each in passed):
+        results = [(auth.spf.result, auth.spf.domain), *((each.result, each.domain) for each in auth.dkim)]
+        passed = [domain for result, domain in results if result is Result.PASS]
+        # of a check that DNS kept back, only what could have proved the name excuses: a stranger's DNS may fail at will
+        unsure = [domain or author for result, domain in results if result is Result.TEMPERROR]
+        if any(is_same_owner(each.lower().rstrip("."), author) for each in (*passed, *unsure)):
             return ()
         score = OUR_NAME_BY_LIST_SCORE if auth.dmarc.mailing_list and passed else OUR_NAME_SCORE
         text = f"a stranger writes in the name of {author}, which is ours"

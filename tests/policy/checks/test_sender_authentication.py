@@ -176,6 +176,10 @@ def test_a_from_field_that_names_nobody_is_a_score(door: Door) -> None:
         ("192.0.2.7", SpfResult(Result.PASS, "mail.example.org"), [], False, 0),
         ("192.0.2.7", SpfResult(Result.NEUTRAL), [DkimResult(Result.PASS, "example.org")], False, 0),
         ("192.0.2.7", SpfResult(Result.TEMPERROR), [], False, 0),
+        ("192.0.2.7", SpfResult(Result.TEMPERROR, "example.org"), [], False, 0),
+        ("192.0.2.7", SpfResult(Result.NONE), [DkimResult(Result.TEMPERROR, "mail.example.org")], False, 0),
+        ("192.0.2.7", SpfResult(Result.TEMPERROR, "evil.example"), [], False, 6.5),
+        ("192.0.2.7", SpfResult(Result.NONE), [DkimResult(Result.TEMPERROR, "evil.example")], False, 6.5),
         ("127.0.0.1", SpfResult(Result.NONE), [], False, 0),
     ],
 )
