@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -112,8 +113,12 @@ def _policy(context: ControlContext) -> tuple[Sequence[Ban], int, Sequence[str]]
 def schema_method(methods: Sequence[Method]) -> Method:
     """The method `schema` over all others; the server adds it, for it must see them all."""
 
-    async def schema(_context: ControlContext, _call: Call, _params: NoParams) -> Schema:
+    @cache  # a tenth of a second's work, and the same for ever
+    def build() -> Schema:
         return Schema([_described(method) for method in (own, *methods)])
+
+    async def schema(context: ControlContext, _call: Call, _params: NoParams) -> Schema:
+        return await context.offload.run(build)
 
     own = Method("schema", NoParams, Schema, schema, "All methods as JSON Schema.")
     return own
