@@ -28,7 +28,8 @@ async def tell_new(session: Session, ref: AccountRef, mailbox_id: MailboxId, uid
 def flag_differences(
     session: Session, view: Selected, changed: Iterable[tuple[Uid, int, int]]
 ) -> Mapping[int, list[Uid]]:
-    """Messages by the bits that differ from what the view still has; empty when nobody wants to know."""
+    """Messages by the bits that differ from what the view still has; empty when nobody wants to know. In a
+    thread: there may be many."""
     found: dict[int, list[Uid]] = {}
     if session.service.deps.events.concern(view.ref):
         for uid, flags, _ in changed:
@@ -42,5 +43,7 @@ def flag_differences(
 async def tell_flags(session: Session, view: Selected, differences: Mapping[int, list[Uid]]) -> None:
     """Flags were changed by this session."""
     for bits, uids in differences.items():
+        if not uids:
+            continue
         event = MailboxEvent(view.ref, view.mailbox_id, uids, "FLAG", account_of(session).address, bits)
         await session.service.deps.events.happened(event)

@@ -16,7 +16,7 @@ from mailbox_app.services.imap.fetching import FetchPlan, Shortfall
 from mailbox_app.services.imap.replies import Refusal
 from mailbox_app.services.imap.resync import changed_positions
 from mailbox_app.services.imap.session import Session
-from mailbox_app.services.imap.telling import flag_differences, tell_flags
+from mailbox_app.services.imap.telling import tell_flags
 from mailbox_app.store.model import FlagMode, SystemFlag
 
 
@@ -93,9 +93,9 @@ async def _mark_seen(session: Session, indexes: Sequence[int]) -> bool:
             raise
         session.service.deps.log.warning("not marked as seen", session=session.session_id, code=error.code)
         return False
-    differences = flag_differences(session, view, result.changed)
     changed = view.set_flags(result.changed)
-    await tell_flags(session, view, differences)
+    if session.service.deps.events.concern(view.ref):
+        await tell_flags(session, view, {int(SystemFlag.SEEN): [row[0] for row in result.changed]})
     return bool(changed)
 
 
