@@ -70,4 +70,6 @@ def _with(flags: tuple[str, ...]) -> str:
 
 
 def _edited(action: Keep | FileInto | Redirect) -> str:
+    if action.content is not None:
+        return " with changed content"
     return " with a changed header" if action.edits else ""
