@@ -80,6 +80,16 @@ def test_any_of_its_ids_tells_the_whole_story(client: ControlClient, identifier:
     assert [each["verb"] for each in found["events"]] == ["delivered"]
 
 
+def test_every_field_of_checks_and_copies_is_told_empty_ones_too(client: ControlClient) -> None:
+    (decision,) = client.call("trace.show", {"id": "T1"})["decisions"]
+    assert {frozenset(each) for each in decision["findings"]} == {
+        frozenset({"check", "reason", "score", "verdict", "account", "advisory", "inputs"})
+    }
+    assert {frozenset(each) for each in decision["copies"]} == {
+        frozenset({"address", "action", "target", "reason", "steps"})
+    }
+
+
 def test_an_id_that_nobody_knows_is_told_as_such(client: ControlClient) -> None:
     with pytest.raises(ControlError) as error:
         client.call("trace.show", {"id": "T9"})

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import astuple
 
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Count, Method, Params
@@ -89,6 +90,14 @@ class LogState(Struct):
     newest_no: int
 
 
+class SaidView(Said, frozen=True, omit_defaults=False):
+    """What one check said; every field is told, empty ones too."""
+
+
+class CopyView(Copy, frozen=True, omit_defaults=False):
+    """What became of one recipient's copy; every field is told, empty ones too."""
+
+
 class Why(Struct):
     """One record whole."""
 
@@ -115,8 +124,8 @@ class Why(Struct):
     score: float
     junk_score: float
     reject_score: float
-    findings: list[Said]
-    copies: list[Copy]
+    findings: list[SaidView]
+    copies: list[CopyView]
     queue_ids: list[str]
     duration_seconds: float
 
@@ -251,7 +260,8 @@ def _why(no: int, record: Explanation) -> Why:
         no, record.at, record.outcome, record.stage, record.trace_id, record.session_id, record.service, record.remote,
         record.remote_name, record.account, record.helo, record.tls, record.sender, list(record.recipients),
         record.message_id, record.subject, record.size_bytes, record.code, record.text, record.authentication, record.score,
-        record.junk_score, record.reject_score, list(record.findings), list(record.copies), list(record.queue_ids),
+        record.junk_score, record.reject_score, [SaidView(*astuple(each)) for each in record.findings],
+        [CopyView(*astuple(each)) for each in record.copies], list(record.queue_ids),
         record.duration_seconds,
     )  # fmt: skip
 
