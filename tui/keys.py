@@ -122,6 +122,15 @@ ACTIONS: tuple[Action, ...] = (
     # Accounts.
     Action("account.deleted", ("d",), "deleted", "What was expunged and can still come back", "account"),
     Action("account.passwords", ("w",), "passwords", "App passwords of its programs; D makes one void", "account"),
+    Action("account.rejects", ("f",), "refused", "Mail to it that was refused by its score", "account"),
+    Action(
+        "rejects.recover",
+        ("f",),
+        "deliver",
+        "Put it into the inbox after all, and learn that",
+        "rejects",
+        changes=True,
+    ),
     Action(
         "account.switch",
         ("x",),

@@ -63,6 +63,7 @@ class Door:
         self.bans: dict[str, dict[str, Any]] = {}
         self.modes: dict[str, str] = {}
         self.lists = not quiet
+        self.rejects = [] if quiet else [9, 7, 4]
         if not quiet:
             self.add_ban({"network": "203.0.113.77", "reason": "guessed 12 passwords", "seconds": 1320}, "login")
             self.add_ban({"network": "198.51.100.0/24", "reason": "asked us to", "seconds": 0})
@@ -329,6 +330,32 @@ class Door:
         self.modes[name] = params["value"]
         return {"key": params["key"], "old": old, "new": params["value"], "applied": "now", "more": []}
 
+    def rejects_page(self, params: dict[str, Any]) -> dict[str, Any]:
+        rows = [
+            {
+                "uid": uid,
+                "refused_at": iso(self.now - timedelta(hours=3 * (10 - uid))),
+                "size_bytes": 3_100 * uid,
+                "from": self.text(f"Shop <shop{uid}@news.example>"),
+                "subject": self.text(f"Invoice 223{uid}"),
+            }
+            for uid in self.rejects
+        ]
+        offset = params.get("offset", 0)
+        return {
+            "rejects": rows[offset : offset + params.get("limit", 100)],
+            "total": len(rows),
+            "mailbox": "Rejects",
+            "uidvalidity": 77,
+            "kept_days": 14,
+        }
+
+    def recover(self, params: dict[str, Any]) -> dict[str, Any]:
+        assert params["uidvalidity"] == 77
+        found = [uid for uid in params["uids"] if uid in self.rejects]
+        self.rejects = [uid for uid in self.rejects if uid not in found]
+        return {"recovered": len(found), "left_out": len(params["uids"]) - len(found)}
+
     def handlers(self) -> dict[str, Any]:
         """What each method does."""
         return {
@@ -343,5 +370,7 @@ class Door:
             "ban.add": self.add_ban,
             "ban.remove": lambda params: self.bans.pop(params["network"]),
             "policy.show": self.policy,
+            "rejects.list": self.rejects_page,
+            "rejects.recover": self.recover,
             "config.set": self.set_mode,
         }

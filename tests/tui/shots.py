@@ -165,6 +165,14 @@ async def lists(screen: Console) -> None:
     await screen.shows("2 DNS lists")
 
 
+async def rejects(screen: Console) -> None:
+    await accounts(screen)
+    await screen.press("g", "f")
+    await screen.shows("3 messages refused by the score")
+    await screen.press("space", "space", "f")
+    await screen.shows("Put 2 messages into the inbox?")
+
+
 async def quiet_spam(screen: Console) -> None:
     await screen.press("7")
     await screen.shows("Nobody waits.")
@@ -211,6 +219,7 @@ SCENES: dict[str, tuple[Callable[[Console], Awaitable[None]], Callable[[], Data]
     "log-problems": (log_problems, Data),
     "log-empty": (no_log, lambda: Data(decisions=0)),
     "trace": (trace, Data),
+    "rejects": (rejects, Data),
     "spam": (spam, Data),
     "spam-never-delay": (never_delay, Data),
     "spam-exempt": (exempt, Data),

@@ -197,3 +197,23 @@ async def test_t_shows_the_log_of_the_account(tmp_path: Path) -> None:
         await screen.shows("carl@example.org")
         await screen.press("j", "t")
         await screen.shows("match 'bob@example.org'")
+
+
+async def test_refused_mail_is_delivered_after_all(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        await screen.press("5")
+        await screen.shows("carl@example.org")
+        await screen.press("f")
+        await screen.shows("3 messages refused by the score; each for 14 days, in the mailbox Rejects.")
+        await screen.press("f")
+        await screen.shows("1 message put into the inbox; the classifier learns.")
+        await screen.shows("2 messages refused")
+        assert screen.daemon.data.door.rejects == [7, 4]
+        await screen.press("space", "space", "f", "n")
+        await screen.shows("Cancelled")
+        screen.daemon.data.door.rejects.remove(7)
+        await screen.press("f", "y")
+        await screen.shows("1 message put into the inbox; 1 gone already; ")
+        await screen.shows("Nothing is kept.")
+        await screen.press("f")
+        await screen.shows("Not possible: there is no row")

@@ -11,10 +11,20 @@ from tui.screens.deleted_mail import DeletedMailPage, DeletedMessagePage
 from tui.screens.menu import MenuPage
 from tui.screens.message import MessagePage
 from tui.screens.offline import OfflinePage
+from tui.screens.rejects import RejectsPage
 from tui.screens.trace import TracePage
 
 TABLE = KeyTable((*go_actions((view.NAME, view.TITLE, view.DIGIT) for view in SCREENS), *ACTIONS))
-PAGES = (MessagePage, EntryPage, AccountPage, AppPasswordsPage, DeletedMailPage, DeletedMessagePage, TracePage)
+PAGES = (
+    MessagePage,
+    EntryPage,
+    AccountPage,
+    AppPasswordsPage,
+    DeletedMailPage,
+    DeletedMessagePage,
+    TracePage,
+    RejectsPage,
+)
 VIEWS = (*SCREENS, *PAGES, MenuPage, OfflinePage)
 
 

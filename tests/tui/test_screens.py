@@ -82,6 +82,9 @@ async def test_hostile_data_is_shown_but_never_reaches_the_terminal(tmp_path: Pa
             ["1"],
             ["G"],
             ["t"],
+            ["5", "f"],
+            ["f"],
+            ["!"],
         ):
             await screen.press(*keys)
             await screen.pilot.pause(0.02)

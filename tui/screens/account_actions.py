@@ -11,6 +11,7 @@ from tui.format import size_words
 from tui.keys import Action
 from tui.screens.app_passwords import AppPasswordsPage
 from tui.screens.deleted_mail import DeletedMailPage
+from tui.screens.rejects import RejectsPage
 from tui.screens.view import View
 from tui.widgets.prompt_row import Entry
 
@@ -34,6 +35,7 @@ class AccountView(View):
     ACCOUNT_HINTS: ClassVar[tuple[str, ...]] = (
         "account.deleted",
         "account.passwords",
+        "account.rejects",
         "account.switch",
         "account.quota",
     )
@@ -41,6 +43,11 @@ class AccountView(View):
     def account(self) -> Account | None:
         """The account that the keys work on."""
         return None
+
+    def do_account_rejects(self) -> None:
+        """What its score refused."""
+        if (account := self.account()) is not None:
+            self.desk.shell.open_page(RejectsPage(self.desk, account.address))
 
     def do_trace(self) -> None:
         """The log of its mail."""
