@@ -35,6 +35,10 @@ class MailboxEvents(Protocol):
         """Whether the account may have a script for events. A look at one name: may be asked on the loop."""
         ...
 
+    def names_script(self, ref: AccountRef, mailbox_id: MailboxId) -> bool:
+        """Whether one is named for this mailbox, as far as is known. Blocking; never raises."""
+        ...
+
     async def happened(self, event: MailboxEvent) -> None:
         """Take it up; returns at once unless very much of this account waits already. Never raises."""
         ...
@@ -44,6 +48,10 @@ class NoMailboxEvents:
     """Nobody wants to know."""
 
     def concern(self, ref: AccountRef) -> bool:
+        """False."""
+        return False
+
+    def names_script(self, ref: AccountRef, mailbox_id: MailboxId) -> bool:
         """False."""
         return False
 

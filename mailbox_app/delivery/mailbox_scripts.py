@@ -92,6 +92,15 @@ class MailboxScripts:
         """Whether the account has scripts at all."""
         return self._filters.scripts.may_have_any(ref)
 
+    def names_script(self, ref: AccountRef, mailbox_id: MailboxId) -> bool:
+        """Whether a script is named for the mailbox; True when that cannot be told now: the command is done already."""
+        if not self.concern(ref):
+            return False
+        try:
+            return bool(self._name(ref, mailbox_id))
+        except MailboxError:
+            return True
+
     async def happened(self, event: MailboxEvent) -> None:
         """Take an event up."""
         account_id = event.ref.account_id
@@ -169,11 +178,7 @@ class MailboxScripts:
         account = self._filters.directory.account_by_id(event.ref.account_id)
         if account is None:
             return None
-        notes = self._store.notes(account.ref)
-        value = notes.annotations(event.mailbox_id).get(SCRIPT_ENTRY)
-        if value is None:  # an empty one says: none, whatever holds for the others
-            value = notes.annotations(ACCOUNT_NOTES).get(SCRIPT_ENTRY)
-        name = (value or b"").decode("utf-8", "replace")
+        name = self._name(account.ref, event.mailbox_id)
         if not name:
             return None
         try:
@@ -184,6 +189,14 @@ class MailboxScripts:
         if script is None:
             self._filters.note_failure(account, f"script {name}: a mailbox names it, and there is none")
         return None if script is None else (account, script)
+
+    def _name(self, ref: AccountRef, mailbox_id: MailboxId) -> str:
+        """The script that the mailbox names; "" for none."""
+        notes = self._store.notes(ref)
+        value = notes.annotations(mailbox_id).get(SCRIPT_ENTRY)
+        if value is None:  # an empty one says: none, whatever holds for the others
+            value = notes.annotations(ACCOUNT_NOTES).get(SCRIPT_ENTRY)
+        return (value or b"").decode("utf-8", "replace")
 
     async def _one(self, event: MailboxEvent, account: Account, script: NamedScript, uid: Uid) -> None:
         decided = await self._offload.run(self._decide, event, account, script, uid)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mailbox_app.errors import StoreError
+from mailbox_app.store.maildir.account import MaildirAccount
+from mailbox_app.store.maildir.account_notes import MaildirNotes
 from mailbox_app.store.model import SystemFlag
 from tests.support.filtered import ALICE, MESSAGE
 from tests.support.imap_events import EventsWorld, events_world
@@ -180,8 +183,6 @@ async def test_a_full_mailbox_leaves_the_message_where_it_is(
 ) -> None:
     world.script(EVENTS + 'fileinto "Archive"; addflag "$X";')
     world.bind("events", "INBOX")
-    from mailbox_app.errors import StoreError
-    from mailbox_app.store.maildir.account import MaildirAccount
 
     def full(*_: object, **__: object) -> None:
         raise StoreError("store.over_quota", "over quota")
@@ -198,3 +199,27 @@ async def test_what_a_client_put_here_leaves_in_no_colleagues_name(world: Events
     assert world.mail.queued() == []
     await world.commands(append())
     assert [recipient for _, recipient, _ in world.mail.queued()] == ["else@remote.example"]
+
+
+async def test_a_name_that_cannot_be_read_now_fails_no_command(
+    world: EventsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.script(EVENTS + 'addflag "$X";')
+    await world.commands(append())
+
+    def busy(*_: object) -> None:
+        raise StoreError("store.busy", "busy", temporary=True)
+
+    monkeypatch.setattr(MaildirNotes, "annotations", busy)
+    answers = await world.commands("SELECT INBOX", "STORE 1 +FLAGS (\\Flagged)")
+    assert answers[-1].startswith("t2 OK")
+    assert world.mail.flags("INBOX") == [(FLAGGED, ("$X",))]
+
+
+async def test_others_who_share_a_mailbox_cause_its_owners_script(world: EventsWorld) -> None:
+    world.mail.store.notes(world.mail.account(ALICE).ref).change_acl(
+        world.mail.stored(ALICE).mailbox("INBOX").mailbox_id, "bob@example.org", lambda _: "lrswite"
+    )
+    world.script(EVENTS + 'if environment "imap.user" "bob@example.org" { addflag "$Bob"; }')
+    await world.commands(append("Users/alice@example.org/INBOX"), user="bob")
+    assert world.mail.flags("INBOX") == [(0, ("$Bob",))]

@@ -31,7 +31,7 @@ def flag_differences(
     """Messages by the bits that differ from what the view still has; empty when nobody wants to know. In a
     thread: there may be many."""
     found: dict[int, list[Uid]] = {}
-    if session.service.deps.events.concern(view.ref):
+    if session.service.deps.events.names_script(view.ref, view.mailbox_id):
         for uid, flags, _ in changed:
             index = view.index_of(uid)
             bits = 0 if index is None else (view.flags_at((index,))[0] & ~RECENT) ^ flags

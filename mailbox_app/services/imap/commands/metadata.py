@@ -74,6 +74,8 @@ async def set_metadata(session: Session, request: Request, change: MetadataChang
         if change.mailbox:
             located, info = _mailbox(session, change.mailbox, "lw" * shared + "lr" * private)
             ref, mailbox_id = located.ref, info.mailbox_id
+            if SCRIPT_ENTRY in change.values and ref.account_id != account_of(session).account_id:
+                raise permission_denied()  # the script is the owner's and acts in the owner's name
             if SPECIAL_USE in change.values and ref.account_id == account_of(session).account_id:
                 _set_special_use(session, mailbox_id, change)
                 return
