@@ -30,6 +30,8 @@ BY_TIME = (
     "SELECT no, detail FROM explanations WHERE at_millis >= :since AND at_millis < :until AND no < :before"
     " ORDER BY at_millis DESC, no DESC LIMIT :limit"
 )
+BY_NO = "SELECT no, detail FROM explanations WHERE no < :before ORDER BY no DESC LIMIT :limit"
+"""Pages of all records: as far back as one likes at the same cost."""
 COUNT_BY_TIME = (
     "SELECT count(*) FROM (SELECT 1 FROM explanations WHERE at_millis >= ? AND at_millis < ? AND no < ? LIMIT ?)"
 )

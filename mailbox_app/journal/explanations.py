@@ -232,9 +232,10 @@ def prune(database: Database, before_at: datetime, batch: int) -> int:
 
 def _by_time(database: Database, where: ExplanationFilter, limit: int) -> Sequence[tuple[int, Explanation]]:
     since, until = _span(where)
+    paged = where.before_no is not None and where.since_at is None and where.until_at is None
     with database.reading() as connection:
         rows = connection.execute(
-            tables.BY_TIME,
+            tables.BY_NO if paged else tables.BY_TIME,
             {"since": since, "until": until, "before": _before(where), "limit": limit},
         )
         return [(no, _decoded(detail)) for no, detail in rows]

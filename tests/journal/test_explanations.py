@@ -147,3 +147,23 @@ def test_a_search_agrees_with_looking_at_every_record(decisions: Decisions, cloc
         words = [dice.choice(dice.choice(records).words()) for _ in range(dice.randrange(1, 3))]
         wanted = [each.trace_id for each in reversed(records) if {word.lower() for word in words} <= set(each.words())]
         assert found(decisions, *words) == wanted[:100]
+
+
+def test_pages_without_words_go_back_by_number_and_are_counted(decisions: Decisions, clock: FakeClock) -> None:
+    for number in range(30):
+        decisions.explain(explanation(clock, trace_id=f"T{number}"))
+        clock.skip(60)
+    decisions.flush()
+    seen: list[str] = []
+    before: int | None = None
+    while page := decisions.explanations(ExplanationFilter(before_no=before), 7):
+        seen += [each.trace_id for _, each in page]
+        before = page[-1][0]
+    assert seen == [f"T{number}" for number in range(29, -1, -1)]
+    assert decisions.last_explanation_no() == 30
+    assert decisions.count_explanations(ExplanationFilter(before_no=11), 100) == 10
+    assert decisions.count_explanations(ExplanationFilter(["bob@example.org"]), 8) == 8
+    assert (
+        decisions.count_explanations(ExplanationFilter(since_at=clock.now() - timedelta(minutes=5, seconds=1)), 100)
+        == 5
+    )
