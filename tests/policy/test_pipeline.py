@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mailbox_app.ids import AccountId
 from mailbox_app.mailauth.results import Result, SpfResult
-from mailbox_app.policy.check import Check, Mode
+from mailbox_app.policy.check import Check, Mode, QuickCheck
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.pipeline import Pipeline
 from mailbox_app.policy.tools import Tools
@@ -67,6 +67,29 @@ class Endless(Broken):
     async def run(self, facts: Facts) -> Sequence[Finding]:
         await asyncio.Event().wait()
         return [Finding("endless", "never", verdict=Verdict.REJECT)]
+
+
+class Waiting(Broken):
+    name: ClassVar[str] = "waiting"
+
+    async def run(self, facts: Facts) -> Sequence[Finding]:
+        await asyncio.sleep(0)
+        return [Finding("waiting", "asked somebody", 1.0)]
+
+
+class Quick(QuickCheck):
+    """Says in which task it ran."""
+
+    name: ClassVar[str] = "quick"
+    stage: ClassVar[Stage] = Stage.MESSAGE
+    default_mode: ClassVar[Mode] = "enforce"
+
+    def __init__(self, _tools: Tools) -> None:
+        pass
+
+    async def run(self, facts: Facts) -> Sequence[Finding]:
+        task = asyncio.current_task()
+        return [Finding("quick", task.get_name() if task is not None else "", 1.0)]
 
 
 @pytest.fixture
@@ -198,3 +221,20 @@ async def test_a_short_header_from_our_own_programs_is_no_fault(
     )
     pipeline = Pipeline(bench.tools, [make_check(bench.tools) for make_check in checks])
     assert (await pipeline.message(facts_of(MESSAGE, remote_ip=client))).score() == score
+
+
+def test_quick_checks_need_no_task_and_all_speak_in_their_order(make: Callable[..., Bench]) -> None:
+    bench = make()
+    pipeline = Pipeline(bench.tools, [each(bench.tools) for each in (Waiting, Quick, Endless, Broken, Waiting)])
+    facts = facts_of(MESSAGE)
+
+    async def judged() -> tuple[Judgement, str]:
+        task = asyncio.current_task()
+        assert task is not None
+        return await pipeline.message(facts, 0.05), task.get_name()
+
+    judgement, own_task = asyncio.run(judged())
+    assert [each.check for each in judgement.findings] == ["waiting", "quick", "endless", "broken", "waiting"]
+    assert judgement.findings[1].reason == own_task
+    assert judgement.findings[2].reason == "could not be made in time"
+    assert judgement.score() == 3.0
