@@ -167,3 +167,22 @@ async def test_home_tells_in_one_line_what_is_held_up_or_nothing(tmp_path: Path)
         await screen.shows("12 put off by the greylist   2 banned   1 DNS list off")
     async with console(tmp_path, Data(quiet=True)) as screen:
         assert "SPAM " not in screen.text()
+
+
+async def test_a_lost_daemon_leaves_the_rows_grey_and_changes_nothing(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        await screen.press("3")
+        await screen.shows("18:42:07")
+        await to_spam(screen)
+        await screen.daemon.stop()
+        await screen.shows("STALE")
+        await screen.press("f")
+        await screen.shows("Not connected")
+        await screen.shows("news1@first1")
+        await screen.press("3")
+        await screen.shows("18:42:07")
+        screen.daemon.data.door.decisions += 2
+        await screen.daemon.start()
+        await screen.press("R")
+        await screen.shows("2,312 decisions")
+        assert len(screen.daemon.data.door.waiting) == 12
