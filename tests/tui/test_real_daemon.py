@@ -263,3 +263,37 @@ def survives(rig: Rig, end: object, kept: str, begin: object = None) -> None:
 def everything(daemon: Daemon) -> None:
     kill([daemon.pid, *(each["pid"] for each in daemon.call("status")["processes"] if each["pid"])])
     daemon.wait()
+
+
+@pytest.mark.usefixtures("flow")
+def test_the_log_follows_and_a_ban_is_made_and_undone(daemon: Daemon, tmp_path: Path) -> None:
+    assert daemon.process("core")
+    rig = Rig(str(tmp_path / "run" / "control.sock"))
+    try:
+        rig.until("bob@example.net")
+        rig.press("3")
+        rig.until("Live: what comes")
+        rig.until_true(lambda: rig.text().splitlines()[5].startswith(">"))
+        first = rig.text().splitlines()[5]
+        rig.until_true(lambda: rig.text().splitlines()[5] != first)
+        rig.press("\r")
+        rig.until("answered: 250")
+        rig.until("alice@example.org")
+        rig.press("G")
+        rig.until("stored INBOX")
+        rig.press("q")
+        rig.until("decisions on record")
+        rig.press("7")
+        rig.until("Nobody waits.")
+        rig.press("l")
+        rig.until("Nobody is exempt")
+        rig.press("l")
+        rig.until("Nobody is banned.")
+        rig.press("a192.0.2.0/24 7d spam\r")
+        rig.until("192.0.2.0/24 may not connect now - u undo")
+        rig.until("[bans 1]")
+        rig.press("u")
+        rig.until("192.0.2.0/24 may come in again")
+        rig.until("Nobody is banned.")
+    finally:
+        rig.close()
