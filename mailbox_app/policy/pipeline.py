@@ -18,6 +18,7 @@ from mailbox_app.config.schema import Config
 from mailbox_app.mailauth.results import Result
 from mailbox_app.policy.check import Check, Mode
 from mailbox_app.policy.checks import CHECKS
+from mailbox_app.policy.content import source_of
 from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.identity import author_of
 from mailbox_app.policy.settings import Settings
@@ -121,7 +122,7 @@ class Pipeline:
         found: dict[Check, Sequence[Finding]] = {}
         quick = [check for check, _ in active if _is_quick(check, facts)]
         waiting = [check for check, _ in active if check not in quick] if len(quick) < len(active) else []
-        if not waiting and facts.message is None:  # nothing to wait for
+        if not waiting and (facts.message is None or source_of(facts.message).is_small):  # nothing to wait for
             for check in quick:
                 found[check] = await self._one(check, facts)
         elif active:

@@ -14,6 +14,7 @@ from mailbox_app.policy.facts import Facts, Stage
 from mailbox_app.policy.files import AttachedFile
 from mailbox_app.policy.tools import Tools
 from mailbox_app.policy.verdict import Finding, Verdict
+from mailbox_app.proto.header import Header
 from mailbox_app.proto.smtp.replies import Reply
 
 _PROGRAMS = frozenset({"exe", "elf", "macho", "lnk"})
@@ -51,6 +52,17 @@ _KINDS = {
 }
 
 
+def _is_plain_text(header: Header) -> bool:
+    """One text without a name: what most programs write, known without reading it."""
+    kind = header.first(b"content-type") or b"text/plain"
+    return (
+        kind.strip().lower().startswith(b"text/plain")
+        and b"name" not in kind.lower()
+        and not header.count(b"content-disposition")
+        and header.count(b"content-type") <= 1
+    )
+
+
 class Attachments(QuickCheck):
     """Junk, or refused where the configuration says so."""
 
@@ -64,7 +76,7 @@ class Attachments(QuickCheck):
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """A finding for each harmful file, at most ten."""
         message = facts.message
-        if message is None:
+        if message is None or _is_plain_text(message.header):
             return ()
         content = await content_of(message, self._tools.offload)
         if not content.files:

@@ -38,12 +38,18 @@ class BayesCheck:
         self._tools = tools
         self._corpus = tools.state.corpus
 
+    def is_quick(self, facts: Facts) -> bool:
+        """Who has learnt nothing asks nobody."""
+        return self._corpus.is_known_silent(account_ids(facts))
+
     async def run(self, facts: Facts) -> Sequence[Finding]:
         """One finding for all, or one for each account when one of them has an opinion of its own."""
         message = facts.message
         if message is None:
             return ()
         accounts = account_ids(facts)
+        if self._corpus.is_known_silent(accounts):
+            return ()
         words = await self._words(message)
         chances = await self._tools.offload.join(self._judge, accounts, words)
         if not chances:

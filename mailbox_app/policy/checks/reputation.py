@@ -74,6 +74,7 @@ class ReputationCheck:
     name: ClassVar[str] = "reputation"
     stage: ClassVar[Stage] = Stage.MESSAGE
     default_mode: ClassVar[Mode] = "enforce"
+    is_about_strangers: ClassVar[bool] = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

@@ -151,7 +151,7 @@ class SenderAuthentication:
     def _in_our_name(self, facts: Facts, auth: AuthResults) -> Sequence[Finding]:
         """A domain of ours in From that neither SPF nor a signature proves."""
         author = auth.dmarc.domain
-        if not author or not self._tools.directory.is_local_domain(author) or self._settings.is_exempt(facts.remote_ip):
+        if not author or self._settings.is_exempt(facts.remote_ip) or not self._tools.directory.is_local_domain(author):
             return ()
         results = [(auth.spf.result, auth.spf.domain), *((each.result, each.domain) for each in auth.dkim)]
         passed = [domain for result, domain in results if result is Result.PASS]

@@ -26,6 +26,7 @@ class UrlLists:
     name: ClassVar[str] = "url_lists"
     stage: ClassVar[Stage] = Stage.MESSAGE
     default_mode: ClassVar[Mode] = "enforce"
+    is_about_strangers: ClassVar[bool] = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

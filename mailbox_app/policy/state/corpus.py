@@ -43,7 +43,11 @@ class Corpus(Protocol):
         ...
 
     def knows_enough(self, account_ids: Sequence[AccountId]) -> bool:
-        """Whether `likelihoods` may have anything to say; mostly a look into memory."""
+        """Whether `likelihoods` may have anything to say."""
+        ...
+
+    def is_known_silent(self, account_ids: Sequence[AccountId]) -> bool:
+        """Whether memory says that `likelihoods` has nothing to say; never blocks."""
         ...
 
     def learn(
@@ -82,6 +86,12 @@ class SqliteCorpus:
     def knows_enough(self, account_ids: Sequence[AccountId]) -> bool:
         """Whether one of the accounts or the base has learnt enough."""
         return any(totals.is_enough for totals in self._known_totals([BASE, *account_ids]).values())
+
+    def is_known_silent(self, account_ids: Sequence[AccountId]) -> bool:
+        """Only as long as all that was read is fresh."""
+        now = self._clock.monotonic_seconds()
+        kept = [self._totals.get(each) for each in (BASE, *account_ids)]
+        return all(each is not None and each[0] >= now and not each[1].is_enough for each in kept)
 
     def likelihoods(self, account_ids: Sequence[AccountId], words: Sequence[int]) -> Mapping[AccountId, float]:
         """One statement for all accounts that have learnt enough."""
