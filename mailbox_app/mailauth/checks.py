@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -39,6 +40,9 @@ _KEYS_AT_ONCE = 16
 _SHORT_CHAIN = 5
 _SHARE_BEFORE_DMARC = 0.75
 """Of the time: whoever writes in another's name must not use all of it up with name servers that never answer."""
+_RECENT_SECONDS = 60.0
+"""Who sends again within a minute is the same for SPF: less than any record's time to live should be."""
+_MAX_RECENT = 2_000
 _SIGNED = frozenset((b"dkim-signature", *ARC_FIELDS))
 _TIMED_OUT = "no answer in time"
 _FAILED = "the check could not be made"
@@ -59,7 +63,7 @@ class _Client:
 
 
 class SenderChecks:
-    """SPF, DKIM, ARC, DMARC and iprev of one message at a time; holds no state of its own."""
+    """SPF, DKIM, ARC, DMARC and iprev of one message at a time; remembers SPF results for a minute."""
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class SenderChecks:
         self._hostname = hostname
         self._check_private_clients = check_private_clients
         self._trusted_sealers = trusted_sealers
+        self._recent_spf: OrderedDict[_Client, tuple[float, SpfResult]] = OrderedDict()
         self._log = structlog.get_logger("mailauth")
 
     async def spf(self, *, remote_ip: str, helo: str, sender: str, timeout_seconds: float) -> SpfResult:
@@ -148,6 +153,19 @@ class SenderChecks:
     async def _spf(self, client: _Client, deadline: float) -> SpfResult:
         if client.local:
             return SpfResult(Result.NONE, sender=client.sender or client.helo, reason="local client")
+        now = asyncio.get_running_loop().time()
+        known = self._recent_spf.get(client)
+        if known is not None and known[0] > now:
+            return known[1]
+        result = await self._fresh_spf(client, deadline)
+        if Result.TEMPERROR not in (result.result, result.helo.result if result.helo is not None else None):
+            self._recent_spf[client] = (now + _RECENT_SECONDS, result)
+            self._recent_spf.move_to_end(client)
+            if len(self._recent_spf) > _MAX_RECENT:
+                self._recent_spf.popitem(last=False)
+        return result
+
+    async def _fresh_spf(self, client: _Client, deadline: float) -> SpfResult:
         arguments = {"remote_ip": client.remote_ip, "helo": client.helo, "receiver": self._hostname}
         if not client.sender:
             return await self._one_spf(check_spf(self._resolver, sender="", **arguments), client, "helo", deadline)

@@ -350,3 +350,18 @@ async def test_odd_senders_never_raise(offload, sender):
 )
 def test_private_clients(ip, private):
     assert is_private(ip) is private
+
+
+async def test_who_sends_again_within_a_minute_is_asked_once_but_an_error_of_dns_is_not_kept(offload):
+    resolver = ZoneResolver(ZONE)
+    checks = SenderChecks(resolver, offload, "mail.example.org", check_private_clients=True)
+    client = {"remote_ip": "192.0.2.5", "helo": "mx.example.net", "timeout_seconds": 5.0}
+    first = await checks.spf(sender="alice@example.net", **client)
+    asked = len(resolver.asked)
+    assert await checks.spf(sender="alice@example.net", **client) is first
+    assert len(resolver.asked) == asked
+    assert (await checks.spf(sender="alice@example.net", **{**client, "remote_ip": "198.18.0.1"})).result is Result.FAIL
+    resolver.broken = ("other.example",)
+    assert (await checks.spf(sender="a@other.example", **client)).result is Result.TEMPERROR
+    resolver.broken = ()
+    assert (await checks.spf(sender="a@other.example", **client)).result is Result.NONE
