@@ -7,13 +7,13 @@ one as a batch, so concurrent deliveries share fsyncs and a lone one waits for n
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from mailbox_app.db.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,18 +32,16 @@ class _Turns:
 class _Job:
     """One call on its way through a thread."""
 
-    __slots__ = ("args", "done", "function", "kwargs", "loop", "offload")
+    __slots__ = ("args", "done", "function", "kwargs", "loop")
 
     def __init__(
         self,
-        offload: Offload,
         loop: asyncio.AbstractEventLoop,
         done: asyncio.Future[Any],
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        self.offload = offload
         self.loop = loop
         self.done = done
         self.function = function
@@ -65,7 +63,6 @@ class _Job:
             self.loop.call_soon_threadsafe(self._settle, result, error)
 
     def _settle(self, result: object, error: BaseException | None) -> None:
-        self.offload.settled()
         if self.done.done():  # the caller was cancelled
             return
         if error is None:
@@ -108,11 +105,7 @@ class Offload:
     """
 
     def __init__(self, threads: int = 16) -> None:
-        self._limit = threads
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._under_way = 0
-        self._closed = False
+        self._threads = Threads(threads, "offload")
         self._share = max(1, threads * 3 // 8)
         self._turns: dict[Hashable, _Turns] = {}
         self._joined: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = []
@@ -133,12 +126,7 @@ class Offload:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        if self._closed:
-            raise RuntimeError("the threads have been ended")
-        self._under_way += 1
-        if self._under_way > len(self._threads) < self._limit:
-            self._start_thread()
-        self._jobs.put(_Job(self, done.get_loop(), done, function, args, kwargs))
+        self._threads.submit(_Job(done.get_loop(), done, function, args, kwargs).carry_out)
 
     async def join(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `run`, but all that is asked for in one turn of the loop shares one visit to a thread, one after the other.
@@ -163,20 +151,6 @@ class Offload:
         except RuntimeError as error:
             visit.set_exception(error)
 
-    def settled(self) -> None:
-        """One call less is under way; on the loop's thread, like `run`."""
-        self._under_way -= 1
-
-    def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"offload-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job.carry_out()
-            del job  # what it holds must not wait for the next one
-
     async def run_for(self, key: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `run`, but calls of one key take a part of the threads at most, whatever lock they all wait for."""
         turns = self._turns.get(key)
@@ -193,11 +167,7 @@ class Offload:
 
     def close(self) -> None:
         """Wait for calls under way and waiting, then end the threads."""
-        self._closed = True
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._threads.close()
 
 
 class GroupCommit(Generic[Key, Item, T]):
