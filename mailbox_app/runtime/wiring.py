@@ -1,7 +1,7 @@
-"""The only place that builds objects: read it from top to bottom to see how the server hangs together.
+"""Builds all objects: read it from top to bottom to see how the server hangs together.
 
-`Parts` are what every process has (directory, store, queue, journal, clock, hints); a front adds sessions, the core the queue
-runner and the control socket. Each process builds its own after the fork; nothing here is shared but files, sockets and
+`Parts` (`parts.py`) are what every process has (directory, store, queue, journal, clock, hints); a front adds sessions
+(`mail_exchange.py`, `mail_access.py`), the core the queue runner and the control socket. Each process builds its own after the fork; nothing here is shared but files, sockets and
 the board. `initialise` makes the databases once before the first fork.
 """
 

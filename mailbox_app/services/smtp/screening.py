@@ -164,7 +164,7 @@ class Screening:
     async def recipient(self, session: SmtpSession, recipient: Recipient) -> None:
         """At RCPT, for one that delivery accepts; raises `PolicyRefusal`, which is about this recipient alone."""
         facts = session.facts
-        canonical = getattr(recipient, "canonical", "") or recipient.address.lower()
+        canonical = recipient.canonical or recipient.address.lower()
         facts.recipients.append(RecipientFacts(recipient.address, canonical, recipient.accounts, recipient.outside))
         door = self._door
         if door is None:
