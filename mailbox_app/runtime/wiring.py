@@ -1,8 +1,8 @@
 """Builds all objects: read it from top to bottom to see how the server hangs together.
 
 `Parts` (`parts.py`) are what every process has (directory, store, queue, journal, clock, hints); a front adds sessions
-(`mail_exchange.py`, `mail_access.py`), the core the queue runner and the control socket. Each process builds its own after the fork; nothing here is shared but files, sockets and
-the board. `initialise` makes the databases once before the first fork.
+(`mail_exchange.py`, `mail_access.py`), the core the queue runner and the control socket. Each process builds its own after the
+fork; nothing here is shared but files, sockets and the board. `initialise` makes the databases once before the first fork.
 """
 
 from __future__ import annotations
