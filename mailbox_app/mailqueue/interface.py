@@ -16,6 +16,8 @@ from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import (
     Attempt,
     Envelope,
+    Finished,
+    HoldRule,
     Lease,
     NewRecipient,
     Outcome,
@@ -24,6 +26,7 @@ from mailbox_app.mailqueue.model import (
     QueueFilter,
     QueueStats,
     RecipientState,
+    Settlement,
 )
 from mailbox_app.mailqueue.spool import SpoolFile
 
@@ -68,10 +71,11 @@ class QueueBackend(Protocol):
         """When the next deferred recipient is due or a lease runs out; None when nothing waits."""
         ...
 
-    def settle(self, lease: Lease, outcomes: Sequence[Outcome], next_at: datetime, now: datetime) -> None:
-        """Record one outcome per leased recipient: finished ones leave, deferred ones wait for `next_at`.
+    def settle(self, settlements: Sequence[Settlement], now: datetime) -> Sequence[Lease]:
+        """Record one outcome per leased recipient, for all settlements in one durable step.
 
-        `queue.lease_lost` when the lease ran out and somebody else owns the recipients.
+        Finished recipients leave for the history, deferred ones wait for their time with one try more, postponed ones without,
+        quarantined ones are put aside. The leases that nobody owned any more: nothing was recorded for those.
         """
         ...
 
@@ -110,12 +114,16 @@ class QueueBackend(Protocol):
         """Make matching deferred recipients due now."""
         ...
 
-    def hold(self, where: QueueFilter) -> int:
+    def hold(self, where: QueueFilter, reason: str = "") -> int:
         """Matching recipients wait for an operator."""
         ...
 
+    def reroute(self, where: QueueFilter, route: str, now: datetime) -> int:
+        """Matching recipients go by this route from their next try on, which is due now; "" for the configured one."""
+        ...
+
     def unhold(self, where: QueueFilter, now: datetime) -> int:
-        """Held recipients become due now."""
+        """Held and quarantined recipients become due now."""
         ...
 
     def take(self, where: QueueFilter, now: datetime, lease_seconds: float) -> Sequence[Lease]:
@@ -123,6 +131,28 @@ class QueueBackend(Protocol):
 
         At most 10,000 recipients at once: call again until nothing comes.
         """
+        ...
+
+    # rules and history
+
+    def rules(self) -> Sequence[HoldRule]:
+        """What is held from the start, oldest rule first."""
+        ...
+
+    def add_rule(self, rule: HoldRule) -> HoldRule:
+        """Holds for mail that comes from now on; at most 1,000 (`queue.too_many_rules`). The rule with its number."""
+        ...
+
+    def remove_rule(self, number: int) -> HoldRule:
+        """What it held stays held; `queue.no_such_rule`."""
+        ...
+
+    def history(self, where: QueueFilter, offset: int, limit: int) -> Sequence[Finished]:
+        """Recipients that have left, latest first. `domain`, `older_than_seconds`, ids, addresses and text of the filter count."""
+        ...
+
+    def forget(self, before: datetime, limit: int) -> int:
+        """Remove what left before that time from the history, at most `limit` recipients; how many."""
         ...
 
 

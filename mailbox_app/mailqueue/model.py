@@ -1,7 +1,8 @@
 """The queue's values. One envelope has one spool file and one row per recipient; each recipient has its own fate (D4).
 
-States: `deferred` (waits for `next_at`), `active` (leased to a runner), `held` (waits for an operator). A recipient that
-is finished (delivered, failed, expired, dropped) leaves the queue; the spool file goes with the last one.
+States: `deferred` (waits for `next_at`), `active` (leased to a runner), `held` (waits for an operator), `quarantined` (its
+message cannot be read: an operator looks at it). A recipient that is finished (delivered, failed, expired, dropped) leaves the
+queue for the history; the spool file goes with the last one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from mailbox_app.ids import QueueId
 
@@ -20,6 +21,17 @@ class RecipientState(StrEnum):
     DEFERRED = "deferred"
     ACTIVE = "active"
     HELD = "held"
+    QUARANTINED = "quarantined"
+
+
+class Priority(IntEnum):
+    """What goes first among what is due: a smaller number."""
+
+    REPORT = 0
+    """Our own reports: small, and somebody waits for them."""
+    PERSON = 1
+    BULK = 2
+    """One of very many equal ones: whoever sent it does not wait for this one."""
 
 
 class Fate(StrEnum):
@@ -29,6 +41,14 @@ class Fate(StrEnum):
     DEFERRED = "deferred"
     FAILED = "failed"
     LOOP = "loop"
+    POSTPONED = "postponed"
+    """Not tried (circuit open, pace, node without Redis): waits until `retry_at`, and it does not count as a try."""
+    QUARANTINED = "quarantined"
+    """The message cannot be read, for good: it is put aside."""
+
+
+WAITING = frozenset({Fate.DEFERRED, Fate.POSTPONED, Fate.QUARANTINED})
+"""Fates after which a recipient stays in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +69,9 @@ class Envelope:
     """The Message-ID header, for searching."""
     require_tls: bool = False
     """RFC 8689 REQUIRETLS: it leaves to servers that prove who they are and promise the same, or not at all."""
+    tls_optional: bool = False
+    """RFC 8689 5 `TLS-Required: No`: it rather arrives in clear than not; DANE and MTA-STS do not hold it up."""
+    priority: Priority = Priority.PERSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +86,8 @@ class NewRecipient:
     """RFC 3461 ORCPT, `type;xtext` as received."""
     reason: str = ""
     """Why it is queued instead of delivered, when there is a reason; shown as the first answer."""
+    hold_reason: str = ""
+    """Not empty: it waits for an operator from the start, for this reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +107,10 @@ class Outcome:
     tls: str = ""
     """TLS version and cipher, "" in clear."""
     duration_seconds: float = 0.0
+    retry_at: datetime | None = None
+    """With `POSTPONED` when to look again; with `DEFERRED` not before this, when the transport knows better than the schedule."""
+    relayed: bool = False
+    """Delivered to a host that knows nothing of delivery reports (RFC 3461 5.2.2): whoever wants one hears it from us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +130,13 @@ class QueuedRecipient:
     last_host: str
     notify: str
     orcpt: str
+    last_enhanced: str = ""
+    route: str = ""
+    """The route an operator chose for it instead of the configured one; "" for none."""
+    hold_reason: str = ""
+    """Why it is held: a rule, a cap, an operator."""
+    delay_told: bool = False
+    """Whether its sender has been told that it is late (RFC 3461 4.1 DELAY)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +177,60 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Settlement:
+    """What came of one lease."""
+
+    lease: Lease
+    outcomes: Sequence[Outcome]
+    """Leased recipients without an outcome go back as they were."""
+    next_at: datetime
+    """For the deferred ones whose outcome names no `retry_at`."""
+    delay_told: Sequence[str] = ()
+    """Addresses whose sender has now been told of the delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One recipient that has left the queue, as the history keeps it for 30 days."""
+
+    queue_id: QueueId
+    address: str
+    sender: str
+    submitter: str
+    message_id: str
+    size_bytes: int
+    arrived_at: datetime
+    finished_at: datetime
+    fate: Fate
+    code: int
+    enhanced: str
+    text: str
+    host: str
+    tls: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRule:
+    """New mail that all given conditions meet is held from the start. Addresses match whole or by `@domain`."""
+
+    number: int
+    """Given by the backend; 0 before."""
+    sender: str = ""
+    recipient: str = ""
+    submitter: str = ""
+    reason: str = ""
+    made_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueFilter:
     """Which rows an operator means; all given conditions hold. Addresses match whole or by `@domain`."""
 
     ids: Sequence[QueueId] = ()
     sender: str = ""
     recipient: str = ""
+    submitter: str = ""
     domain: str = ""
     older_than_seconds: float | None = None
     state: RecipientState | None = None
@@ -166,3 +250,4 @@ class QueueStats:
     late: int
     oldest_at: datetime | None
     by_destination: Sequence[tuple[str, int]] = field(default_factory=tuple)
+    quarantined: int = 0

@@ -25,7 +25,7 @@ from mailbox_app.errors import MailboxError
 from mailbox_app.events.hints import QUEUE_TOPIC, Bus
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.interface import QueueBackend, Transport
-from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient, Settlement
 from mailbox_app.mailqueue.schedule import next_attempt_at
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
@@ -48,7 +48,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _UNREPORTED = timedelta(hours=1)
 _FAILURES = (Fate.FAILED, Fate.LOOP)
-_VERBS = {Fate.DELIVERED: "delivered", Fate.DEFERRED: "attempt", Fate.FAILED: "failed", Fate.LOOP: "failed"}
+_VERBS = {Fate.DELIVERED: "delivered", Fate.DEFERRED: "attempt", Fate.FAILED: "failed", Fate.LOOP: "failed",
+          Fate.POSTPONED: "attempt", Fate.QUARANTINED: "attempt"}  # fmt: skip
 
 
 class QueueRunner:
@@ -233,12 +234,15 @@ class QueueRunner:
             if not await self._reported(lease, outcomes):
                 outcomes = [_unreported(outcome) for outcome in outcomes]
                 next_at = now + _UNREPORTED
-            await self._patiently(self._backend.settle, lease, outcomes, next_at, now)
+            lost = await self._patiently(self._backend.settle, [Settlement(lease, outcomes, next_at)], now)
         except Exception as error:  # noqa: BLE001 - the lease runs out, then the recipients are due again
             self._log.exception("outcome not recorded", queue_id=lease.message.queue_id, error=str(error))
             self._metrics.errors.inc()
         else:
-            self._tell(lease, outcomes, now)
+            if lost:
+                self._log.warning("lease lost, outcome not recorded", queue_id=lease.message.queue_id)
+            else:
+                self._tell(lease, outcomes, now)
 
     async def _reported(self, lease: Lease, outcomes: Sequence[Outcome]) -> bool:
         """Whether the sender knows, or need not know, about the failures: only then may they leave the queue."""

@@ -63,4 +63,47 @@ CREATE TABLE attempt (
 CREATE INDEX attempt_message ON attempt (queue_id);
 """,
     "ALTER TABLE message ADD COLUMN require_tls INTEGER NOT NULL DEFAULT 0;",
+    """
+ALTER TABLE message ADD COLUMN tls_optional INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN priority INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX message_submitter ON message (submitter) WHERE submitter != '';
+ALTER TABLE recipient ADD COLUMN priority INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE recipient ADD COLUMN last_enhanced TEXT NOT NULL DEFAULT '';
+ALTER TABLE recipient ADD COLUMN route TEXT NOT NULL DEFAULT '';
+ALTER TABLE recipient ADD COLUMN hold_reason TEXT NOT NULL DEFAULT '';
+ALTER TABLE recipient ADD COLUMN delay_told INTEGER NOT NULL DEFAULT 0;
+DROP INDEX recipient_due;
+CREATE INDEX recipient_due ON recipient (state, priority, next_at, destination);
+CREATE INDEX recipient_state_next ON recipient (state, next_at);
+
+CREATE TABLE hold_rule (
+    number    INTEGER PRIMARY KEY AUTOINCREMENT,
+    sender    TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    submitter TEXT NOT NULL,
+    reason    TEXT NOT NULL,
+    made_at   REAL NOT NULL
+);
+
+CREATE TABLE finished (
+    number      INTEGER PRIMARY KEY,
+    queue_id    TEXT NOT NULL,
+    address     TEXT NOT NULL,
+    sender      TEXT NOT NULL,
+    submitter   TEXT NOT NULL,
+    message_id  TEXT NOT NULL,
+    size_bytes  INTEGER NOT NULL,
+    arrived_at  REAL NOT NULL,
+    finished_at REAL NOT NULL,
+    fate        TEXT NOT NULL,
+    code        INTEGER NOT NULL,
+    enhanced    TEXT NOT NULL,
+    text        TEXT NOT NULL,
+    host        TEXT NOT NULL,
+    tls         TEXT NOT NULL,
+    attempts    INTEGER NOT NULL
+);
+CREATE INDEX finished_message ON finished (queue_id);
+CREATE INDEX finished_at ON finished (finished_at);
+""",
 )

@@ -11,69 +11,51 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.sqlite import Database
-from mailbox_app.errors import QueueError, StoreError
-from mailbox_app.events.hints import QUEUE_TOPIC, Bus
+from mailbox_app.errors import QueueError
+from mailbox_app.events.hints import QUEUE_TOPIC
 from mailbox_app.ids import QueueId, new_queue_id
+from mailbox_app.mailqueue.hold_rules import held_from_start
 from mailbox_app.mailqueue.holders import holder_lives, new_token
 from mailbox_app.mailqueue.model import (
-    Attempt,
+    WAITING,
     Envelope,
     Fate,
     Lease,
     NewRecipient,
-    Outcome,
-    QueuedMessage,
-    QueuedRecipient,
     QueueFilter,
-    QueueStats,
     RecipientState,
+    Settlement,
 )
 from mailbox_app.mailqueue.rows import (
+    FINISHED,
     JOINED,
     MESSAGE,
     RECIPIENT,
-    SORTS,
     filter_condition,
     marks,
     read_message,
     read_recipient,
+    read_rules,
     read_time,
 )
 from mailbox_app.mailqueue.schedule import LIFETIME
-from mailbox_app.mailqueue.schema import MIGRATIONS
-from mailbox_app.mailqueue.spool import Spool, SpoolFile
+from mailbox_app.mailqueue.spool import SpoolFile
+from mailbox_app.mailqueue.sqlite_operators import SqliteOperators
 
 _RECIPIENTS_PER_LEASE = 100
 """What every SMTP server must take in one transaction (RFC 5321 4.5.3.1.8)."""
 _TAKEN_AT_ONCE = 10_000
-_SORTED_AT_ONCE = 2_000
-_LATE_SECONDS = 60.0
-_RELEASED_LIFETIME = timedelta(days=1)
 _RELEASE = "UPDATE recipient SET state = waits_as, lease_token = '' WHERE "
 
 
-class SqliteQueue:
+class SqliteQueue(SqliteOperators):
     """The backend over `queue.db`; any number of processes may enqueue and run."""
-
-    def __init__(self, path: Path, spool: Spool, bus: Bus, clock: Clock | None = None) -> None:
-        self._spool = spool
-        self._bus = bus
-        self._clock = clock or SystemClock()
-        with _translated():
-            self._database = Database(path, MIGRATIONS)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
 
     def enqueue(
         self,
@@ -91,18 +73,19 @@ class SqliteQueue:
         try:
             with self._transaction() as connection:
                 connection.execute(
-                    "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (queue_id, envelope.sender, envelope.body, envelope.smtputf8, envelope.ret, envelope.envid,
                      envelope.submitter, envelope.message_id, spool.size_bytes, now.timestamp(), expires,
-                     os.path.basename(spool.path), envelope.require_tls),
+                     os.path.basename(spool.path), envelope.require_tls, envelope.tls_optional, int(envelope.priority)),
                 )  # fmt: skip
                 connection.executemany(
-                    "INSERT INTO recipient VALUES (?, ?, ?, ?, 'deferred', 'deferred', 0, ?, 0, ?, '', ?, ?, '', 0)"
-                    " ON CONFLICT DO NOTHING",
+                    "INSERT INTO recipient (queue_id, address, transport, destination, state, waits_as, attempts, next_at,"
+                    " last_code, last_text, last_host, notify, orcpt, lease_token, lease_until, priority, hold_reason)"
+                    " VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, 0, ?7, '', ?8, ?9, '', 0, ?10, ?11) ON CONFLICT DO NOTHING",
                     [
-                        (queue_id, new.address, new.transport, _destination(new.address), due, new.reason, new.notify,
-                         new.orcpt)
-                        for new in recipients
+                        (queue_id, new.address, new.transport, _destination(new.address), _state(held), due, new.reason,
+                         new.notify, new.orcpt, int(envelope.priority), held)
+                        for new, held in held_from_start(read_rules(connection), envelope, recipients)
                     ],
                 )  # fmt: skip
         except QueueError:
@@ -152,7 +135,7 @@ class SqliteQueue:
                 full = [destination for destination, count in share.items() if count >= per_destination]
                 first = connection.execute(
                     "SELECT queue_id, transport, destination FROM recipient WHERE state = 'deferred' AND next_at <= ?"
-                    f" AND destination NOT IN ({marks(full)}) ORDER BY next_at LIMIT 1",
+                    f" AND destination NOT IN ({marks(full)}) ORDER BY priority, next_at LIMIT 1",
                     (now.timestamp(), *full),
                 ).fetchone()
                 if first is None:
@@ -176,52 +159,78 @@ class SqliteQueue:
             ).fetchall()
         return min((read_time(time) for (time,) in times if time is not None), default=None)
 
-    def settle(self, lease: Lease, outcomes: Sequence[Outcome], next_at: datetime, now: datetime) -> None:
-        """Record one outcome per leased recipient: finished ones leave, deferred ones wait for `next_at`.
-
-        Leased recipients without an outcome go back as they were. `queue.lease_lost` when none is owned any more.
-        """
-        queue_id = lease.message.queue_id
-        spool_name = None
+    def settle(self, settlements: Sequence[Settlement], now: datetime) -> Sequence[Lease]:
+        """Record one outcome per leased recipient, for all settlements in one durable step; the leases already lost."""
+        lost: list[Lease] = []
+        gone: list[str] = []
         with self._transaction() as connection:
-            owned = {
-                address
-                for (address,) in connection.execute(
-                    "SELECT address FROM recipient WHERE queue_id = ? AND lease_token = ? AND state = 'active'",
-                    (queue_id, lease.token),
-                )
-            }
-            if not owned:
-                raise QueueError("queue.lease_lost", "another runner has taken over these recipients")
-            settled = [outcome for outcome in outcomes if outcome.address in owned]
-            connection.executemany(
-                "INSERT INTO attempt (queue_id, at, address, fate, code, text, host, tls, duration_seconds)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (queue_id, now.timestamp(), done.address, done.fate.value, done.code, done.text, done.host, done.tls,
-                     done.duration_seconds)
-                    for done in settled
-                ],
-            )  # fmt: skip
-            connection.executemany(
-                "UPDATE recipient SET state = waits_as, lease_token = '', attempts = attempts + 1, next_at = ?,"
-                " last_code = ?, last_text = ?, last_host = ? WHERE queue_id = ? AND address = ?",
-                [
-                    (next_at.timestamp(), done.code, done.text, done.host, queue_id, done.address)
-                    for done in settled
-                    if done.fate is Fate.DEFERRED
-                ],
-            )
-            connection.executemany(
-                "DELETE FROM recipient WHERE queue_id = ? AND address = ?",
-                [(queue_id, done.address) for done in settled if done.fate is not Fate.DEFERRED],
-            )
-            connection.execute(_RELEASE + "queue_id = ? AND lease_token = ?", (queue_id, lease.token))
-            spool_name = _forget_when_empty(connection, queue_id)
-        if (
-            spool_name is not None
-        ):  # after the commit: a crash in between leaves an orphan, never a row without its file
-            self._spool.discard(os.path.join(self._spool.directory, spool_name))
+            for settlement in settlements:
+                if not self._settle(connection, settlement, now):
+                    lost.append(settlement.lease)
+                elif (name := _forget_when_empty(connection, settlement.lease.message.queue_id)) is not None:
+                    gone.append(name)
+        for name in gone:  # after the commit: a crash in between leaves an orphan, never a row without its file
+            self._spool.discard(os.path.join(self._spool.directory, name))
+        return lost
+
+    def _settle(self, connection: sqlite3.Connection, settlement: Settlement, now: datetime) -> bool:
+        """Within the transaction; False when nobody owned the lease any more."""
+        lease, message = settlement.lease, settlement.lease.message
+        queue_id = message.queue_id
+        owned: dict[str, int] = dict(
+            connection.execute(
+                "SELECT address, attempts FROM recipient WHERE queue_id = ? AND lease_token = ? AND state = 'active'",
+                (queue_id, lease.token),
+            ).fetchall()
+        )
+        if not owned:
+            return False
+        settled = [outcome for outcome in settlement.outcomes if outcome.address in owned]
+        connection.executemany(
+            "INSERT INTO attempt (queue_id, at, address, fate, code, text, host, tls, duration_seconds)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (queue_id, now.timestamp(), done.address, done.fate.value, done.code, done.text, done.host, done.tls,
+                 done.duration_seconds)
+                for done in settled
+                if done.fate is not Fate.POSTPONED
+            ],
+        )  # fmt: skip
+        waiting = [done for done in settled if done.fate in WAITING]
+        connection.executemany(
+            "UPDATE recipient SET state = waits_as, lease_token = '', attempts = attempts + ?, next_at = ?,"
+            " last_code = ?, last_enhanced = ?, last_text = ?, last_host = ? WHERE queue_id = ? AND address = ?",
+            [
+                (int(done.fate is Fate.DEFERRED), (done.retry_at or settlement.next_at).timestamp(), done.code,
+                 done.enhanced, done.text, done.host, queue_id, done.address)
+                for done in waiting
+            ],
+        )  # fmt: skip
+        connection.executemany(
+            "UPDATE recipient SET state = 'quarantined', waits_as = 'quarantined', hold_reason = last_text"
+            " WHERE queue_id = ? AND address = ?",
+            [(queue_id, done.address) for done in waiting if done.fate is Fate.QUARANTINED],
+        )
+        connection.executemany(
+            "UPDATE recipient SET delay_told = 1 WHERE queue_id = ? AND address = ?",
+            [(queue_id, address) for address in settlement.delay_told],
+        )
+        finished = [done for done in settled if done.fate not in WAITING]
+        envelope, arrived = message.envelope, message.arrived_at.timestamp()
+        connection.executemany(
+            f"INSERT INTO finished ({FINISHED}) VALUES ({marks(FINISHED.split(','))})",
+            [
+                (queue_id, done.address, envelope.sender, envelope.submitter, envelope.message_id, message.size_bytes,
+                 arrived, now.timestamp(), done.fate.value, done.code, done.enhanced, done.text, done.host, done.tls,
+                 owned[done.address] + 1)
+                for done in finished
+            ],
+        )  # fmt: skip
+        connection.executemany(
+            "DELETE FROM recipient WHERE queue_id = ? AND address = ?", [(queue_id, done.address) for done in finished]
+        )
+        connection.execute(_RELEASE + "queue_id = ? AND lease_token = ?", (queue_id, lease.token))
+        return True
 
     def release(self, lease: Lease) -> None:
         """Put leased recipients back as they were (shutdown)."""
@@ -230,124 +239,6 @@ class SqliteQueue:
                 _RELEASE + "queue_id = ? AND lease_token = ? AND state = 'active'",
                 (lease.message.queue_id, lease.token),
             )
-
-    # operators
-
-    def message(self, queue_id: QueueId) -> QueuedMessage:
-        """With all waiting recipients; `queue.no_such_id`."""
-        with self._reading() as connection:
-            row = connection.execute(f"SELECT {MESSAGE} FROM message m WHERE queue_id = ?", (queue_id,)).fetchone()
-            if row is None:
-                raise _no_such_id()
-            recipients = connection.execute(
-                f"SELECT {RECIPIENT} FROM recipient r WHERE queue_id = ? ORDER BY address", (queue_id,)
-            ).fetchall()
-        return read_message(row, [read_recipient(recipient) for recipient in recipients])
-
-    def attempts(self, queue_id: QueueId) -> Sequence[Attempt]:
-        """The history, oldest first."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT at, address, fate, code, text, host, tls, duration_seconds FROM attempt"
-                " WHERE queue_id = ? ORDER BY number",
-                (queue_id,),
-            ).fetchall()
-        return [Attempt(read_time(at), address, Fate(fate), *rest) for at, address, fate, *rest in rows]
-
-    def header(self, queue_id: QueueId, limit_bytes: int = 65536) -> bytes:
-        """The spool's header block with its empty line, at most `limit_bytes`."""
-        with self._reading() as connection:
-            row = connection.execute("SELECT spool_name FROM message WHERE queue_id = ?", (queue_id,)).fetchone()
-        if row is None:
-            raise _no_such_id()
-        try:
-            with open(self._spool.directory / row[0], "rb") as file:
-                block = file.read(limit_bytes)
-        except OSError as error:
-            raise QueueError("queue.unreadable", "the message's file cannot be read", temporary=True) from error
-        end = block.find(b"\r\n\r\n")
-        return block if end < 0 else block[: end + 4]
-
-    def window(
-        self, where: QueueFilter, sort: str, reverse: bool, offset: int, limit: int
-    ) -> tuple[int, Sequence[QueuedRecipient], Sequence[QueuedMessage]]:
-        """(total, rows, their messages without recipients); sort: next, age, size, sender, recipient, attempts."""
-        if sort not in SORTS:
-            raise QueueError("queue.no_such_sort", f"the queue cannot be sorted by that; one of {', '.join(SORTS)}")
-        condition, values = filter_condition(where, self._clock.now())
-        with self._reading() as connection:
-            table = JOINED if "m." in condition else "recipient r"
-            (total,) = connection.execute(f"SELECT COUNT(*) FROM {table} WHERE {condition}", values).fetchone()
-            # Few matches are sorted: finding them in an index's order would fetch every row of the queue at random.
-            order = SORTS[sort] if total > _SORTED_AT_ONCE else f"+{SORTS[sort]}"
-            rows = connection.execute(
-                f"SELECT {RECIPIENT}, {MESSAGE} FROM {JOINED} WHERE {condition}"
-                f" ORDER BY {order} {'DESC' if reverse else 'ASC'} LIMIT ? OFFSET ?",
-                (*values, limit, offset),
-            ).fetchall()
-        split = len(RECIPIENT.split(","))
-        messages = {row[0]: read_message(row[split:], ()) for row in rows}
-        return total, [read_recipient(row[:split]) for row in rows], list(messages.values())
-
-    def matching(self, where: QueueFilter, limit: int) -> Sequence[tuple[QueueId, str, RecipientState]]:
-        """(id, address, state) of the recipients meant, in order of id and address; at most `limit`."""
-        condition, values = filter_condition(where, self._clock.now())
-        states = {state.value: state for state in RecipientState}
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT r.queue_id, r.address, r.state FROM {JOINED if 'm.' in condition else 'recipient r'}"
-                f" WHERE {condition} ORDER BY r.queue_id, r.address LIMIT ?",
-                (*values, limit),
-            )
-            return [(queue_id, address, states[state]) for queue_id, address, state in rows]
-
-    def stats(self, now: datetime) -> QueueStats:
-        """Counts, the oldest and the ten destinations with most recipients."""
-        with self._reading() as connection:
-            connection.execute("BEGIN")
-            states = dict(connection.execute("SELECT state, COUNT(*) FROM recipient GROUP BY state").fetchall())
-            late, messages, oldest = connection.execute(
-                "SELECT (SELECT COUNT(*) FROM recipient WHERE state = 'deferred' AND next_at < ?),"
-                " (SELECT COUNT(*) FROM message), (SELECT MIN(arrived_at) FROM message)",
-                (now.timestamp() - _LATE_SECONDS,),
-            ).fetchone()
-            destinations = connection.execute(
-                "SELECT destination, COUNT(*) FROM recipient GROUP BY destination ORDER BY 2 DESC, 1 LIMIT 10"
-            ).fetchall()
-        return QueueStats(
-            recipients=sum(states.values()),
-            messages=messages,
-            deferred=states.get("deferred", 0),
-            active=states.get("active", 0),
-            held=states.get("held", 0),
-            late=late,
-            oldest_at=None if oldest is None else read_time(oldest),
-            by_destination=tuple(destinations),
-        )
-
-    def retry(self, where: QueueFilter, now: datetime) -> int:
-        """Make matching deferred recipients due now."""
-        return self._change("next_at = ?", (now.timestamp(),), "r.state || '' = 'deferred'", where)
-
-    def hold(self, where: QueueFilter) -> int:
-        """Matching recipients wait for an operator; one that is being delivered does so if this attempt defers it."""
-        change = "waits_as = 'held', state = CASE state WHEN 'active' THEN 'active' ELSE 'held' END"
-        return self._change(change, (), "r.waits_as <> 'held'", where)
-
-    def unhold(self, where: QueueFilter, now: datetime) -> int:
-        """Held recipients become due now; their message lives a day more when its time is over."""
-        change = (
-            "waits_as = 'deferred', state = CASE state WHEN 'active' THEN 'active' ELSE 'deferred' END, next_at = ?"
-        )
-        extended = (now + _RELEASED_LIFETIME).timestamp()
-        condition, values = filter_condition(where, now)
-        with self._transaction() as connection:
-            connection.execute(
-                "UPDATE message SET expires_at = ? WHERE expires_at < ? AND queue_id IN"
-                f" (SELECT r.queue_id FROM {JOINED} WHERE r.waits_as = 'held' AND {condition})",
-                (extended, extended, *values),
-            )
-        return self._change(change, (now.timestamp(),), "r.waits_as = 'held'", where)
 
     def take(self, where: QueueFilter, now: datetime, lease_seconds: float) -> Sequence[Lease]:
         """Lease matching recipients (not active ones) whatever their time, at most 10,000: repeat until none is left."""
@@ -363,19 +254,6 @@ class SqliteQueue:
                 groups.setdefault((row[0], row[2], row[3]), []).append(row)
             return [self._lease(connection, rows, until) for rows in groups.values()]
 
-    def _change(self, change: str, new: tuple[object, ...], state: str, where: QueueFilter) -> int:
-        condition, values = filter_condition(where, self._clock.now())
-        with self._transaction() as connection:
-            found = connection.execute(
-                f"SELECT r.queue_id, r.address FROM {JOINED} WHERE {state} AND {condition}", values
-            ).fetchall()
-            connection.executemany(
-                f"UPDATE recipient SET {change} WHERE queue_id = ? AND address = ?", [(*new, *key) for key in found]
-            )
-        if found:
-            self._bus.publish(QUEUE_TOPIC)
-        return len(found)
-
     def _lease(self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]], until: datetime) -> Lease:
         token = new_token()
         connection.executemany(
@@ -385,16 +263,6 @@ class SqliteQueue:
         message = connection.execute(f"SELECT {MESSAGE} FROM message m WHERE queue_id = ?", (rows[0][0],)).fetchone()
         recipients = [replace(read_recipient(row), state=RecipientState.ACTIVE) for row in rows]
         return Lease(token, read_message(message, recipients), str(self._spool.directory / message[-1]), until)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _translated(), self._database.transaction() as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with _translated(), self._database.reading() as connection:
-            yield connection
 
 
 class _OwnedSpoolFiles:
@@ -411,20 +279,10 @@ class _OwnedSpoolFiles:
         return row is not None
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except StoreError as error:
-        code = error.code.replace("store.", "queue.", 1)
-        raise QueueError(code, error.public_text, temporary=error.temporary, fields=error.fields) from error
-
-
 def _forget_when_empty(connection: sqlite3.Connection, queue_id: QueueId) -> str | None:
     """Remove a message whose last recipient has left; the spool file that nobody needs now."""
     if connection.execute("SELECT 1 FROM recipient WHERE queue_id = ? LIMIT 1", (queue_id,)).fetchone():
         return None
-    connection.execute("DELETE FROM attempt WHERE queue_id = ?", (queue_id,))
     row = connection.execute("DELETE FROM message WHERE queue_id = ? RETURNING spool_name", (queue_id,)).fetchone()
     return None if row is None else str(row[0])
 
@@ -433,5 +291,5 @@ def _destination(address: str) -> str:
     return address.rpartition("@")[2].lower()
 
 
-def _no_such_id() -> QueueError:
-    return QueueError("queue.no_such_id", "the queue holds no message with this id")
+def _state(held: str) -> str:
+    return "held" if held else "deferred"

@@ -14,7 +14,7 @@ from mailbox_app.control.client import ControlClient
 from mailbox_app.control.methods import METHODS
 from mailbox_app.control.methods.domain import records_for
 from mailbox_app.errors import ControlError, MailboxError, QueueError, StoreError
-from mailbox_app.mailqueue.model import Fate, Outcome, QueueFilter
+from mailbox_app.mailqueue.model import Fate, Outcome, QueueFilter, Settlement
 from mailbox_app.observe.mail_log import MailEvent
 from tests.support.control import Appliance, Background
 
@@ -232,7 +232,7 @@ def test_a_message_that_left_the_queue_says_how(appliance: Appliance, client: Co
     apply(client, "drop", recipients=[[queue_id, "x@one.example"]])
     (lease,) = context.queue.claim(context.clock.now(), limit=1, lease_seconds=60)
     outcome = Outcome("y@one.example", Fate.DELIVERED, 250, "2.0.0", "taken\x1b[2J", "mx.one.example")
-    context.queue.settle(lease, [outcome], context.clock.now(), context.clock.now())
+    context.queue.settle([Settlement(lease, [outcome], context.clock.now())], context.clock.now())
     context.mail_log.write(
         MailEvent("delivered", "out", queue_id=queue_id, recipients=("y@one.example",), code=250, text="taken\x1b[2J")
     )
@@ -274,7 +274,7 @@ def test_what_is_being_delivered_is_neither_returned_nor_dropped(appliance: Appl
     (lease,) = context.queue.claim(context.clock.now(), limit=1, lease_seconds=60)
     assert client.call("queue.plan", {"action": "drop", "filter": {}})["count"] == 0
     outcome = Outcome("x@one.example", Fate.DEFERRED, 451, "4.0.0", "come back\x1b[2J later", "mx.one.example")
-    context.queue.settle(lease, [outcome], context.clock.now(), context.clock.now())
+    context.queue.settle([Settlement(lease, [outcome], context.clock.now())], context.clock.now())
     message = client.call("queue.show", {"id": lease.message.queue_id})
     assert message["attempts"][0]["text"] == "come back\ufffd[2J later"
     assert "mx.one.example answered 451" in message["why"]

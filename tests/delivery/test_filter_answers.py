@@ -13,6 +13,7 @@ import pytest
 from mailbox_app.accounts.dkim_keys import generate
 from mailbox_app.config.schema import Sieve
 from mailbox_app.errors import QueueError
+from mailbox_app.mailqueue.model import Settlement
 from mailbox_app.policy.verdict import Finding, Judgement
 from tests.support.filtered import ALICE, BOB, CAROL, DAVE, MESSAGE, FilteredWorld, filtered_world
 
@@ -65,7 +66,7 @@ async def test_a_redirect_to_an_account_here_takes_the_local_way_and_a_loop_ends
             outcomes = await world.smtp.local.deliver(lease)
             assert [outcome.code for outcome in outcomes] == [250]
             texts += [outcome.text for outcome in outcomes]
-            world.smtp.queue.settle(lease, outcomes, world.clock.now(), world.clock.now())
+            world.smtp.queue.settle([Settlement(lease, outcomes, world.clock.now())], world.clock.now())
     assert world.queued() == []
     assert (world.counts(), world.counts(DAVE)) == ({"INBOX": 1}, {})
     assert texts[0] == "Delivered: redirected alice@example.org (script main)"

@@ -16,7 +16,17 @@ import pytest
 from mailbox_app.errors import QueueError
 from mailbox_app.events.hints import QUEUE_TOPIC
 from mailbox_app.mailqueue.interface import QueueBackend
-from mailbox_app.mailqueue.model import Envelope, Fate, Lease, NewRecipient, QueueFilter, RecipientState
+from mailbox_app.mailqueue.model import (
+    Envelope,
+    Fate,
+    HoldRule,
+    Lease,
+    NewRecipient,
+    Priority,
+    QueueFilter,
+    RecipientState,
+    Settlement,
+)
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 from tests.support.queue import MESSAGE, RecordingBus, outcome, put
@@ -45,7 +55,7 @@ class Bench:
 
     def settle_all(self, lease: Lease, fate: Fate, now: datetime = NOW) -> None:
         outcomes = [outcome(recipient.address, fate) for recipient in lease.message.recipients]
-        self.backend.settle(lease, outcomes, now + HOUR, now)
+        self.backend.settle([Settlement(lease, outcomes, now + HOUR)], now)
 
 
 @pytest.fixture(params=["sqlite"])
@@ -146,8 +156,9 @@ def test_a_lease_that_ran_out_is_due_again_and_its_first_holder_changes_nothing(
     [first] = bench.claim()
     assert bench.backend.next_due_at() == first.until
     [second] = bench.claim(first.until)
-    with pytest.raises(QueueError, match=r"queue\.lease_lost"):
-        bench.settle_all(first, Fate.DELIVERED)
+    assert bench.backend.settle(
+        [Settlement(first, [outcome("bob@there.example", Fate.DELIVERED)], NOW + HOUR)], NOW
+    ) == [first]
     bench.backend.release(first)
     assert bench.claim(first.until) == []
     assert bench.backend.message(queue_id).recipients[0].state is RecipientState.ACTIVE
@@ -225,7 +236,7 @@ def test_each_recipient_has_its_own_fate(bench: Bench) -> None:  # D4, D5
         outcome("later@one.example", Fate.DEFERRED, 450, "greylisted"),
         outcome("no@one.example", Fate.FAILED),
     ]
-    bench.backend.settle(lease, outcomes, NOW + HOUR, NOW)
+    bench.backend.settle([Settlement(lease, outcomes, NOW + HOUR)], NOW)
     rows = {row.address: row for row in bench.backend.message(queue_id).recipients}
     assert set(rows) == {"later@one.example", "other@two.example"}
     later = rows["later@one.example"]
@@ -262,7 +273,7 @@ def test_a_lease_that_is_still_worked_on_does_not_run_out(bench: Bench) -> None:
 def test_a_recipient_without_an_outcome_goes_back_as_it_was(bench: Bench) -> None:
     queue_id = bench.put("a@one.example", "b@one.example")
     [lease] = bench.claim()
-    bench.backend.settle(lease, [outcome("a@one.example", Fate.DELIVERED)], NOW + HOUR, NOW)
+    bench.backend.settle([Settlement(lease, [outcome("a@one.example", Fate.DELIVERED)], NOW + HOUR)], NOW)
     [row] = bench.backend.message(queue_id).recipients
     assert (row.address, row.state, row.attempts, row.next_at) == ("b@one.example", RecipientState.DEFERRED, 0, NOW)
 
@@ -271,7 +282,7 @@ def test_outcomes_of_strangers_are_ignored(bench: Bench) -> None:
     queue_id = bench.put("a@one.example", "b@two.example")
     lease = bench.claim(limit=1)[0]
     other = "b@two.example" if lease.message.recipients[0].address == "a@one.example" else "a@one.example"
-    bench.backend.settle(lease, [outcome(other, Fate.DELIVERED)], NOW + HOUR, NOW)
+    bench.backend.settle([Settlement(lease, [outcome(other, Fate.DELIVERED)], NOW + HOUR)], NOW)
     assert len(bench.backend.message(queue_id).recipients) == 2
 
 
@@ -389,7 +400,9 @@ def test_a_window_is_a_page_of_the_sorted_queue(bench: Bench, sort: str) -> None
         for _ in range(number):
             bench.backend.retry(QueueFilter(recipient=f"r{number}@one.example"), NOW)
             [lease] = bench.backend.take(QueueFilter(recipient=f"r{number}@one.example"), NOW, 600)
-            bench.backend.settle(lease, [outcome(f"r{number}@one.example", Fate.DEFERRED)], NOW + number * HOUR, NOW)
+            bench.backend.settle(
+                [Settlement(lease, [outcome(f"r{number}@one.example", Fate.DEFERRED)], NOW + number * HOUR)], NOW
+            )
     total, rows, messages = bench.backend.window(QueueFilter(), sort, False, 1, 2)
     assert total == 5
     assert {message.queue_id for message in messages} == {row.queue_id for row in rows}
@@ -474,3 +487,86 @@ def test_what_was_promised_survives_a_kill(bench: Bench) -> None:
         for lease in leases:
             assert Path(lease.spool_path).read_bytes() == MESSAGE  # nothing half-written is visible
             bench.settle_all(lease, Fate.DELIVERED)
+
+
+# --- what does not end, what is put aside, what is kept
+
+
+def test_a_postponed_recipient_waits_for_its_own_time_and_has_not_been_tried(bench: Bench) -> None:
+    queue_id = bench.put()
+    [lease] = bench.claim()
+    address = lease.message.recipients[0].address
+    postponed = replace(outcome(address, Fate.POSTPONED, 451, "circuit open"), retry_at=NOW + 2 * HOUR)
+    bench.backend.settle([Settlement(lease, [postponed], NOW + HOUR)], NOW)
+    [row] = bench.backend.message(queue_id).recipients
+    assert (row.attempts, row.next_at, row.last_text) == (0, NOW + 2 * HOUR, "circuit open")
+    assert bench.backend.attempts(queue_id) == []
+
+
+def test_what_cannot_be_read_is_put_aside_until_an_operator_lets_it_go(bench: Bench) -> None:
+    queue_id = bench.put()
+    [lease] = bench.claim()
+    bench.settle_all(lease, Fate.QUARANTINED)
+    assert bench.claim(NOW + 100 * HOUR) == []
+    [row] = bench.backend.message(queue_id).recipients
+    assert row.state is RecipientState.QUARANTINED
+    assert bench.backend.stats(NOW).quarantined == 1
+    assert bench.backend.unhold(QueueFilter(ids=[queue_id]), NOW) == 1
+    assert len(bench.claim()) == 1
+
+
+def test_many_leases_are_settled_in_one_step_and_lost_ones_are_told(bench: Bench) -> None:
+    bench.put("a@one.example")
+    bench.put("b@two.example")
+    leases = bench.claim()
+    bench.backend.release(leases[0])
+    settlements = [
+        Settlement(lease, [outcome(lease.message.recipients[0].address, Fate.DELIVERED)], NOW + HOUR)
+        for lease in leases
+    ]
+    assert bench.backend.settle(settlements, NOW) == [leases[0]]
+    assert bench.backend.stats(NOW).recipients == 1
+
+
+def test_what_has_left_is_found_in_the_history_until_it_is_forgotten(bench: Bench) -> None:
+    queue_id = bench.put("a@one.example", "b@one.example")
+    [lease] = bench.claim()
+    outcomes = [outcome("a@one.example", Fate.DELIVERED), outcome("b@one.example", Fate.FAILED, 550, "no such user")]
+    bench.backend.settle([Settlement(lease, outcomes, NOW + HOUR)], NOW)
+    found = bench.backend.history(QueueFilter(domain="one.example"), 0, 10)
+    assert {(one.address, one.fate, one.attempts) for one in found} == {
+        ("a@one.example", Fate.DELIVERED, 1), ("b@one.example", Fate.FAILED, 1),
+    }  # fmt: skip
+    assert [one.text for one in bench.backend.history(QueueFilter(text="no such"), 0, 10)] == ["no such user"]
+    assert len(bench.backend.attempts(queue_id)) == 2
+    assert bench.backend.forget(NOW, 10) == 0
+    assert bench.backend.forget(NOW + HOUR, 10) == 2
+    assert bench.backend.history(QueueFilter(), 0, 10) == []
+    assert bench.backend.attempts(queue_id) == []
+
+
+def test_a_rule_holds_the_new_mail_it_means(bench: Bench) -> None:
+    rule = bench.backend.add_rule(HoldRule(0, recipient="@one.example", reason="looked at first"))
+    queue_id = bench.put("a@one.example", "b@two.example")
+    rows = {row.address: row for row in bench.backend.message(queue_id).recipients}
+    assert (rows["a@one.example"].state, rows["a@one.example"].hold_reason) == (RecipientState.HELD, "looked at first")
+    assert rows["b@two.example"].state is RecipientState.DEFERRED
+    assert bench.backend.remove_rule(rule.number).recipient == "@one.example"
+    assert bench.backend.rules() == []
+    with pytest.raises(QueueError, match=r"queue\.no_such_rule"):
+        bench.backend.remove_rule(rule.number)
+
+
+def test_another_route_makes_it_due(bench: Bench) -> None:
+    queue_id = bench.put()
+    [lease] = bench.claim()
+    bench.settle_all(lease, Fate.DEFERRED)
+    assert bench.backend.reroute(QueueFilter(ids=[queue_id]), "fallback", NOW) == 1
+    [row] = bench.backend.message(queue_id).recipients
+    assert (row.route, row.next_at) == ("fallback", NOW)
+
+
+def test_the_more_urgent_goes_first(bench: Bench) -> None:
+    bulk = bench.put("a@one.example", envelope=Envelope("alice@here.example", priority=Priority.BULK))
+    person = bench.put("b@two.example")
+    assert [lease.message.queue_id for lease in bench.claim()] == [person, bulk]

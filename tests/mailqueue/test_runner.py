@@ -278,10 +278,10 @@ async def test_a_queue_that_cannot_be_written_is_tried_again_and_nothing_is_forg
 ) -> None:
     settle, failures = house.queue.settle, [QueueError("queue.full", "full", temporary=True)] * 2
 
-    def full(*arguments: object) -> None:
+    def full(*arguments: object) -> object:
         if failures:
             raise failures.pop()
-        settle(*arguments)  # type: ignore[arg-type]
+        return settle(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(house.queue, "settle", full)
     house.start()
@@ -300,10 +300,10 @@ async def test_a_result_that_waits_for_the_disk_longer_than_its_lease_is_not_del
 ) -> None:
     settle, disk_is_full = house.queue.settle, True
 
-    def full(*arguments: object) -> None:
+    def full(*arguments: object) -> object:
         if disk_is_full:
             raise QueueError("queue.full", "full", temporary=True)
-        settle(*arguments)  # type: ignore[arg-type]
+        return settle(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(house.queue, "settle", full)
     house.start()

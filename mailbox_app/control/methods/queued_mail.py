@@ -39,7 +39,7 @@ from mailbox_app.control.schema import Call, Method, NoParams
 from mailbox_app.errors import MailboxError, QueueError
 from mailbox_app.events.hints import QUEUE_TOPIC
 from mailbox_app.ids import QueueId
-from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueueFilter
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueueFilter, Settlement
 from mailbox_app.observe.mail_log import MailEvent
 from mailbox_app.proto.plain_text import clean, clean_lines
 
@@ -172,7 +172,7 @@ def _finish_lease(context: ControlContext, lease: Lease, *, bounce: bool) -> int
     if bounce:  # the notification is durable before the recipients leave: a crash in between repeats it
         context.bounces.report(lease, outcomes)
     now = context.clock.now()
-    context.queue.settle(lease, outcomes, now + timedelta(seconds=_LEASE_SECONDS), now)
+    context.queue.settle([Settlement(lease, outcomes, now + timedelta(seconds=_LEASE_SECONDS))], now)
     message = lease.message
     context.mail_log.write(
         MailEvent(
