@@ -125,9 +125,19 @@ def read_time(seconds: float) -> datetime:
 
 def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
     """From the columns `RECIPIENT`."""
-    queue_id, address, transport, destination, state, attempts, next_at, *rest, delay_told = row
-    known = (QueueId(queue_id), address, transport, destination, RecipientState(state), attempts, read_time(next_at))
-    return QueuedRecipient(*known, *rest, bool(delay_told))
+    queue_id, address, transport, destination, state, attempts, next_at, *rest = row
+    told = bool(rest.pop())
+    return QueuedRecipient(
+        QueueId(queue_id),
+        address,
+        transport,
+        destination,
+        RecipientState(state),
+        attempts,
+        read_time(next_at),
+        *rest,
+        told,
+    )
 
 
 def read_message(row: Sequence[Any], recipients: Sequence[QueuedRecipient]) -> QueuedMessage:
