@@ -126,7 +126,7 @@ def read_time(seconds: float) -> datetime:
 def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
     """From the columns `RECIPIENT`."""
     queue_id, address, transport, destination, state, attempts, next_at, *rest = row
-    told = bool(rest.pop())
+    rest[-1] = bool(rest[-1])  # delay_told
     return QueuedRecipient(
         QueueId(queue_id),
         address,
