@@ -136,7 +136,6 @@ def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
         attempts,
         read_time(next_at),
         *rest,
-        told,
     )
 
 
