@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from mailbox_app.mailqueue.model import Envelope, HoldRule, NewRecipient
 
 MAX_RULES = 1_000
+MAX_PAUSES = 1_000
 
 
 def held_from_start(

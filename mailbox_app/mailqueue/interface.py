@@ -21,6 +21,7 @@ from mailbox_app.mailqueue.model import (
     Lease,
     NewRecipient,
     Outcome,
+    Pause,
     QueuedMessage,
     QueuedRecipient,
     QueueFilter,
@@ -145,6 +146,21 @@ class QueueBackend(Protocol):
 
     def remove_rule(self, number: int) -> HoldRule:
         """What it held stays held; `queue.no_such_rule`."""
+        ...
+
+    def pauses(self) -> Sequence[Pause]:
+        """What is not delivered to at present, by domain, "" (the whole queue) first."""
+        ...
+
+    def pause(self, pause: Pause) -> None:
+        """`claim` passes this destination over from now on, in every process; again replaces the reason.
+
+        At most 1,000 (`queue.too_many_pauses`).
+        """
+        ...
+
+    def resume(self, destination: str, now: datetime) -> Pause:
+        """Deliver again; what waited lives a day more when its time is over. `queue.not_paused`."""
         ...
 
     def history(self, where: QueueFilter, offset: int, limit: int) -> Sequence[Finished]:

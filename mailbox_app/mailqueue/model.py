@@ -224,6 +224,16 @@ class HoldRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing is delivered to this domain, or nothing at all, until somebody resumes it. What is under way is finished."""
+
+    destination: str
+    """The domain in lower case; "" for the whole queue."""
+    reason: str
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class QueueFilter:
     """Which rows an operator means; all given conditions hold. Addresses match whole or by `@domain`."""
 

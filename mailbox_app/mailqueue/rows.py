@@ -16,6 +16,7 @@ from mailbox_app.mailqueue.model import (
     Fate,
     Finished,
     HoldRule,
+    Pause,
     Priority,
     QueuedMessage,
     QueuedRecipient,
@@ -176,3 +177,9 @@ def read_rules(connection: sqlite3.Connection) -> Sequence[HoldRule]:
         "SELECT number, sender, recipient, submitter, reason, made_at FROM hold_rule ORDER BY number"
     )
     return [read_rule(row) for row in rows]
+
+
+def read_pauses(connection: sqlite3.Connection) -> Sequence[Pause]:
+    """All pauses, that of the whole queue first."""
+    rows = connection.execute("SELECT destination, reason, made_at FROM pause ORDER BY destination")
+    return [Pause(destination, reason, read_time(made_at)) for destination, reason, made_at in rows]

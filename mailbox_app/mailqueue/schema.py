@@ -106,4 +106,11 @@ CREATE TABLE finished (
 CREATE INDEX finished_message ON finished (queue_id);
 CREATE INDEX finished_at ON finished (finished_at);
 """,
+    """
+CREATE TABLE pause (
+    destination TEXT PRIMARY KEY,
+    reason      TEXT NOT NULL,
+    made_at     REAL NOT NULL
+);
+""",
 )

@@ -40,6 +40,7 @@ from mailbox_app.mailqueue.rows import (
     filter_condition,
     marks,
     read_message,
+    read_pauses,
     read_recipient,
     read_rules,
     read_time,
@@ -131,8 +132,11 @@ class SqliteQueue(SqliteOperators):
                 _RELEASE + f"state = 'active' AND lease_until <= ? AND lease_token NOT IN ({marks(held)})",
                 (now.timestamp(), *held),
             )
+            paused = [each.destination for each in read_pauses(connection)]
+            if "" in paused:
+                return ()
             while len(leases) < limit:
-                full = [destination for destination, count in share.items() if count >= per_destination]
+                full = [destination for destination, count in share.items() if count >= per_destination] + paused
                 first = connection.execute(
                     "SELECT queue_id, transport, destination FROM recipient WHERE state = 'deferred' AND next_at <= ?"
                     f" AND destination NOT IN ({marks(full)}) ORDER BY priority, next_at LIMIT 1",

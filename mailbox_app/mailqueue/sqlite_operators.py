@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from mailbox_app.errors import QueueError
 from mailbox_app.events.hints import QUEUE_TOPIC
 from mailbox_app.ids import QueueId
-from mailbox_app.mailqueue.hold_rules import MAX_RULES
+from mailbox_app.mailqueue.hold_rules import MAX_PAUSES, MAX_RULES
 from mailbox_app.mailqueue.model import (
     Attempt,
     Fate,
     Finished,
     HoldRule,
+    Pause,
     QueuedMessage,
     QueuedRecipient,
     QueueFilter,
@@ -31,6 +32,7 @@ from mailbox_app.mailqueue.rows import (
     finished_condition,
     read_finished,
     read_message,
+    read_pauses,
     read_recipient,
     read_rule,
     read_rules,
@@ -146,7 +148,7 @@ class SqliteOperators(SqliteAccess):
     def hold(self, where: QueueFilter, reason: str = "") -> int:
         """Matching recipients wait for an operator; one that is being delivered does so if this attempt defers it."""
         change = "waits_as = 'held', hold_reason = ?, state = CASE state WHEN 'active' THEN 'active' ELSE 'held' END"
-        return self._change(change, (reason,), "r.waits_as <> 'held'", where)
+        return self._change(change, (reason,), "r.waits_as = 'deferred'", where)
 
     def reroute(self, where: QueueFilter, route: str, now: datetime) -> int:
         """Matching recipients go by this route from their next try on; those that wait for their time, now."""
@@ -200,6 +202,39 @@ class SqliteOperators(SqliteAccess):
         if row is None:
             raise QueueError("queue.no_such_rule", "there is no hold rule with this number")
         return read_rule(row)
+
+    def pauses(self) -> Sequence[Pause]:
+        """What is not delivered to at present, the whole queue first."""
+        with self._reading() as connection:
+            return read_pauses(connection)
+
+    def pause(self, pause: Pause) -> None:
+        """`claim` passes this destination over from now on; `queue.too_many_pauses`."""
+        with self._transaction() as connection:
+            (count,) = connection.execute("SELECT COUNT(*) FROM pause").fetchone()
+            if count >= MAX_PAUSES:
+                raise QueueError("queue.too_many_pauses", f"{MAX_PAUSES} domains are paused, resume some first")
+            connection.execute(
+                "INSERT OR REPLACE INTO pause VALUES (?, ?, ?)",
+                (pause.destination.lower(), pause.reason, pause.made_at.timestamp()),
+            )
+        self._bus.publish(QUEUE_TOPIC)
+
+    def resume(self, destination: str, now: datetime) -> Pause:
+        """Deliver again; what waited lives a day more when its time is over. `queue.not_paused`."""
+        extended = (now + _RELEASED_LIFETIME).timestamp()
+        with self._transaction() as connection:
+            found = [each for each in read_pauses(connection) if each.destination == destination.lower()]
+            if not found:
+                raise QueueError("queue.not_paused", "delivery is not paused there")
+            connection.execute("DELETE FROM pause WHERE destination = ?", (found[0].destination,))
+            connection.execute(
+                "UPDATE message SET expires_at = ?1 WHERE expires_at < ?1 AND"
+                " (?2 = '' OR queue_id IN (SELECT queue_id FROM recipient WHERE destination = ?2))",
+                (extended, found[0].destination),
+            )
+        self._bus.publish(QUEUE_TOPIC)
+        return found[0]
 
     def history(self, where: QueueFilter, offset: int, limit: int) -> Sequence[Finished]:
         """Recipients that have left, latest first."""

@@ -15,6 +15,7 @@ import pytest
 
 from mailbox_app.errors import QueueError
 from mailbox_app.events.hints import QUEUE_TOPIC
+from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.model import (
     Envelope,
@@ -22,6 +23,7 @@ from mailbox_app.mailqueue.model import (
     HoldRule,
     Lease,
     NewRecipient,
+    Pause,
     Priority,
     QueueFilter,
     RecipientState,
@@ -570,3 +572,45 @@ def test_the_more_urgent_goes_first(bench: Bench) -> None:
     bulk = bench.put("a@one.example", envelope=Envelope("alice@here.example", priority=Priority.BULK))
     person = bench.put("b@two.example")
     assert [lease.message.queue_id for lease in bench.claim()] == [person, bulk]
+
+
+# --- pauses
+
+
+def test_nothing_is_claimed_for_a_paused_domain_until_it_is_resumed(bench: Bench) -> None:
+    bench.put("a@one.example", "b@two.example")
+    bench.backend.pause(Pause("One.Example", "their server is moved", NOW))
+    assert addresses(bench.claim()) == [["b@two.example"]]
+    assert [(each.destination, each.reason) for each in bench.again().pauses()] == [
+        ("one.example", "their server is moved")
+    ]
+    assert bench.backend.resume("ONE.example", NOW).reason == "their server is moved"
+    assert addresses(bench.claim()) == [["a@one.example"]]
+    with pytest.raises(QueueError, match=r"queue\.not_paused"):
+        bench.backend.resume("one.example", NOW)
+
+
+def test_a_paused_queue_hands_out_nothing_and_takes_in_all(bench: Bench) -> None:
+    bench.put("a@one.example")
+    (lease,) = bench.claim()
+    bench.backend.pause(Pause("", "moving house", NOW))
+    bench.put("b@two.example")
+    assert bench.claim() == []
+    bench.settle_all(lease, Fate.DELIVERED)  # what is under way is finished
+    bench.backend.resume("", NOW)
+    assert addresses(bench.claim()) == [["b@two.example"]]
+
+
+def test_mail_that_outlived_its_time_in_a_pause_is_tried_a_day_longer(bench: Bench) -> None:
+    queue_id = bench.put("a@one.example")
+    bench.backend.pause(Pause("one.example", "", NOW))
+    later = NOW + timedelta(days=30)
+    bench.backend.resume("one.example", later)
+    assert bench.backend.message(QueueId(queue_id)).expires_at == later + timedelta(days=1)
+
+
+def test_holding_all_leaves_what_is_quarantined_where_it_is(bench: Bench) -> None:
+    queue_id = bench.put("a@one.example")
+    bench.settle_all(bench.claim()[0], Fate.QUARANTINED)
+    assert bench.backend.hold(QueueFilter(), "wait") == 0
+    assert bench.backend.message(QueueId(queue_id)).recipients[0].state is RecipientState.QUARANTINED
