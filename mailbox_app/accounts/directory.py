@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
-from mailbox_app.accounts import alias_tables, credential_tables, routing, tables
+from mailbox_app.accounts import alias_tables, credential_tables, key_tables, routing, tables
 from mailbox_app.accounts.addresses import (
     canonical,
     canonical_domain,
@@ -26,7 +26,7 @@ from mailbox_app.accounts.addresses import (
 from mailbox_app.accounts.alias_rules import AliasSettings, checked_alias
 from mailbox_app.accounts.free_names import check_free, check_own_addresses, no_such_domain
 from mailbox_app.accounts.memory import RememberedReads
-from mailbox_app.accounts.model import Account, AccountState, Alias, AppPassword, DkimKey, Domain, Resolved
+from mailbox_app.accounts.model import Account, AccountState, Alias, AppPassword, DkimKey, Domain, KeyState, Resolved
 from mailbox_app.accounts.tables import Credential, Removed
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.sqlite import Database
@@ -106,7 +106,7 @@ class SqliteDirectory:
         """Active signing keys of a domain."""
         name = canonical_domain(domain)
         return self._reads.get(
-            ("dkim", name), lambda connection: tuple(tables.dkim_keys(connection, name, active_only=True))
+            ("dkim", name), lambda connection: tuple(key_tables.keys_of(connection, name, [KeyState.ACTIVE]))
         )
 
     def credential(self, address: str) -> Credential | None:
@@ -146,9 +146,14 @@ class SqliteDirectory:
             return alias_tables.aliases(connection, None if domain is None else canonical_domain(domain))
 
     def all_dkim_keys(self, domain: str) -> Sequence[DkimKey]:
-        """Also retired ones."""
+        """In all states."""
         with self._database.reading() as connection:
-            return tables.dkim_keys(connection, canonical_domain(domain), active_only=False)
+            return key_tables.keys_of(connection, canonical_domain(domain))
+
+    def domains_with_keys(self) -> Sequence[str]:
+        """Domains that sign, will sign or signed lately, by name."""
+        with self._database.reading() as connection:
+            return key_tables.domains_with_keys(connection)
 
     def removed_accounts(self, address: str | None = None) -> Sequence[Removed]:
         """The trash, newest first."""
@@ -394,7 +399,7 @@ class SqliteDirectory:
         with self._changing() as connection:
             if not tables.has_domain(connection, key.domain):
                 raise no_such_domain(key.domain)
-            if not tables.insert_dkim_key(connection, key):
+            if not key_tables.insert(connection, key):
                 raise AccountError(
                     "account.selector_exists",
                     f"{key.domain} has or had a key with selector {key.selector}",
@@ -405,12 +410,26 @@ class SqliteDirectory:
     def retire_dkim_key(self, domain: str, selector: str) -> DkimKey:
         """The key signs no more; `account.no_such_key`."""
         name = canonical_domain(domain)
-        if not any(key.selector == selector for key in self.all_dkim_keys(name)):
+        found = next((key for key in self.all_dkim_keys(name) if key.selector == selector), None)
+        if found is None:
             raise AccountError("account.no_such_key", f"{name} has no key with selector {selector}")
-        with self._changing() as connection:
-            tables.retire_dkim_key(connection, name, selector)
-            tables.bump(connection)
+        if found.state in (KeyState.PREPARED, KeyState.ACTIVE):
+            # nobody has seen a signature of a prepared one
+            state = KeyState.RETIRING if found.active else KeyState.RETIRED
+            self.move_dkim_keys(name, {selector: state})
         return next(key for key in self.all_dkim_keys(name) if key.selector == selector)
+
+    def move_dkim_keys(self, domain: str, states: Mapping[str, KeyState]) -> None:
+        """Bring keys, by selector, into their next states, all at once."""
+        with self._changing() as connection:
+            for selector, state in states.items():
+                key_tables.set_state(connection, domain, selector, state, self._now())
+            tables.bump(connection)
+
+    def note_dkim_published(self, domain: str, selector: str, *, everywhere: bool) -> None:
+        """Whether every name server of the domain has the key's record now."""
+        with self._changing() as connection:
+            key_tables.set_published(connection, domain, selector, self._now() if everywhere else None)
 
     def _now(self) -> int:
         return int(self._clock.epoch_seconds())

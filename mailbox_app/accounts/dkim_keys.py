@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
+import string
+from collections.abc import Collection
 from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from mailbox_app.accounts.addresses import check_domain
-from mailbox_app.accounts.model import DkimKey
+from mailbox_app.accounts.model import DkimKey, KeyState
 from mailbox_app.errors import AccountError
 
 ALGORITHMS = ("rsa", "ed25519")
@@ -18,14 +20,29 @@ _RSA_BITS = 2048  # RFC 8301 3.2: longer keys do not fit into one UDP answer and
 _SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def generate(domain: str, selector: str, algorithm: str, now: datetime) -> DkimKey:
-    """A new active key; takes a tenth of a second for RSA. An empty selector becomes the month and the algorithm."""
+def generate(
+    domain: str,
+    selector: str,
+    algorithm: str,
+    now: datetime,
+    state: KeyState = KeyState.ACTIVE,
+    taken: Collection[str] = (),
+) -> DkimKey:
+    """A new key; takes a tenth of a second for RSA. An empty selector becomes the month and the algorithm, with a letter more
+    when that one is `taken`."""
     if algorithm not in ALGORITHMS:
         raise AccountError("account.bad_algorithm", f"the algorithm is one of {', '.join(ALGORITHMS)}")
-    selector = selector or f"{algorithm[0]}{now:%Y%m}"
+    selector = selector or _free_selector(f"{algorithm[0]}{now:%Y%m}", taken)
     if not _SELECTOR.fullmatch(selector):
         raise AccountError("account.bad_selector", "a selector is 1 to 63 lower-case letters, digits and hyphens")
-    return DkimKey(check_domain(domain), selector, algorithm, *key_pair(algorithm), now, active=True)
+    return DkimKey(check_domain(domain), selector, algorithm, *key_pair(algorithm), now, state, now)
+
+
+def _free_selector(name: str, taken: Collection[str]) -> str:
+    for ending in ("", *string.ascii_lowercase):
+        if f"{name}{ending}" not in taken:
+            return f"{name}{ending}"
+    raise AccountError("account.selector_exists", "there were too many keys this month; name a selector")
 
 
 def key_pair(algorithm: str) -> tuple[bytes, str]:

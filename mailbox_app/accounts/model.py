@@ -161,6 +161,18 @@ class Resolved:
         return bool(self.accounts or self.outside or self.lists)
 
 
+class KeyState(StrEnum):
+    """The life of a signing key."""
+
+    PREPARED = "prepared"
+    """Made; it signs when its record is seen everywhere."""
+    ACTIVE = "active"
+    RETIRING = "retiring"
+    """Signs no more; its record stays while signed mail may still be under way."""
+    RETIRED = "retired"
+    """Its record may go; the private half is gone already."""
+
+
 @dataclass(frozen=True, slots=True)
 class DkimKey:
     """A signing key of a domain; the private key is PEM and never leaves the process."""
@@ -173,7 +185,16 @@ class DkimKey:
     public_txt: str
     """The TXT record's value."""
     created_at: datetime
-    active: bool
+    state: KeyState = KeyState.ACTIVE
+    changed_at: datetime | None = None
+    """When it came into this state."""
+    published_at: datetime | None = None
+    """Since when every name server of the domain has its record, as far as somebody looked."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it signs."""
+        return self.state is KeyState.ACTIVE
 
 
 def at(seconds: int) -> datetime:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailbox_app.accounts import credential_tables
-from mailbox_app.accounts.model import Account, AccountState, AppPassword, DkimKey, Domain, DomainRule, at
+from mailbox_app.accounts.model import Account, AccountState, AppPassword, Domain, DomainRule, at
 from mailbox_app.ids import AccountId
 from mailbox_app.proto.sasl.scram_keys import ScramKeys
 
@@ -73,6 +73,14 @@ MIGRATIONS: Sequence[str] = (
     ALTER TABLE aliases ADD COLUMN owner TEXT NOT NULL DEFAULT '';
     ALTER TABLE aliases ADD COLUMN max_bytes INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE dkim_keys ADD COLUMN state TEXT NOT NULL DEFAULT 'active';
+    ALTER TABLE dkim_keys ADD COLUMN changed_seconds INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE dkim_keys ADD COLUMN published_seconds INTEGER;
+    UPDATE dkim_keys SET changed_seconds = created_seconds;
+    UPDATE dkim_keys SET state = 'retired' WHERE active = 0;
+    ALTER TABLE dkim_keys DROP COLUMN active;
+    """,
 )
 
 _ACCOUNT = (
@@ -131,7 +139,7 @@ def domains(connection: sqlite3.Connection, name: str | None = None) -> list[Dom
     ).fetchall()
     selectors: dict[str, list[str]] = {}
     for domain, selector in connection.execute(
-        "SELECT domain, selector FROM dkim_keys WHERE active = 1 ORDER BY selector"
+        "SELECT domain, selector FROM dkim_keys WHERE state = 'active' ORDER BY selector"
     ):
         selectors.setdefault(domain, []).append(selector)
     return [
@@ -226,16 +234,6 @@ def removed_accounts(connection: sqlite3.Connection, address: str | None = None)
         (address, address),
     ).fetchall()
     return [Removed(_account(row), at(row[8]), row[9]) for row in rows]
-
-
-def dkim_keys(connection: sqlite3.Connection, domain: str, *, active_only: bool) -> list[DkimKey]:
-    """Keys of a domain by selector."""
-    rows = connection.execute(
-        "SELECT domain, selector, algorithm, private_pem, public_txt, created_seconds, active FROM dkim_keys"
-        " WHERE domain = ? AND active >= ? ORDER BY selector",
-        (domain, 1 if active_only else 0),
-    ).fetchall()
-    return [DkimKey(row[0], row[1], row[2], row[3], row[4], at(row[5]), bool(row[6])) for row in rows]
 
 
 # writing
@@ -335,23 +333,6 @@ def update_logins(connection: sqlite3.Connection, logins: Iterable[tuple[int, in
         "UPDATE accounts SET last_login_seconds = ?1 WHERE account_id = ?2 AND coalesce(last_login_seconds, 0) < ?1",
         logins,
     )
-
-
-def insert_dkim_key(connection: sqlite3.Connection, key: DkimKey) -> bool:
-    """False when the selector is taken."""
-    done = connection.execute(
-        "INSERT INTO dkim_keys VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (
-            key.domain, key.selector, key.algorithm, key.private_pem, key.public_txt,
-            int(key.created_at.timestamp()), int(key.active),
-        ),
-    )  # fmt: skip
-    return done.rowcount == 1
-
-
-def retire_dkim_key(connection: sqlite3.Connection, domain: str, selector: str) -> None:
-    """The key signs no more; its row stays so that the selector is not used again."""
-    connection.execute("UPDATE dkim_keys SET active = 0 WHERE domain = ? AND selector = ?", (domain, selector))
 
 
 def _account(row: Sequence[object]) -> Account:

@@ -56,7 +56,7 @@ def test_a_report_of_another_domain_is_not_signed(directory: SqliteDirectory, ho
 
 
 def test_a_key_that_cannot_be_used_does_not_stop_a_report(directory: SqliteDirectory) -> None:
-    directory.add_dkim_key(DkimKey("example.org", "bad", "rsa", b"no key", "v=DKIM1", FakeClock().now(), active=True))
+    directory.add_dkim_key(DkimKey("example.org", "bad", "rsa", b"no key", "v=DKIM1", FakeClock().now()))
     assert signer_of(directory).signed(REPORT) == REPORT
 
 

@@ -171,7 +171,7 @@ async def test_a_forwarded_message_that_comes_back_is_a_loop(world: SmtpWorld) -
 
 async def test_a_forwarded_copy_is_sealed_by_the_aliass_domain(world: SmtpWorld) -> None:
     private, public = key_pair("rsa")
-    world.directory.add_dkim_key(DkimKey("example.org", "one", "rsa", private, public, at(0), True))
+    world.directory.add_dkim_key(DkimKey("example.org", "one", "rsa", private, public, at(0)))
     client = await world.connect()
     assert await send(client, "carol@remote.example", "team@example.org") == 250
     (content,) = world.queued_content()
@@ -184,7 +184,7 @@ async def test_a_forwarded_copy_is_sealed_by_the_aliass_domain(world: SmtpWorld)
 
 async def test_the_record_tells_where_copies_went_and_what_was_done_to_them(world: SmtpWorld) -> None:
     private, public = key_pair("rsa")
-    world.directory.add_dkim_key(DkimKey("example.org", "one", "rsa", private, public, at(0), True))
+    world.directory.add_dkim_key(DkimKey("example.org", "one", "rsa", private, public, at(0)))
     client = await world.connect()
     assert await send(client, "carol@remote.example", "sales@example.org") == 250
     (row,) = world.queued()

@@ -29,7 +29,7 @@ def dkim_key(selector: str, private: ed25519.Ed25519PrivateKey | rsa.RSAPrivateK
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     algorithm = "rsa" if isinstance(private, rsa.RSAPrivateKey) else "ed25519"
-    return DkimKey("example.org", selector, algorithm, pem, "v=DKIM1", datetime.now(UTC), True)
+    return DkimKey("example.org", selector, algorithm, pem, "v=DKIM1", datetime.now(UTC))
 
 
 RELAY = [
