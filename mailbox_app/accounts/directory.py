@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
@@ -24,6 +24,7 @@ from mailbox_app.accounts.addresses import (
     check_separators,
 )
 from mailbox_app.accounts.alias_rules import AliasSettings, checked_alias
+from mailbox_app.accounts.directory_keys import DirectoryKeys
 from mailbox_app.accounts.free_names import check_free, check_own_addresses, no_such_domain
 from mailbox_app.accounts.memory import RememberedReads
 from mailbox_app.accounts.model import Account, AccountState, Alias, AppPassword, DkimKey, Domain, KeyState, Resolved
@@ -38,7 +39,7 @@ _MAX_APP_PASSWORDS = 100
 _TRASH_DAYS = 30
 
 
-class SqliteDirectory:
+class SqliteDirectory(DirectoryKeys):
     """Domains, accounts, aliases and signing keys in one SQLite file. Safe from any thread, not across a fork."""
 
     def __init__(self, path: str | os.PathLike[str], clock: Clock | None = None) -> None:
@@ -144,16 +145,6 @@ class SqliteDirectory:
         """All, by address."""
         with self._database.reading() as connection:
             return alias_tables.aliases(connection, None if domain is None else canonical_domain(domain))
-
-    def all_dkim_keys(self, domain: str) -> Sequence[DkimKey]:
-        """In all states."""
-        with self._database.reading() as connection:
-            return key_tables.keys_of(connection, canonical_domain(domain))
-
-    def domains_with_keys(self) -> Sequence[str]:
-        """Domains that sign, will sign or signed lately, by name."""
-        with self._database.reading() as connection:
-            return key_tables.domains_with_keys(connection)
 
     def removed_accounts(self, address: str | None = None) -> Sequence[Removed]:
         """The trash, newest first."""
@@ -393,43 +384,6 @@ class SqliteDirectory:
         return alias
 
     # signing keys
-
-    def add_dkim_key(self, key: DkimKey) -> None:
-        """`account.selector_exists`, `account.no_such_domain`."""
-        with self._changing() as connection:
-            if not tables.has_domain(connection, key.domain):
-                raise no_such_domain(key.domain)
-            if not key_tables.insert(connection, key):
-                raise AccountError(
-                    "account.selector_exists",
-                    f"{key.domain} has or had a key with selector {key.selector}",
-                    fields={"remedy": "Choose another selector: a selector is never used twice."},
-                )
-            tables.bump(connection)
-
-    def retire_dkim_key(self, domain: str, selector: str) -> DkimKey:
-        """The key signs no more; `account.no_such_key`."""
-        name = canonical_domain(domain)
-        found = next((key for key in self.all_dkim_keys(name) if key.selector == selector), None)
-        if found is None:
-            raise AccountError("account.no_such_key", f"{name} has no key with selector {selector}")
-        if found.state in (KeyState.PREPARED, KeyState.ACTIVE):
-            # nobody has seen a signature of a prepared one
-            state = KeyState.RETIRING if found.active else KeyState.RETIRED
-            self.move_dkim_keys(name, {selector: state})
-        return next(key for key in self.all_dkim_keys(name) if key.selector == selector)
-
-    def move_dkim_keys(self, domain: str, states: Mapping[str, KeyState]) -> None:
-        """Bring keys, by selector, into their next states, all at once."""
-        with self._changing() as connection:
-            for selector, state in states.items():
-                key_tables.set_state(connection, domain, selector, state, self._now())
-            tables.bump(connection)
-
-    def note_dkim_published(self, domain: str, selector: str, *, everywhere: bool) -> None:
-        """Whether every name server of the domain has the key's record now."""
-        with self._changing() as connection:
-            key_tables.set_published(connection, domain, selector, self._now() if everywhere else None)
 
     def _now(self) -> int:
         return int(self._clock.epoch_seconds())
