@@ -134,7 +134,8 @@ class QueuedRecipient:
     route: str = ""
     """The route an operator chose for it instead of the configured one; "" for none."""
     hold_reason: str = ""
-    """Why it is held: a rule, a cap, an operator."""
+    """Why it is held (a rule, a cap, an operator) or quarantined; of a deferred one why its last turn was passed over
+    (`Fate.POSTPONED`), "" after a real try. The last answer stays in the fields before."""
     delay_told: bool = False
     """Whether its sender has been told that it is late (RFC 3461 4.1 DELAY)."""
 

@@ -203,13 +203,24 @@ class SqliteQueue(SqliteOperators):
         waiting = [done for done in settled if done.fate in WAITING]
         connection.executemany(
             "UPDATE recipient SET state = waits_as, lease_token = '', attempts = attempts + ?, next_at = ?,"
-            " last_code = ?, last_enhanced = ?, last_text = ?, last_host = ? WHERE queue_id = ? AND address = ?",
+            " last_code = ?, last_enhanced = ?, last_text = ?, last_host = ?,"
+            " hold_reason = CASE waits_as WHEN 'deferred' THEN '' ELSE hold_reason END WHERE queue_id = ? AND address = ?",
             [
                 (int(done.fate is Fate.DEFERRED), (done.retry_at or settlement.next_at).timestamp(), done.code,
                  done.enhanced, done.text, done.host, queue_id, done.address)
                 for done in waiting
+                if done.fate is not Fate.POSTPONED
             ],
         )  # fmt: skip
+        connection.executemany(  # what answered last stays known
+            "UPDATE recipient SET state = waits_as, lease_token = '', next_at = ?,"
+            " hold_reason = CASE waits_as WHEN 'deferred' THEN ? ELSE hold_reason END WHERE queue_id = ? AND address = ?",
+            [
+                ((done.retry_at or settlement.next_at).timestamp(), done.text, queue_id, done.address)
+                for done in waiting
+                if done.fate is Fate.POSTPONED
+            ],
+        )
         connection.executemany(
             "UPDATE recipient SET state = 'quarantined', waits_as = 'quarantined', hold_reason = last_text"
             " WHERE queue_id = ? AND address = ?",

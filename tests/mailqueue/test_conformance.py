@@ -501,8 +501,29 @@ def test_a_postponed_recipient_waits_for_its_own_time_and_has_not_been_tried(ben
     postponed = replace(outcome(address, Fate.POSTPONED, 451, "circuit open"), retry_at=NOW + 2 * HOUR)
     bench.backend.settle([Settlement(lease, [postponed], NOW + HOUR)], NOW)
     [row] = bench.backend.message(queue_id).recipients
-    assert (row.attempts, row.next_at, row.last_text) == (0, NOW + 2 * HOUR, "circuit open")
+    assert (row.attempts, row.next_at, row.hold_reason) == (0, NOW + 2 * HOUR, "circuit open")
     assert bench.backend.attempts(queue_id) == []
+
+
+def test_a_postponed_recipient_still_knows_the_last_answer_and_a_try_ends_the_reason(bench: Bench) -> None:
+    queue_id = QueueId(bench.put())
+    fates = (Fate.DEFERRED, Fate.POSTPONED, Fate.DEFERRED)
+    seen = []
+    for turn, fate in enumerate(fates):
+        [lease] = bench.claim(NOW + turn * HOUR)
+        bench.backend.settle([Settlement(lease, [outcome("bob@there.example", fate, text=f"text {turn}")], NOW)], NOW)
+        [row] = bench.backend.message(queue_id).recipients
+        seen.append((row.attempts, row.last_text, row.hold_reason))
+    assert seen == [(1, "text 0", ""), (1, "text 0", "text 1"), (2, "text 2", "")]
+
+
+def test_what_is_held_while_it_is_delivered_keeps_the_operators_reason(bench: Bench) -> None:
+    queue_id = QueueId(bench.put())
+    [lease] = bench.claim()
+    bench.backend.hold(QueueFilter(), "look first")
+    bench.backend.settle([Settlement(lease, [outcome("bob@there.example", Fate.DEFERRED)], NOW + HOUR)], NOW)
+    [row] = bench.backend.message(queue_id).recipients
+    assert (row.state, row.hold_reason, row.last_text) == (RecipientState.HELD, "look first", "deferred")
 
 
 def test_what_cannot_be_read_is_put_aside_until_an_operator_lets_it_go(bench: Bench) -> None:
