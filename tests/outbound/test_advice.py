@@ -10,27 +10,27 @@ from mailbox_app.outbound.advice import advice_for
 @pytest.mark.parametrize(
     ("code", "enhanced", "text", "expected"),
     [
-        (550, "5.7.1", "Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet"
-         " service provider since part of their network is on our block list (S3140).",
+        (550, "5.7.1", ("Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet"
+         " service provider since part of their network is on our block list (S3140)."),
          "provider.microsoft_block_list"),
         (550, "5.7.606", "Access denied, banned sending IP [192.0.2.1]", "provider.microsoft_banned_address"),
-        (451, "4.7.650", "The mail server [192.0.2.1] has been temporarily rate limited due to IP"
-         " reputation.",
+        (451, "4.7.650", ("The mail server [192.0.2.1] has been temporarily rate limited due to IP"
+         " reputation."),
          "provider.microsoft_rate"),
-        (550, "5.7.1", "[2001:db8::1] Our system has detected that this message does not meet IPv6 sending"
-         " guidelines regarding PTR records and authentication.",
+        (550, "5.7.1", ("[2001:db8::1] Our system has detected that this message does not meet IPv6 sending"
+         " guidelines regarding PTR records and authentication."),
          "dns.ipv6_reverse_name"),
         (550, "5.7.25", "The IP address sending this message does not have a PTR record", "dns.reverse_name"),
         (450, "4.7.1", "Client host rejected: cannot find your reverse hostname, [192.0.2.1]", "dns.reverse_name"),
-        (550, "5.7.26", "Unauthenticated email from example.org is not accepted due to domain's DMARC"
-         " policy.",
+        (550, "5.7.26", ("Unauthenticated email from example.org is not accepted due to domain's DMARC"
+         " policy."),
          "authentication.unauthenticated"),
-        (421, "4.7.0", "[TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume or user"
-         " complaints",
+        (421, "4.7.0", ("[TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume or user"
+         " complaints"),
          "provider.yahoo_deferred"),
         (554, "5.7.1", "Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", "list.spamhaus"),
-        (554, "5.0.0", "IP=192.0.2.1 - A problem occurred. (Ask your postmaster for help or to contact"
-         " tosa@rx.t-online.de to clarify.)",
+        (554, "5.0.0", ("IP=192.0.2.1 - A problem occurred. (Ask your postmaster for help or to contact"
+         " tosa@rx.t-online.de to clarify.)"),
          "provider.t_online"),
         (550, "5.7.1", "192.0.2.1 is listed at bl.example", "list.other"),
         (451, "4.7.1", "Greylisted, please come back later", "wait.greylisted"),
