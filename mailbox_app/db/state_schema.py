@@ -126,4 +126,16 @@ MIGRATIONS: Sequence[str] = (
         SELECT kind, value, '', low, high, note, created_at_seconds FROM greylist_allowed_for_all;
     DROP TABLE greylist_allowed_for_all;
     """,
+    """
+    CREATE TABLE breakers (
+        host TEXT PRIMARY KEY,
+        changed_at_seconds REAL NOT NULL,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX breakers_changed ON breakers (changed_at_seconds);
+    CREATE TABLE sending_addresses (
+        address TEXT PRIMARY KEY,
+        first_at_seconds REAL NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
