@@ -43,7 +43,7 @@ _PATH_KEYS = {
     "tls": ("cert_file", "key_file", "acme_ca_file", "client_ca_file"),
     "oauth": ("client_secret_file", "ca_file"),
     "delivery": ("ca_file",),
-    "queue": ("redis_password_file",),
+    "queue": ("redis_password_file", "redis_ca_file"),
 }
 
 

@@ -170,7 +170,11 @@ class Queue(Section, frozen=True):
     redis_url: str = ""
     """redis://, rediss:// or unix://. Not used by this version."""
     redis_password_file: str = ""
-    """A file holding the password, so that it is not in the address. Not used by this version."""
+    """A file (mode 0600) holding the password, so that it is not in the address."""
+    redis_ca_file: str = ""
+    """For rediss://, extra trust: the certificate authority of the server's certificate; empty: the system's."""
+    redis_prefix: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.{}-]+$")] = "mailbox"
+    """What every key begins with. Nodes with the same prefix act as one; another one keeps two clusters on one server apart."""
 
 
 CheckMode = Literal["off", "advisory", "enforce"]
