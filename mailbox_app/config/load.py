@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mailbox_app.config import routes
 from mailbox_app.config.schema import Config
 from mailbox_app.errors import ConfigError
 from mailbox_app.proto.sasl.negotiation import NAMES
@@ -32,6 +33,7 @@ _WANTED = {
     "dnswl": 'want a zone like "wl.example.org" and answers like "127.0.0.2", "127.0.0.4-7", "127.0.*.3"',
     "imap": 'want "who: NAME NAME", like "Outlook: MOVE"',
     "listen": _LISTENER_TEXT,
+    "routes": "a route's name is made of small letters, digits, - and _",
     "login": f"want some of {', '.join(NAMES)}",
 }
 _HOST_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):(\d{1,5})$")
@@ -147,6 +149,7 @@ def _semantic_errors(config: Config) -> Iterator[tuple[str, str]]:
         yield f"tls.{given}", f"needs tls.{absent} too"
     if config.delivery.smarthost and not _is_host_port(config.delivery.smarthost):
         yield "delivery.smarthost", f'want "host:port", not {config.delivery.smarthost!r}'
+    yield from routes.mistakes(config.routes, config.delivery.sources)
     if config.oauth.introspection_url and not _is_safe_url(config.oauth.introspection_url):
         yield "oauth.introspection_url", "want https://, or http:// to this machine"
     for number, server in enumerate(config.dns.servers):
@@ -233,4 +236,11 @@ def _absolute(config: Config, folder: Path) -> Config:
         }
         if values:
             changed[section_name] = msgspec.structs.replace(section, **values)
+    via = {
+        name: msgspec.structs.replace(route, password_file=os.path.normpath(folder / os.path.expanduser(path)))
+        for name, route in config.routes.via.items()
+        if (path := route.password_file)
+    }
+    if via:
+        changed["routes"] = msgspec.structs.replace(config.routes, via={**config.routes.via, **via})
     return msgspec.structs.replace(config, **changed)

@@ -13,6 +13,7 @@ from mailbox_app.config.abuse import Abuse
 from mailbox_app.config.content import Attachments, Clamav, Junk, Rspamd
 from mailbox_app.config.doors import Lmtp, Proxy
 from mailbox_app.config.reports import Reports
+from mailbox_app.config.routes import Family, Routes
 from mailbox_app.config.section import Section
 from mailbox_app.proto.sasl.negotiation import NAMES
 
@@ -125,6 +126,16 @@ class Dns(Section, frozen=True):
     """Resolvers, "address" or "address:port"; []: the system's."""
     timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 5
     """The whole time for one question."""
+    authority_port: Annotated[int, Meta(ge=1, le=65535)] = 53
+    """The port of zones' own name servers; another one than 53 only makes sense in a test network."""
+
+
+class Dkim(Section, frozen=True):
+    """Signatures of mail that leaves."""
+
+    rotate_after: Duration = "0d"
+    """Prepare new keys when those in use are so old; the switch waits until you have published them, and health reminds you.
+    0d: only when you say `mailbox dkim rotate`."""
 
 
 class Limits(Section, frozen=True):
@@ -159,7 +170,12 @@ class Delivery(Section, frozen=True):
     port: Annotated[int, Meta(ge=1, le=65535)] = 25
     """The port of other mail servers; another one than 25 only makes sense in a test network."""
     smarthost: str = ""
-    """The "host:port" that takes all outgoing mail; empty: deliver by MX."""
+    """The "host:port" that takes all outgoing mail that no rule of [routes] sends elsewhere; empty: deliver by MX."""
+    sources: list[str] = field(default_factory=list)
+    """Addresses of this machine to send from, each "address" or "address name" with its own EHLO name; []: the system's choice."""
+    family: Family = "auto"
+    """IPv4 and IPv6. auto: IPv6 only if the reverse name (PTR) of our IPv6 address leads back to it; 4 or 6: that one alone;
+    prefer4, prefer6: both, that one first. `mailbox route explain` shows what came of it."""
 
 
 class Queue(Section, frozen=True):
@@ -366,6 +382,8 @@ class Config(Section, frozen=True):
     """IMAP sessions."""
     delivery: Delivery = field(default_factory=Delivery)
     """Mail to other servers."""
+    routes: Routes = field(default_factory=Routes)
+    """Ways out by recipient and sender."""
     queue: Queue = field(default_factory=Queue)
     """Waiting mail."""
     policy: Policy = field(default_factory=Policy)
