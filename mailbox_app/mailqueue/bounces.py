@@ -1,24 +1,48 @@
-"""Reports to senders about mail that will not arrive (RFC 3461, RFC 3464).
+"""Reports to senders about their mail (RFC 3461, RFC 3464): failed, delayed, passed on to where nobody reports, delivered.
 
-All recipients that failed in one attempt are told in one report. Nothing is ever reported about a report: the null
-sender gets none, and a report itself leaves from the null sender. The caller sends the report before it lets the failed
-recipients leave the queue, so a crash in between may repeat a report and never loses one.
+All that one attempt has to tell is told in one report. Nothing is ever reported about a report: the null sender gets none, and a
+report itself leaves from the null sender. The caller sends the report before it lets the recipients leave the queue,
+so a crash in between may repeat a report and never loses one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from mailbox_app.clock import Clock
 from mailbox_app.ids import QueueId, new_queue_id
 from mailbox_app.mailqueue.interface import QueueBackend
-from mailbox_app.mailqueue.model import Envelope, Fate, Lease, NewRecipient, Outcome, QueuedRecipient
+from mailbox_app.mailqueue.model import (
+    Envelope,
+    Fate,
+    Lease,
+    NewRecipient,
+    Outcome,
+    Priority,
+    QueuedRecipient,
+)
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.proto.dsn import DsnRecipient, DsnReport, compose_dsn
 from mailbox_app.proto.smtp.commands import decode_xtext
+from mailbox_app.proto.smtp.orcpt import readable_orcpt
 
 _WHOLE_MESSAGE_BYTES = 1_048_576
 """RET=FULL is honoured up to here; the header of a larger message says as much."""
+_FAILURES = (Fate.FAILED, Fate.LOOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The message that a report is about."""
+
+    envelope: Envelope
+    queue_id: str
+    arrived_at: datetime
+    header: bytes
+    whole: bytes | None = None
+    """To be returned whole (RET=FULL); None: the header is."""
 
 
 class Bounces:
@@ -40,48 +64,81 @@ class Bounces:
         self._clock = clock
         self._sign = sign
 
+    @staticmethod
+    def concern(lease: Lease, outcomes: Sequence[Outcome]) -> bool:
+        """Whether the outcomes may be news for the sender; asked for every attempt, so it costs next to nothing."""
+        if not lease.message.envelope.sender:
+            return False
+        return any(outcome.fate in _FAILURES for outcome in outcomes) or (
+            any(outcome.relayed for outcome in outcomes)
+            and any("SUCCESS" in recipient.notify for recipient in lease.message.recipients)
+        )
+
     def report(self, lease: Lease, outcomes: Sequence[Outcome]) -> QueueId | None:
-        """Tell the sender about the failed recipients; durable on return. None when there is nobody to tell."""
-        message = lease.message
-        leased = {recipient.address: recipient for recipient in message.recipients}
-        failed = [
-            _described(leased[outcome.address], outcome)
+        """Tell the sender what it wants to know of these outcomes; durable on return. None when there is nothing to tell."""
+        leased = {recipient.address: recipient for recipient in lease.message.recipients}
+        told = [
+            described
             for outcome in outcomes
-            if outcome.fate in (Fate.FAILED, Fate.LOOP)
-            and outcome.address in leased
-            and _wants_failures(leased[outcome.address].notify)
+            if outcome.address in leased
+            and (described := _described(leased[outcome.address], outcome, lease.message.queue_id)) is not None
         ]
-        if not failed or not message.envelope.sender:
-            return None
-        now = self._clock.now()
+        return self._report(lease, told)
+
+    def report_delay(self, leases: Sequence[Lease]) -> QueueId | None:
+        """Tell the sender which recipients of a message, leased for this, are late; durable on return."""
+        late = [
+            _late(recipient, lease)
+            for lease in leases
+            for recipient in lease.message.recipients
+            if wants(recipient.notify, "DELAY")
+        ]
+        return self._report(leases[0], late)
+
+    def send(self, about: Reported, recipients: Sequence[DsnRecipient]) -> QueueId:
+        """One report about these recipients, into the queue; durable on return. The message must have a sender."""
+        now, envelope = self._clock.now(), about.envelope
         message_id = f"<{new_queue_id()}.bounce@{self._hostname}>"
         content = compose_dsn(
             DsnReport(
                 reporting_mta=self._hostname,
-                sender=message.envelope.sender,
-                arrived_at=message.arrived_at,
-                envid=decode_xtext(message.envelope.envid),
-                queue_id=message.queue_id,
-                recipients=failed,
-                original_header=self._header(lease),
-                original_message=self._whole_message(lease),
+                sender=envelope.sender,
+                arrived_at=about.arrived_at,
+                envid=decode_xtext(envelope.envid),
+                queue_id=about.queue_id,
+                recipients=recipients,
+                original_header=about.header,
+                original_message=about.whole,
                 message_id=message_id,
                 now=now,
                 from_address=f"mailer-daemon@{self._hostname}",
+                original_message_id=envelope.message_id.strip(),
+                smtputf8=envelope.smtputf8,
             )
         )
         if self._sign is not None:
             content = self._sign(content)
-        domain = message.envelope.sender.rpartition("@")[2].lower()
-        envelope = Envelope(
+        domain = envelope.sender.rpartition("@")[2].lower()
+        report = Envelope(
             "",
             "7BIT" if content.isascii() else "8BITMIME",
-            message.envelope.smtputf8,
+            envelope.smtputf8,
             message_id=message_id,
-            require_tls=message.envelope.require_tls,
+            require_tls=envelope.require_tls,
+            priority=Priority.REPORT,
         )
-        recipient = NewRecipient(message.envelope.sender, "local" if self._is_local(domain) else "smtp", "NEVER")
-        return self._backend.enqueue(envelope, [recipient], self._spool.write(b"", content), now)
+        recipient = NewRecipient(envelope.sender, "local" if self._is_local(domain) else "smtp", "NEVER")
+        return self._backend.enqueue(report, [recipient], self._spool.write(b"", content), now)
+
+    def _report(self, lease: Lease, recipients: Sequence[DsnRecipient]) -> QueueId | None:
+        message = lease.message
+        if not recipients or not message.envelope.sender:
+            return None
+        # RFC 3461 4.3: RET is about failures; all other reports bring the header
+        has_failed = any(recipient.action == "failed" for recipient in recipients)
+        whole = self._whole_message(lease) if has_failed else None
+        about = Reported(message.envelope, message.queue_id, message.arrived_at, self._header(lease), whole)
+        return self.send(about, recipients)
 
     def _header(self, lease: Lease) -> bytes:
         try:
@@ -103,17 +160,46 @@ class Bounces:
             return None
 
 
-def _wants_failures(notify: str) -> bool:
-    """RFC 3461 4.1: without NOTIFY the sender hears of failures."""
-    return not notify or "FAILURE" in notify.split(",")
+def wants(notify: str, what: str) -> bool:
+    """Whether a sender wants to hear of this. RFC 3461 4.1: without NOTIFY of failures, and as we see it of delays."""
+    return what in notify.split(",") if notify else what != "SUCCESS"
 
 
-def _described(recipient: QueuedRecipient, outcome: Outcome) -> DsnRecipient:
+def without_success(notify: str) -> str:
+    """The rest of NOTIFY once success has been told; what remains of SUCCESS alone is silence."""
+    words = [word for word in notify.split(",") if word != "SUCCESS"]
+    return ",".join(words) if words else "NEVER"
+
+
+def _described(recipient: QueuedRecipient, outcome: Outcome, queue_id: QueueId) -> DsnRecipient | None:
+    """What there is to tell about an outcome; None: nothing, or nobody wants to know."""
+    if outcome.fate in _FAILURES:
+        if not wants(recipient.notify, "FAILURE"):
+            return None
+    # RFC 3461 5.2.2: what goes to a host with DSN is reported from there on by that host
+    elif outcome.fate is not Fate.DELIVERED or not outcome.relayed or not wants(recipient.notify, "SUCCESS"):
+        return None
     return DsnRecipient(
         address=recipient.address,
-        orcpt=decode_xtext(recipient.orcpt),
-        action="failed",
+        orcpt=readable_orcpt(recipient.orcpt),
+        action="failed" if outcome.fate in _FAILURES else "relayed",
         status=outcome.enhanced,
         remote_mta=outcome.host.partition(" ")[0],
         diagnostic=f"{outcome.code} {outcome.text}",
+        final_log_id=queue_id,
+    )
+
+
+def _late(recipient: QueuedRecipient, lease: Lease) -> DsnRecipient:
+    status = recipient.last_enhanced if recipient.last_enhanced.startswith("4.") else "4.4.7"
+    text = f"{recipient.last_code} {recipient.last_text}" if recipient.last_code else recipient.last_text
+    return DsnRecipient(
+        address=recipient.address,
+        orcpt=readable_orcpt(recipient.orcpt),
+        action="delayed",
+        status=status,
+        remote_mta=recipient.last_host.partition(" ")[0],
+        diagnostic=text,
+        final_log_id=lease.message.queue_id,
+        will_retry_until=lease.message.expires_at,
     )

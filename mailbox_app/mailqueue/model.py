@@ -247,6 +247,8 @@ class QueueFilter:
     state: RecipientState | None = None
     text: str = ""
     """Substring of sender, recipient or last answer."""
+    late_seconds: float | None = None
+    """Could have gone for so long (the time a sender chose does not count), and its sender has not been told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from mailbox_app.mailqueue.model import (
     QueueFilter,
     RecipientState,
 )
+from mailbox_app.mailqueue.schedule import LIFETIME
 
 SORTS = {
     "next": "r.next_at",
@@ -76,6 +77,10 @@ def filter_condition(where: QueueFilter, now: datetime) -> tuple[str, list[objec
         add("m.arrived_at <= ?", now.timestamp() - where.older_than_seconds)
     if where.state is not None:
         add("r.state = ?", where.state.value)
+    if where.late_seconds is not None:
+        since = now.timestamp() - where.late_seconds  # the arrival for its index, the expiry for what was to go later
+        expires = since + LIFETIME.total_seconds()
+        add("m.arrived_at <= ? AND m.expires_at <= ? AND r.delay_told = 0", since, expires)
     if where.text:
         pattern = f"%{_escaped(where.text)}%"
         # one comparison instead of three: it is made for every row of the queue

@@ -246,7 +246,7 @@ class QueueRunner:
 
     async def _reported(self, lease: Lease, outcomes: Sequence[Outcome]) -> bool:
         """Whether the sender knows, or need not know, about the failures: only then may they leave the queue."""
-        if not any(outcome.fate in _FAILURES for outcome in outcomes):
+        if not self._bounces.concern(lease, outcomes):
             return True
         try:
             report = await self._patiently(self._bounces.report, lease, outcomes)

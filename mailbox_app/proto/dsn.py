@@ -16,9 +16,11 @@ from datetime import datetime
 from typing import Literal
 
 from mailbox_app.proto.dates import format_date
+from mailbox_app.proto.smtp.orcpt import escape_address
 
 Action = Literal["failed", "delayed", "delivered", "relayed", "expanded"]
 
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,248}>")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _LINE = 76
 # RFC 5322 2.1.1: no line may be longer than 998.
@@ -77,6 +79,10 @@ class DsnReport:
     """Of the report, with or without angle brackets."""
     now: datetime
     from_address: str
+    original_message_id: str = ""
+    """Of the message it is about, for threads; what is no Message-ID is left out."""
+    smtputf8: bool = True
+    """Whether the way back takes international forms (RFC 6533); if not, addresses are written in ASCII."""
 
 
 def _clean(text: str) -> str:
@@ -96,18 +102,21 @@ def _fold(name: str, value: str) -> str:
     return "\r\n ".join(lines) + "\r\n"
 
 
-def _typed(address: str) -> str:
-    """An address with its type. RFC 6533 3: what is not ASCII is of the type utf-8, and stays readable."""
+def _typed(address: str, *, smtputf8: bool, kind: str = "rfc822") -> str:
+    """An address with its type. RFC 6533 3: what is not ASCII is of the type utf-8, readable where the way back takes that."""
     address = _clean(address)
-    return f"rfc822; {address}" if address.isascii() else f"utf-8; {address}"
+    if address.isascii():
+        return f"{kind}; {address}"
+    return f"utf-8; {address if smtputf8 else escape_address(address)}"
 
 
-def _recipient_fields(recipient: DsnRecipient, now: datetime) -> str:
+def _recipient_fields(recipient: DsnRecipient, now: datetime, *, smtputf8: bool) -> str:
     fields: list[tuple[str, str]] = []
     if recipient.orcpt:
         kind, separator, value = _clean(recipient.orcpt).partition(";")
-        fields.append(("Original-Recipient", f"{kind}; {value.strip()}" if separator else _typed(kind)))
-    fields.append(("Final-Recipient", _typed(recipient.address)))
+        original = _typed(value, smtputf8=smtputf8, kind=kind) if separator else _typed(kind, smtputf8=smtputf8)
+        fields.append(("Original-Recipient", original))
+    fields.append(("Final-Recipient", _typed(recipient.address, smtputf8=smtputf8)))
     fields.append(("Action", recipient.action))
     fields.append(("Status", _clean(recipient.status)))
     if recipient.remote_mta:
@@ -130,7 +139,7 @@ def _status_part(report: DsnReport) -> str:
     fields.append(("Reporting-MTA", f"dns; {_clean(report.reporting_mta)}"))
     fields.append(("Arrival-Date", format_date(report.arrived_at).decode("ascii")))
     blocks = ["".join(_fold(name, value) for name, value in fields)]
-    blocks.extend(_recipient_fields(recipient, report.now) for recipient in report.recipients)
+    blocks.extend(_recipient_fields(recipient, report.now, smtputf8=report.smtputf8) for recipient in report.recipients)
     return "\r\n".join(blocks)
 
 
@@ -197,11 +206,12 @@ def _text_part(kind: bytes, text: str) -> bytes:
 def _original_part(report: DsnReport) -> bytes:
     if report.original_message is not None:
         data = report.original_message
-        international = not data[: max(len(report.original_header), 1)].isascii()
+        international = report.smtputf8 and not data[: max(len(report.original_header), 1)].isascii()
         kind = b"message/global" if international else b"message/rfc822"
     else:
         data = _header_part(report.original_header)
-        kind = b"text/rfc822-headers" if data.isascii() else b"message/global-headers"
+        international = report.smtputf8 and not data.isascii()
+        kind = b"message/global-headers" if international else b"text/rfc822-headers"
     return b"Content-Type: %b\r\nContent-Transfer-Encoding: %b\r\nContent-Description: %b\r\n\r\n%b" % (
         kind,
         _encoding_of(data),
@@ -229,9 +239,16 @@ def _subject(report: DsnReport) -> str:
     return "About your message"
 
 
+def _threading(message_id: str) -> str:
+    """RFC 3834 3.1.5, RFC 3834 3.1.6. Only what is a Message-ID by its looks: it is a stranger's text."""
+    if not _MESSAGE_ID.fullmatch(message_id):
+        return ""
+    return f"In-Reply-To: {message_id}\r\nReferences: {message_id}\r\n"
+
+
 def compose_dsn(report: DsnReport) -> bytes:
     """The whole report with CRLF line ends, ready for the queue with the null sender. RFC 3464 2."""
-    international = not all(
+    international = report.smtputf8 and not all(
         text.isascii() for recipient in report.recipients for text in (recipient.address, recipient.orcpt or "")
     )
     status_kind = b"message/global-delivery-status" if international else b"message/delivery-status"
@@ -252,6 +269,7 @@ def compose_dsn(report: DsnReport) -> bytes:
         + _fold("Subject", _subject(report))
         + _fold("Date", format_date(report.now).decode("ascii"))
         + f"Message-ID: <{message_id}>\r\n"
+        + _threading(report.original_message_id)
         # RFC 3834 5: no automatic answer may follow
         + "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
     ).encode()
