@@ -62,9 +62,11 @@ class Answer:
     records: Sequence[str] = ()
     """In presentation form; TXT: the joined strings, one character per octet; MX: "10 host."."""
     authenticated: bool = False
-    """The AD bit of the answer: only worth something over a trusted path to a validating server."""
+    """A validating server said so (AD), and the way to it is trusted."""
     exists: bool = True
     """False: there is no such name (NXDOMAIN)."""
+    canonical: str = ""
+    """Where aliases led, in lower case; "" when the name is no alias."""
 
 
 class Resolver(Protocol):
@@ -111,8 +113,13 @@ _Key = tuple[str, str]
 class DnsResolver:
     """The resolver over dnspython. `servers` are "address", "address:port" or "[v6]:port"; none: those of the system."""
 
-    def __init__(self, servers: Sequence[str], timeout_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self, servers: Sequence[str], timeout_seconds: float, clock: Clock, *, trusts_ad: bool | None = None
+    ) -> None:
+        """`trusts_ad`: whether the servers' AD bit is believed; None: when all of them are on this machine. RFC 7672 2.1.1"""
         self._servers = [_parse_server(text) for text in servers] or _system_servers()
+        local = all(ipaddress.ip_address(one.address).is_loopback for one in self._servers)
+        self.trusts_ad = local if trusts_ad is None else trusts_ad
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._cache: OrderedDict[_Key, tuple[float, Answer | None]] = OrderedDict()
@@ -188,7 +195,7 @@ class DnsResolver:
     async def _travel(self, key: _Key, question: dns.name.Name) -> Answer:
         try:
             response = await self._ask(key, question)
-            answer, seconds = _read(response, key[1])
+            answer, seconds = _read(response, key[1], trusts_ad=self.trusts_ad)
         except ResolveError:
             self._keep(key, None, _FAILURE_SECONDS)
             raise
@@ -292,10 +299,10 @@ def _size(answer: Answer | None) -> int:
     return _ENTRY_CHARACTERS + (0 if answer is None else sum(map(len, answer.records)) + 60 * len(answer.records))
 
 
-def _read(response: dns.message.Message, rdtype: str) -> tuple[Answer, float]:
+def _read(response: dns.message.Message, rdtype: str, *, trusts_ad: bool) -> tuple[Answer, float]:
     """The answer and for how many seconds it may be kept."""
     assert isinstance(response, dns.message.QueryMessage)
-    authenticated = bool(response.flags & dns.flags.AD)
+    authenticated = trusts_ad and bool(response.flags & dns.flags.AD)
     chain = response.resolve_chaining()
     if chain.answer is None:
         seconds: float = chain.minimum_ttl
@@ -304,7 +311,8 @@ def _read(response: dns.message.Message, rdtype: str) -> tuple[Answer, float]:
         exists = response.rcode() != dns.rcode.NXDOMAIN
         return Answer((), authenticated, exists), _bounded(seconds, _NEGATIVE_CEILING_SECONDS)
     records = tuple(_present(rdata) for rdata in chain.answer)
-    return Answer(records, authenticated), _bounded(chain.minimum_ttl, _TTL_CEILING_SECONDS)
+    canonical = "" if not chain.cnames else chain.canonical_name.to_text(omit_final_dot=True).lower()
+    return Answer(records, authenticated, canonical=canonical), _bounded(chain.minimum_ttl, _TTL_CEILING_SECONDS)
 
 
 def _present(rdata: dns.rdata.Rdata) -> str:

@@ -38,7 +38,7 @@ class FakeResolver:
         target = name
         for _ in range(10):
             if records := self.zone.get((target, rdtype)):
-                return Answer(tuple(records), authenticated)
+                return Answer(tuple(records), authenticated, canonical=target if target != name else "")
             if rdtype == "CNAME" or not (alias := self.zone.get((target, "CNAME"))):
                 break
             target = alias[0].rstrip(".")
