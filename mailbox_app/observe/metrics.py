@@ -45,6 +45,9 @@ class Metrics:
             buckets=_DURATION_BUCKETS,
         )
         self.delivery_retries = counter("delivery_retries", "Attempts that were put off.")
+        self.breaker_opened = counter("breaker_opened", "Hosts passed over from then on: their connections failed.")
+        self.breaker_closed = counter("breaker_closed", "Hosts in order again after they were passed over.")
+        self.postponed = counter("delivery_postponed", "Deliveries not tried for now.", "reason")
         self.queue_depth = gauge("queue_depth", "Recipients in the queue.", mode="livesum")
         self.active_connections = gauge("active_connections", "Open connections.", "protocol", mode="livesum")
         self.connections = counter("connections", "Connections made.", "protocol")

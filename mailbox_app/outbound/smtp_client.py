@@ -29,10 +29,12 @@ _QUIT_SECONDS = 5.0
 class HostTrouble(MailboxError):
     """The host cannot be used now. `smtp_code` 5xx only when the host itself said that it takes no mail at all."""
 
-    def __init__(self, smtp_code: int, enhanced: str, text: str) -> None:
+    def __init__(self, smtp_code: int, enhanced: str, text: str, *, unreachable: bool = False) -> None:
         super().__init__("outbound.host_trouble", clean(text), temporary=smtp_code < 500)
         self.smtp_code = smtp_code
         self.enhanced = enhanced
+        self.unreachable = unreachable
+        """Nobody would get further there now: no connection, no TLS, no greeting, or a temporary one. What breakers count."""
 
 
 class SmtpConnection:
@@ -56,18 +58,26 @@ class SmtpConnection:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, wire = await loop.create_connection(_Wire, address, port)
         except TimeoutError as error:
-            raise HostTrouble(451, "4.4.1", f"no connection to {host} [{address}]: timed out") from error
+            raise HostTrouble(
+                451, "4.4.1", f"no connection to {host} [{address}]: timed out", unreachable=True
+            ) from error
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise HostTrouble(451, "4.4.1", f"no connection to {host} [{address}]: {reason}") from error
+            raise HostTrouble(
+                451, "4.4.1", f"no connection to {host} [{address}]: {reason}", unreachable=True
+            ) from error
         return cls(host, wire)
 
     async def greet(self, hostname: str) -> None:
         """Await the greeting, say EHLO, or HELO to a host that does not know EHLO."""
-        greeting = await self._wire.reply(GREETING_SECONDS)
-        if not greeting.positive:
-            raise self._refused(greeting, "refused the connection")
-        await self._hello(hostname)
+        try:
+            greeting = await self._wire.reply(GREETING_SECONDS)
+            if not greeting.positive:
+                raise self._refused(greeting, "refused the connection")
+            await self._hello(hostname)
+        except HostTrouble as trouble:
+            trouble.unreachable = trouble.temporary
+            raise
 
     async def start_tls(self, context: ssl.SSLContext, hostname: str) -> None:
         """Encrypt, then forget what was learnt in clear and say EHLO again. RFC 3207 4.2."""
@@ -84,7 +94,9 @@ class SmtpConnection:
             raise HostTrouble(451, "4.7.5", text) from error
         except (OSError, ValueError) as error:  # ValueError: a host name that TLS cannot carry
             reason = getattr(error, "reason", None) or type(error).__name__
-            raise HostTrouble(451, "4.7.5", f"TLS handshake with {self.host} failed: {reason}") from error
+            raise HostTrouble(
+                451, "4.7.5", f"TLS handshake with {self.host} failed: {reason}", unreachable=True
+            ) from error
         await self._hello(hostname)
 
     async def command(self, line: bytes) -> Reply:
