@@ -364,6 +364,8 @@ class Config(Section, frozen=True):
     """Logins by tokens."""
     dns: Dns = field(default_factory=Dns)
     """Whom to ask."""
+    dkim: Dkim = field(default_factory=Dkim)
+    """Signing keys."""
     limits: Limits = field(default_factory=Limits)
     """Bounds."""
     proxy: Proxy = field(default_factory=Proxy)

@@ -27,6 +27,7 @@ from mailbox_app.mailqueue.model import Lease, Outcome
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.outbound.key_rotation import KeyRotation
 from mailbox_app.policy.tools import State
 from mailbox_app.store.interface import Store
 
@@ -96,6 +97,9 @@ class ControlContext:
     offload: Offload
     bus: Bus
     filters: Filters
+    key_rotation: KeyRotation
+    key_problems: Callable[[], Sequence[str]]
+    """Sentences about signing keys whose records would not do."""
     policy_state: State
     """What the policy remembers: greylist, exemptions, bans."""
     reports: ReceivedReports

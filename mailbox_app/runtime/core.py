@@ -24,6 +24,7 @@ from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.runtime.indexing import SearchIndexing
+from mailbox_app.runtime.key_watch import KeyWatch
 from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.process import Spawn
 from mailbox_app.runtime.repairs import RepairWatch
@@ -138,6 +139,7 @@ class Core:
         repairs: RepairWatch,
         indexing: SearchIndexing,
         learning: Learning,
+        keys: KeyWatch,
         reporting: Reporting,
         reloader: Reloader,
         tls: TlsContexts,
@@ -153,6 +155,7 @@ class Core:
         self._repairs = repairs
         self._indexing = indexing
         self._learning = learning
+        self._keys = keys
         self._reporting = reporting
         self._reloader = reloader
         self._tls = tls
@@ -172,6 +175,7 @@ class Core:
         spawn(self._repairs.run())
         spawn(self._indexing.run())
         spawn(self._learning.run())
+        spawn(self._keys.run())
         spawn(self._reporting.run())
         loop = asyncio.get_running_loop()
         for _, sock in self._sockets:

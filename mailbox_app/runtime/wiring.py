@@ -50,12 +50,14 @@ from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
+from mailbox_app.runtime.key_watch import KeyWatch
 from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.mail_access import imap_service, managesieve_service, pop3_service
 from mailbox_app.runtime.mail_exchange import reporting, smtp_service
 from mailbox_app.runtime.parts import Parts, retention
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.repairs import RepairWatch
+from mailbox_app.runtime.signing_keys import key_watch
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.search.builder import IndexBuilder
@@ -103,7 +105,7 @@ def build_single(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Pa
 def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
     config = parts.config
     watch = LoginBans(parts.state.state.rates, parts.gate, parts.current)
-    failures = LoginFailures(parts.data_dir / "state.db", parts.clock, daemon.login_key, watch)
+    failures = LoginFailures(parts.state.database, parts.clock, daemon.login_key, watch)
     authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics, failures=failures)
     sasl = Sasl(authenticator, proofs=authenticator)
 
@@ -120,10 +122,6 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
 
     smtp = smtp_service(parts, sasl)
     managesieve_port = next((each.port for each in daemon.listeners if each.service == "managesieve"), 0)
-
-    def close_all() -> None:
-        close()
-        failures.close()
 
     def let_go() -> None:
         parts.state.refresh()
@@ -142,7 +140,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
         daemon.sockets(FRONT_SERVICES, index),
         daemon.imap_listener,
         lambda: parts.offload.run(let_go),
-        close_all,
+        close,
         config.proxy.trusted_networks,
         parts.mailbox_scripts,
     )
@@ -175,7 +173,8 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     audit = Audit(parts.data_dir / "journal.db", parts.clock)
     indexing = _indexing(parts, refs)
     received = ReceivedReports(parts.data_dir / "reports.db")
-    context = _control_context(daemon, parts, bounces, audit, indexing, received, reloader)
+    keys = key_watch(parts, audit)
+    context = _control_context(daemon, parts, bounces, audit, indexing, received, reloader, keys)
 
     def apply(new: Config) -> None:
         context.config = parts.current.config = new
@@ -190,11 +189,12 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         hub,
         ControlServer(context, daemon.paths.control_socket),
         runner,
-        _web(daemon, parts, upkeep),
+        _web(daemon, parts, upkeep, keys),
         upkeep,
         RepairWatch(parts.data_dir, audit, parts.offload, parts.bus),
         indexing,
         _learning(parts, refs),
+        keys,
         reporting(parts, received),
         reloader,
         parts.tls,
@@ -254,6 +254,7 @@ def _control_context(
     indexing: SearchIndexing,
     received: ReceivedReports,
     reloader: Reloader,
+    keys: KeyWatch,
 ) -> ControlContext:
     return ControlContext(
         config=parts.config,
@@ -274,6 +275,8 @@ def _control_context(
         offload=parts.offload,
         bus=parts.bus,
         filters=parts.filters,
+        key_rotation=keys.rotation,
+        key_problems=keys.problems,
         policy_state=parts.state.state,
         reports=received,
         version=version("mailbox"),
@@ -288,7 +291,7 @@ def _control_context(
     )
 
 
-def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep) -> WebService:
+def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch) -> WebService:
     def metrics_text() -> bytes:
         upkeep.note_uptime()
         return exposition(parts.metrics, daemon.metrics_dir)
@@ -299,7 +302,9 @@ def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep) -> WebService:
     def down() -> Sequence[str]:
         return [row.role for row in daemon.board.rows() if not row.ready]
 
-    probes = Probes(parts.directory, parts.queue, parts.data_dir, parts.tls.certificate_days, down, lists_off)
+    probes = Probes(
+        parts.directory, parts.queue, parts.data_dir, parts.tls.certificate_days, down, lists_off, keys.problems
+    )
 
     async def admits(remote_ip: str) -> bool:
         if parts.gate.is_exempt(remote_ip):

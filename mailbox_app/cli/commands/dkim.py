@@ -1,4 +1,4 @@
-"""`mailbox dkim`: generate, list, dns, retire."""
+"""`mailbox dkim`: generate, list, dns, check, rotate, retire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mailbox_app.cli import connection
-from mailbox_app.cli.commands.domain import print_records
+from mailbox_app.cli.commands.domain import print_records, split_text
 from mailbox_app.cli.output import json_option, print_json, print_table, time
 from mailbox_app.proto.plain_text import clean
 
@@ -54,9 +54,9 @@ def list_all(config_file: str | None, domain: str, as_json: bool) -> None:
         print_json(found)
         return
     print_table(
-        ["SELECTOR", "ALGORITHM", "STATE", "SINCE"],
+        ["SELECTOR", "ALGORITHM", "STATE", "SINCE", "NEXT"],
         [
-            (each["selector"], each["algorithm"], "active" if each["active"] else "retired", time(each["created_at"]))
+            (each["selector"], each["algorithm"], each["state"], time(each["created_at"]), each["next"])
             for each in found["keys"]
         ],
         f"{clean(domain)} has no key: mailbox dkim generate {clean(domain)}",
@@ -66,11 +66,75 @@ def list_all(config_file: str | None, domain: str, as_json: bool) -> None:
 @command.command("dns")
 @click.argument("domain")
 @click.option("--zone", is_flag=True, help="As lines of a zone file.")
+@click.option(
+    "--split", is_flag=True, help="Values cut into strings of 255 bytes, for panels that take no longer ones."
+)
 @json_option
 @click.pass_obj
-def dns(config_file: str | None, domain: str, zone: bool, as_json: bool) -> None:
-    """The records that publish a domain's keys."""
-    print_records(connection.call(config_file, "dkim.dns", domain=domain), zone=zone, as_json=as_json)
+def dns(config_file: str | None, domain: str, zone: bool, split: bool, as_json: bool) -> None:
+    """The records that publish a domain's keys: as one string each, in pieces (--split) or as a zone file (--zone)."""
+    if zone and split:
+        raise click.UsageError("a zone file is split already")
+    found = connection.call(config_file, "dkim.dns", domain=domain)
+    if split and not as_json:
+        found = {"records": [{**each, "value": split_text(each["value"])} for each in found["records"]]}
+    print_records(found, zone=zone, as_json=as_json)
+
+
+@command.command("check")
+@click.argument("domain")
+@json_option
+@click.pass_obj
+def check(config_file: str | None, domain: str, as_json: bool) -> int:
+    """Ask every name server of the domain for the records; exit 1 when one is not as it should be."""
+    found = connection.call(config_file, "dkim.check", domain=domain)
+    if as_json:
+        print_json(found)
+        return 0 if found["ok"] else 1
+    if not found["keys"]:
+        click.echo(f"{clean(domain)} has no key: mailbox dkim generate {clean(domain)}")
+    for each in found["keys"]:
+        click.echo(clean(f"{each['selector']} ({each['algorithm']}, {each['state']}): {each['sentence']}."))
+        for server, has in each["servers"]:
+            said = "does not answer" if has is None else ("has a record" if has else "has none")
+            click.echo(clean(f"    {server} {said}"))
+        if each["seen"] != "yes":
+            click.echo(clean(f"    wanted: TXT {each['record_name']} {each['record_value']}"))
+    return 0 if found["ok"] else 1
+
+
+@command.command("rotate")
+@click.argument("domain")
+@click.option("--algorithm", type=click.Choice(["rsa", "ed25519", "both"]), help="By default those in use.")
+@click.option("--dry-run", is_flag=True, help="Tell what would happen.")
+@json_option
+@click.pass_obj
+def rotate(config_file: str | None, domain: str, algorithm: str | None, dry_run: bool, as_json: bool) -> int:
+    """Make the keys that follow. Publish their records; the switch comes by itself when all name servers have them."""
+    algorithms = ["rsa", "ed25519"] if algorithm == "both" else [algorithm] if algorithm else []
+    if dry_run:
+        return _tell_rotation(connection.call(config_file, "dkim.list", domain=domain)["keys"], domain, algorithms)
+    found = connection.call(config_file, "dkim.rotate", domain=domain, algorithms=algorithms)
+    if as_json:
+        print_json(found)
+        return 0
+    for key in found["keys"]:
+        click.echo(clean(f"Prepared {key['algorithm']} key {key['selector']}. Publish it:"))
+        click.echo(clean(f"TXT  {key['record_name']}"))
+        click.echo(clean(f"     {key['record_value']}"))
+    click.echo(f"Follow it with: mailbox dkim check {clean(domain)}")
+    return 0
+
+
+def _tell_rotation(keys: Sequence[Mapping[str, Any]], domain: str, algorithms: Sequence[str]) -> int:
+    used = {key["algorithm"] for key in keys if key["active"]}
+    for algorithm in algorithms or sorted(used) or ["rsa", "ed25519"]:
+        waiting = [key["selector"] for key in keys if key["state"] == "prepared" and key["algorithm"] == algorithm]
+        replaced = [key["selector"] for key in keys if key["active"] and key["algorithm"] == algorithm]
+        what = f"keep the prepared {algorithm} key {waiting[0]}" if waiting else f"make a new {algorithm} key"
+        then = f", which takes the place of {', '.join(replaced)} later" if replaced else ""
+        click.echo(clean(f"Would {what} for {domain}{then}."))
+    return 0
 
 
 @command.command("retire")
@@ -83,7 +147,7 @@ def retire(config_file: str | None, domain: str, selector: str, dry_run: bool) -
     if dry_run:
         return _tell_retirement(connection.call(config_file, "dkim.list", domain=domain)["keys"], domain, selector)
     key = connection.call(config_file, "dkim.retire", domain=domain, selector=selector)
-    click.echo(f"{clean(key['selector'])} of {clean(key['domain'])} signs no more; keep its record for a week.")
+    click.echo(clean(f"{key['selector']} of {key['domain']}: {key['next']}."))
     return 0
 
 

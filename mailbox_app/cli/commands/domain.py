@@ -152,6 +152,11 @@ def _zone_value(record: Mapping[str, str]) -> str:
     value = record["value"]
     if record["type"] != "TXT":
         return value
+    return split_text(value)
+
+
+def split_text(value: str) -> str:
+    """A TXT value as quoted strings of at most 255 bytes each."""
     value = value.replace("\\", "\\\\").replace('"', '\\"')
     return " ".join(f'"{value[start : start + _TXT_BYTES]}"' for start in range(0, len(value), _TXT_BYTES))
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from mailbox_app.accounts.model import DkimKey, Domain
+from mailbox_app.accounts.model import DkimKey, Domain, KeyState
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.dns_check import compare
 from mailbox_app.control.schema import Call, Method, NoParams, Params
@@ -133,8 +133,7 @@ async def show(context: ControlContext, _call: Call, params: DomainName) -> Doma
 async def dns(context: ControlContext, _call: Call, params: DomainName) -> Records:
     """Every record the domain needs in the DNS."""
     domain = await context.offload.run(context.directory.domain, params.name)
-    keys = await context.offload.run(context.directory.all_dkim_keys, domain.name)
-    active = [key for key in keys if key.active]
+    keys = list(await context.offload.run(context.directory.all_dkim_keys, domain.name))
     others = [each.name for each in await context.offload.run(context.directory.domains) if each.name != domain.name]
     reports = context.config.reports
     return Records(
@@ -142,7 +141,7 @@ async def dns(context: ControlContext, _call: Call, params: DomainName) -> Recor
             *records_for(
                 domain.name,
                 context.config.server.hostname,
-                active,
+                keys,
                 pop3=bool(context.config.listen.pop3s),
                 managesieve=bool(context.config.listen.managesieve),
                 reports_to=report_address(reports, domain.name),
@@ -211,11 +210,11 @@ def report_leave(domain: str, others: Sequence[str]) -> list[Record]:
 
 
 def dkim_records(keys: list[DkimKey]) -> list[Record]:
-    """The public keys of active signing keys."""
+    """The public keys of keys that sign, shall sign, or signed lately."""
     return [
         Record("TXT", f"{key.selector}._domainkey.{key.domain}.", key.public_txt, f"DKIM public key ({key.algorithm})")
         for key in keys
-        if key.active
+        if key.state is not KeyState.RETIRED
     ]
 
 

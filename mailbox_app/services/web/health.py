@@ -67,6 +67,8 @@ class Probes:
     """Names of the processes that do not serve now."""
     lists_off: Callable[[], Sequence[str]] = tuple
     """DNS lists that are switched off because they answer wrong."""
+    key_problems: Callable[[], Sequence[str]] = tuple
+    """Sentences about signing keys whose records would not do."""
 
 
 class HealthChecks:
@@ -99,6 +101,7 @@ class HealthChecks:
                 self._check("storage", self._storage),
                 self._check("certificate", self._certificate),
                 self._check("dns_lists", self._dns_lists),
+                self._check("signing_keys", self._signing_keys),
             ),
             Component("processes", not down, f"not serving: {', '.join(down)}" if down else ""),
         ]
@@ -145,6 +148,10 @@ class HealthChecks:
     def _dns_lists(self) -> tuple[str, Fields]:
         """A list that is off is worth knowing, but mail goes on without it."""
         return "", {"switched_off": list(self._probes.lists_off())}
+
+    def _signing_keys(self) -> tuple[str, Fields]:
+        """Mail goes on, with a signature that nobody can verify."""
+        return "", {"problems": list(self._probes.key_problems())}
 
     def _certificate(self) -> tuple[str, Fields]:
         days = self._probes.certificate_days()
