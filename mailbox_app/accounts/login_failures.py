@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 from typing import Protocol
 
 import structlog
 
 from mailbox_app.accounts.login_guard import MAX_FAILURES, WINDOW_SECONDS, network_of
 from mailbox_app.clock import Clock
-from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 
@@ -25,7 +23,6 @@ _GUESS_BYTES = 2
 _NAME_CHARACTERS = 320
 _MAX_ROWS = 100_000
 """Some 10 MB; a network stops adding rows when it is refused, so only very many networks come here."""
-_BUSY_SECONDS = 0.5
 _GUESSES = "SELECT count(DISTINCT guess) FROM login_failures WHERE network = ?"
 
 
@@ -42,13 +39,11 @@ class LoginWatch(Protocol):
 
 
 class LoginFailures:
-    """Safe from any thread; opened after the fork. `key` is the same in all processes of one daemon."""
+    """Safe from any thread. `key` is the same in all processes of one daemon."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock, key: bytes, watch: LoginWatch | None = None) -> None:
+    def __init__(self, database: Database, clock: Clock, key: bytes, watch: LoginWatch | None = None) -> None:
         self._watch = watch
-        self._database = Database(
-            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=1
-        )
+        self._database = database
         self._clock = clock
         self._key = key
         self._log = structlog.get_logger("auth")
@@ -98,7 +93,3 @@ class LoginFailures:
         """Somebody logged in from there; quick."""
         if self._watch is not None:
             self._watch.succeeded(remote_ip)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()

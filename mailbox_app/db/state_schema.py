@@ -1,12 +1,21 @@
 """The tables of `state.db`: what all processes count together and may lose without losing mail.
 
-One file, one row of migrations, several users: each subject's module (failed logins, bans, greylist, reputation, ...) keeps its
-own queries and opens its own `Database` with these migrations. A new subject appends a migration; nothing is ever edited.
+One file, one row of migrations, several users: each subject's module (failed logins, bans, greylist, ...) keeps its own queries,
+and all those of one process share the one `Database` that `open_state` makes. A new subject appends a migration; nothing is ever
+edited.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+
+from mailbox_app.db.sqlite import Database
+
+_BUSY_SECONDS = 0.5
+"""Nothing in there is worth a longer wait of a session."""
+_READERS = 3
+_CACHE_KIB = 1_000
 
 MIGRATIONS: Sequence[str] = (
     """
@@ -139,3 +148,15 @@ MIGRATIONS: Sequence[str] = (
     ) WITHOUT ROWID;
     """,
 )
+
+
+def open_state(path: str | os.PathLike[str]) -> Database:
+    """The file as every process opens it, once, after the fork."""
+    return Database(
+        path,
+        MIGRATIONS,
+        synchronous="NORMAL",
+        busy_seconds=_BUSY_SECONDS,
+        readers_kept=_READERS,
+        cache_kib=_CACHE_KIB,
+    )

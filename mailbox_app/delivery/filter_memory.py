@@ -9,7 +9,6 @@ are sent. Blocking.
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 from collections.abc import Sequence
 from typing import Literal
@@ -17,12 +16,10 @@ from typing import Literal
 import structlog
 
 from mailbox_app.clock import Clock
-from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountId
 
-_BUSY_SECONDS = 0.5
 _MAX_ROWS = 10_000
 _DIGEST_BYTES = 16
 _BOUND_CHANCE = 0.01
@@ -34,12 +31,10 @@ Sent = Literal["redirect", "answer"]
 
 
 class FilterMemory:
-    """Safe from any thread; opened after the fork."""
+    """Safe from any thread."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
-        self._database = Database(
-            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=1
-        )
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._log = structlog.get_logger("delivery")
 
@@ -127,10 +122,6 @@ class FilterMemory:
             self._log.warning("filter_memory_unwritable", code=error.code)
             return kind == "redirect"
         return True
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
 
 def _digest(key: str) -> bytes:

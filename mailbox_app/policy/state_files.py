@@ -28,34 +28,28 @@ class StateFiles:
     """`state` is what checks get."""
 
     def __init__(self, data_dir: Path, clock: Clock) -> None:
-        path = data_dir / "state.db"
         with ExitStack() as opened:
-            bans = SqliteBans(path, clock)
-            opened.callback(bans.close)
-            rates = SqliteRates(path, clock)
-            opened.callback(rates.close)
-            greylist = SqliteGreylist(path, clock)
-            opened.callback(greylist.close)
-            allowances = SqliteAllowances(path, clock)
-            opened.callback(allowances.close)
-            correspondents = SqliteCorrespondents(path, clock)
-            opened.callback(correspondents.close)
+            self.database = state_schema.open_state(data_dir / "state.db")
+            """For all that this process keeps in `state.db`."""
+            opened.callback(self.database.close)
+            rates = SqliteRates(self.database, clock)
+            opened.callback(rates.sync)
             self.junk = Database(data_dir / "junk.db", JUNK_MIGRATIONS, synchronous="NORMAL", busy_seconds=2.0)
             opened.callback(self.junk.close)
             dmarc_rows = SqliteDmarcRows(data_dir / "reports.db", clock)
             opened.callback(dmarc_rows.close)
             self._opened = opened.pop_all()
         self.state = State(
-            bans=bans,
+            bans=SqliteBans(self.database, clock),
             rates=rates,
             corpus=SqliteCorpus(self.junk, clock),
             reputation=SqliteReputation(self.junk, clock),
-            greylist=greylist,
-            allowances=allowances,
-            correspondents=correspondents,
+            greylist=SqliteGreylist(self.database, clock),
+            allowances=SqliteAllowances(self.database, clock),
+            correspondents=SqliteCorrespondents(self.database, clock),
             dmarc_rows=dmarc_rows,
         )
-        bans.refresh()
+        self.state.bans.refresh()
 
     def refresh(self) -> None:
         """Hear from the other processes and tell them; once a second, in a thread. Never raises."""

@@ -119,10 +119,11 @@ class Parts:
         spool = Spool(data_dir / "queue")
         queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
         decisions = Decisions(data_dir / "journal.db", clock)
-        memory = FilterMemory(data_dir / "state.db", clock)
+        state = StateFiles(data_dir, clock)
+        memory = FilterMemory(state.database, clock)
         filters = Filters(store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve)
         inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters)
-        current, state = CurrentConfig(config), StateFiles(data_dir, clock)
+        current = CurrentConfig(config)
         return cls(
             config=config,
             data_dir=data_dir,
@@ -173,7 +174,6 @@ class Parts:
         """Wait for calls under way, then close the files."""
         self.offload.close()
         self.state.close()
-        self.filters.memory.close()
         self.store.close()
         self.queue.close()
         self.decisions.close()

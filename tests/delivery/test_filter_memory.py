@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from mailbox_app.db.state_schema import open_state
 from mailbox_app.delivery.filter_memory import FilterMemory
 from mailbox_app.ids import AccountId
 from tests.support.clock import FakeClock
@@ -14,18 +15,20 @@ ALICE = AccountId(1)
 
 def test_a_share_is_taken_whole_or_not_and_is_new_each_day(tmp_path: Path) -> None:
     clock = FakeClock()
-    memory = FilterMemory(tmp_path / "state.db", clock)
+    file = open_state(tmp_path / "state.db")
+    memory = FilterMemory(file, clock)
     assert memory.may_send(ALICE, "answer", 3, 2)
     assert not memory.may_send(ALICE, "answer", 3, 2)
     assert memory.may_send(ALICE, "answer", 3)
     assert memory.may_send(ALICE, "redirect", 3)
     clock.skip(86_400)
     assert memory.may_send(ALICE, "answer", 3, 3)
-    memory.close()
+    file.close()
 
 
 def test_a_locked_file_stops_answers_and_no_mail(tmp_path: Path) -> None:
-    memory = FilterMemory(tmp_path / "state.db", FakeClock())
+    file = open_state(tmp_path / "state.db")
+    memory = FilterMemory(file, FakeClock())
     assert memory.claim(ALICE, "vacation", "carol", 60)
     other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -38,4 +41,4 @@ def test_a_locked_file_stops_answers_and_no_mail(tmp_path: Path) -> None:
     other.close()
     assert not memory.seen(ALICE, "duplicate", "x")
     assert memory.seen(ALICE, "vacation", "carol")
-    memory.close()
+    file.close()

@@ -26,11 +26,9 @@ def gate(bench: Bench) -> Gate:
 
 
 @pytest.fixture
-def failures(bench: Bench, gate: Gate, tmp_path: Path) -> Iterator[LoginFailures]:
+def failures(bench: Bench, gate: Gate) -> LoginFailures:
     watch = LoginBans(bench.tools.state.rates, gate, bench.tools.config)
-    made = LoginFailures(tmp_path / "state.db", bench.clock, b"key", watch)
-    yield made
-    made.close()
+    return LoginFailures(bench.files.database, bench.clock, b"key", watch)
 
 
 def guess(bench: Bench, failures: LoginFailures, remote_ip: str, rounds: int = 3, *, same: bool = False) -> None:

@@ -113,7 +113,7 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         offload=offload,
         bus=bus,
         filters=Filters(
-            store, Scripts(data_dir), FilterMemory(data_dir / "state.db", clock), directory, clock, hostname=HOSTNAME
+            store, Scripts(data_dir), FilterMemory(state.database, clock), directory, clock, hostname=HOSTNAME
         ),
         policy_state=state.state,
         reports=ReceivedReports(data_dir / "reports.db"),
@@ -138,7 +138,6 @@ def close(appliance: Appliance) -> None:
     context = appliance.context
     context.offload.close()
     appliance.state.close()
-    context.filters.memory.close()
     context.decisions.close()
     context.reports.close()
     context.audit.close()

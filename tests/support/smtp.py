@@ -245,10 +245,10 @@ async def smtp_world(
         directory, SenderRewriting(directory.secret()), ArcSealer(), offload, clock, ForwardingRules()
     )
     recipients = Recipients(directory, store, offload, clock, forwarder)
-    memory = FilterMemory(path / "state.db", clock)
+    state = StateFiles(path, clock)
+    memory = FilterMemory(state.database, clock)
     filters = Filters(store, Scripts(path), memory, directory, clock, hostname=HOSTNAME, settings=sieve)
     inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters)
-    state = StateFiles(path, clock)
     submission = Submission(
         directory,
         inbound,
@@ -310,7 +310,6 @@ async def smtp_world(
             server.close()
         await service.drain(1)
         offload.close()
-        memory.close()
         state.close()
         queue.close()
         directory.close()

@@ -7,7 +7,6 @@ Changed from the console, seen by all processes at once. Storage trouble counts 
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,14 +14,12 @@ from typing import Protocol
 import structlog
 
 from mailbox_app.clock import Clock
-from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import MailboxError, StoreError
 
 KINDS = ("sender", "domain", "network", "recipient")
 _MAX_ROWS = 10_000
 _MAX_LABELS = 10
-_BUSY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +55,12 @@ class Allowances(Protocol):
 
 
 class SqliteAllowances:
-    """In `state.db`; opened after the fork."""
+    """In `state.db`."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
-        self._database = Database(
-            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=1
-        )
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._log = structlog.get_logger("greylist")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     def why(self, remote_ip: str, sender: str, recipient: str) -> str:
         """Why this mail never waits; "": nothing is said about it."""

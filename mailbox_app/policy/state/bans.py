@@ -6,7 +6,6 @@ leaves the table as it is: bans go on until they expire, new ones hold in the pr
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from typing import Literal, Protocol
 import structlog
 
 from mailbox_app.clock import Clock
-from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.policy.settings import address_of
@@ -77,12 +75,10 @@ class Bans(Protocol):
 
 
 class SqliteBans:
-    """`Bans` in `state.db`; safe from any thread; opened after the fork."""
+    """`Bans` in `state.db`; safe from any thread."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
-        self._database = Database(
-            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=0.5, readers_kept=1, cache_kib=500
-        )
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._lock = threading.Lock()
         self._table: dict[tuple[int, int], dict[int, Ban]] = {}
@@ -148,10 +144,6 @@ class SqliteBans:
             if not self._is_troubled:
                 self._log.warning("bans_unreadable", code=error.code)
             self._is_troubled = True
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     def _read_changes(self) -> None:
         file_version = self._database.data_version()

@@ -5,7 +5,6 @@ Written once a day per pair at most; what this process wrote lately it remembers
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,7 +12,6 @@ from typing import Protocol
 import structlog
 
 from mailbox_app.clock import Clock
-from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountId
@@ -24,7 +22,6 @@ MAX_ROWS = 500_000
 _AGAIN_SECONDS = 86_400.0
 _MAX_REMEMBERED = 10_000
 _CLEAN_EVERY = 1_000
-_BUSY_SECONDS = 0.5
 
 
 class Correspondents(Protocol):
@@ -44,20 +41,14 @@ class Correspondents(Protocol):
 
 
 class SqliteCorrespondents:
-    """In `state.db`; opened after the fork."""
+    """In `state.db`."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
-        self._database = Database(
-            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=2
-        )
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._log = structlog.get_logger("greylist")
         self._lately: OrderedDict[tuple[AccountId, str], float] = OrderedDict()
         self._writes = 0
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     def news(self, account_id: AccountId, addresses: Sequence[str]) -> Sequence[str]:
         """Those of the addresses that are worth a call of `wrote`; a look into memory."""

@@ -11,7 +11,6 @@ everything pass: this file may only delay mail, never lose it.
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from typing import Literal, Protocol
 import structlog
 
 from mailbox_app.clock import Clock
-from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.policy.names import registered_domain
@@ -37,7 +35,6 @@ _CLEAN_STEP_ROWS = 20_000
 MAX_ROWS = 200_000
 """Of each table; some 50 MB. The oldest go first."""
 _TEXT_CHARACTERS = 320
-_BUSY_SECONDS = 0.5
 _VARYING = re.compile(r"[a-z0-9]*\d[a-z0-9]*|[a-z]{20,}")
 """Numbers of letters, of bounces and of days in a sender's address."""
 
@@ -131,20 +128,14 @@ class Greylist(Protocol):
 
 
 class SqliteGreylist:
-    """In `state.db`; opened after the fork."""
+    """In `state.db`."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
-        self._database = Database(
-            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=2
-        )
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._log = structlog.get_logger("greylist")
         self._cleaned_at = 0.0
         self._added = 0
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     def decide(self, attempt: Attempt, rule: Rule) -> Decision:
         """Count the attempt and say whether it waits. A known sender costs reads only."""

@@ -8,7 +8,6 @@ the file leaves each process to its own counts.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from typing import Protocol
@@ -16,7 +15,6 @@ from typing import Protocol
 import structlog
 
 from mailbox_app.clock import Clock
-from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 
@@ -65,12 +63,10 @@ class _Count:
 
 
 class SqliteRates:
-    """`Rates` in `state.db`; opened after the fork."""
+    """`Rates` in `state.db`."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
-        self._database = Database(
-            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=0.5, readers_kept=1, cache_kib=500
-        )
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: OrderedDict[_Key, _Count] = OrderedDict()
@@ -126,11 +122,6 @@ class SqliteRates:
                 if found is not None and found.slot == slot:
                     found.before = before
                     found.now = current + self._new.get((key, window_seconds, slot), 0)
-
-    def close(self) -> None:
-        """Write what is new, close the file."""
-        self.sync()
-        self._database.close()
 
     def _note(self, key: str, window_seconds: int, slot: int, amount: int) -> None:
         if len(self._new) < _MAX_KEYS:
