@@ -97,6 +97,10 @@ class QueueBackend(Protocol):
         """The spool's header block."""
         ...
 
+    def content(self, queue_id: QueueId, offset: int, limit_bytes: int) -> bytes:
+        """A piece of the message as it is stored; `queue.no_such_id`, temporary `queue.unreadable`."""
+        ...
+
     def window(
         self, where: QueueFilter, sort: str, reverse: bool, offset: int, limit: int
     ) -> tuple[int, Sequence[QueuedRecipient], Sequence[QueuedMessage]]:

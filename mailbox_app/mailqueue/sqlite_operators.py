@@ -71,17 +71,22 @@ class SqliteOperators(SqliteAccess):
 
     def header(self, queue_id: QueueId, limit_bytes: int = 65536) -> bytes:
         """The spool's header block with its empty line, at most `limit_bytes`."""
+        block = self.content(queue_id, 0, limit_bytes)
+        end = block.find(b"\r\n\r\n")
+        return block if end < 0 else block[: end + 4]
+
+    def content(self, queue_id: QueueId, offset: int, limit_bytes: int) -> bytes:
+        """A piece of the message as it is stored; temporary `queue.unreadable`."""
         with self._reading() as connection:
             row = connection.execute("SELECT spool_name FROM message WHERE queue_id = ?", (queue_id,)).fetchone()
         if row is None:
             raise no_such_id()
         try:
             with open(self._spool.directory / row[0], "rb") as file:
-                block = file.read(limit_bytes)
+                file.seek(offset)
+                return file.read(limit_bytes)
         except OSError as error:
             raise QueueError("queue.unreadable", "the message's file cannot be read", temporary=True) from error
-        end = block.find(b"\r\n\r\n")
-        return block if end < 0 else block[: end + 4]
 
     def window(
         self, where: QueueFilter, sort: str, reverse: bool, offset: int, limit: int

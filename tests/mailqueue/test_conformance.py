@@ -635,3 +635,11 @@ def test_holding_all_leaves_what_is_quarantined_where_it_is(bench: Bench) -> Non
     bench.settle_all(bench.claim()[0], Fate.QUARANTINED)
     assert bench.backend.hold(QueueFilter(), "wait") == 0
     assert bench.backend.message(QueueId(queue_id)).recipients[0].state is RecipientState.QUARANTINED
+
+
+def test_the_message_is_read_in_pieces_as_it_is_stored(bench: Bench) -> None:
+    queue_id = QueueId(bench.put())
+    pieces = [bench.backend.content(queue_id, offset, 40) for offset in range(0, len(MESSAGE) + 40, 40)]
+    assert b"".join(pieces) == MESSAGE
+    with pytest.raises(QueueError, match=r"queue\.no_such_id"):
+        bench.backend.content(QueueId("nothing"), 0, 40)
