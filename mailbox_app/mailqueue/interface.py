@@ -80,6 +80,24 @@ class QueueBackend(Protocol):
         """
         ...
 
+    def postpone(
+        self,
+        destination: str,
+        until: datetime,
+        reason: str,
+        *,
+        route: str = "",
+        gap_seconds: float,
+        most_seconds: float,
+    ) -> int:
+        """Deferred recipients by SMTP of this destination and route that would go before `until` go from then on; how many.
+
+        In their order, `gap_seconds` after each other but none more than `most_seconds` after `until`; never later than a
+        minute before their message's time is over, and never earlier than now planned. It counts no try; `reason` as with
+        `POSTPONED`. At most 10,000 at once.
+        """
+        ...
+
     def release(self, lease: Lease) -> None:
         """Put leased recipients back as they were (shutdown)."""
         ...

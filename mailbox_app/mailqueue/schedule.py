@@ -15,7 +15,7 @@ DELAYS_SECONDS = (300, 900, 1800, 3600, 7200, 14400, 28800, 57600, 86400)
 """After the first, second, ... try; the last one repeats."""
 
 _JITTER = 0.1
-_LAST_TRY_BEFORE_EXPIRY = timedelta(minutes=1)
+LAST_TRY_BEFORE_EXPIRY = timedelta(minutes=1)
 
 
 def next_attempt_at(attempts: int, now: datetime, expires_at: datetime, chance: float) -> datetime | None:
@@ -23,9 +23,14 @@ def next_attempt_at(attempts: int, now: datetime, expires_at: datetime, chance: 
 
     `chance` in [0, 1) places the delay within its spread.
     """
-    last_at = expires_at - _LAST_TRY_BEFORE_EXPIRY
+    last_at = expires_at - LAST_TRY_BEFORE_EXPIRY
     if attempts >= MAX_ATTEMPTS or now >= last_at:
         return None
     delay = DELAYS_SECONDS[min(max(attempts, 1), len(DELAYS_SECONDS)) - 1]
     spread = 1 - _JITTER + 2 * _JITTER * chance
     return min(now + timedelta(seconds=delay * spread), last_at)
+
+
+def is_last_chance(now: datetime, expires_at: datetime) -> bool:
+    """Whether nothing is put off any more: what comes now is tried, whatever is known of its hosts."""
+    return now >= expires_at - LAST_TRY_BEFORE_EXPIRY

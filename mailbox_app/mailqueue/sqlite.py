@@ -48,6 +48,7 @@ from mailbox_app.mailqueue.rows import (
 from mailbox_app.mailqueue.schedule import LIFETIME
 from mailbox_app.mailqueue.spool import SpoolFile
 from mailbox_app.mailqueue.sqlite_operators import SqliteOperators
+from mailbox_app.mailqueue.sqlite_postponing import SqlitePostponing
 
 _RECIPIENTS_PER_LEASE = 100
 """What every SMTP server must take in one transaction (RFC 5321 4.5.3.1.8)."""
@@ -55,7 +56,7 @@ _TAKEN_AT_ONCE = 10_000
 _RELEASE = "UPDATE recipient SET state = waits_as, lease_token = '' WHERE "
 
 
-class SqliteQueue(SqliteOperators):
+class SqliteQueue(SqliteOperators, SqlitePostponing):
     """The backend over `queue.db`; any number of processes may enqueue and run."""
 
     def enqueue(

@@ -643,3 +643,50 @@ def test_the_message_is_read_in_pieces_as_it_is_stored(bench: Bench) -> None:
     assert b"".join(pieces) == MESSAGE
     with pytest.raises(QueueError, match=r"queue\.no_such_id"):
         bench.backend.content(QueueId("nothing"), 0, 40)
+
+
+# --- putting off a whole destination
+
+
+def test_a_destination_is_put_off_in_order_and_no_try_is_counted(bench: Bench) -> None:
+    first = bench.put("a@dead.example")
+    second = bench.put("b@dead.example")
+    bench.put("c@well.example")
+    until = NOW + timedelta(minutes=5)
+    assert bench.backend.postpone("dead.example", until, "passed over", gap_seconds=2.0, most_seconds=60.0) == 2
+    rows = [bench.backend.message(QueueId(queue_id)).recipients[0] for queue_id in (first, second)]
+    assert [row.next_at for row in rows] == [until, until + timedelta(seconds=2)]
+    assert [(row.attempts, row.hold_reason) for row in rows] == [(0, "passed over")] * 2
+    assert addresses(bench.claim(NOW + timedelta(minutes=4))) == [["c@well.example"]]
+    assert addresses(bench.claim(until)) == [["a@dead.example"]]
+
+
+def test_putting_off_spreads_no_further_than_told_and_moves_nothing_forward(bench: Bench) -> None:
+    ids = [bench.put(f"{number}@dead.example") for number in range(4)]
+    bench.put("late@dead.example", due_at=NOW + HOUR)
+    until = NOW + timedelta(minutes=5)
+    assert bench.backend.postpone("dead.example", until, "why", gap_seconds=10.0, most_seconds=15.0) == 4
+    planned = [bench.backend.message(QueueId(queue_id)).recipients[0].next_at - until for queue_id in ids]
+    assert [each.total_seconds() for each in planned] == [0.0, 10.0, 15.0, 15.0]
+
+
+def test_nothing_is_put_off_beyond_its_last_chance(bench: Bench) -> None:
+    queue_id = QueueId(bench.put("a@dead.example"))
+    expires_at = bench.backend.message(queue_id).expires_at
+    late = expires_at - timedelta(minutes=3)
+    bench.backend.postpone("dead.example", late + timedelta(minutes=5), "why", gap_seconds=1.0, most_seconds=60.0)
+    [row] = bench.backend.message(queue_id).recipients
+    assert row.next_at == expires_at - timedelta(minutes=1)
+
+
+def test_held_leased_local_and_otherwise_routed_mail_is_not_put_off(bench: Bench) -> None:
+    bench.put("held@dead.example")
+    bench.backend.hold(QueueFilter(recipient="held@dead.example"))
+    bench.put("leased@dead.example")
+    bench.claim()
+    bench.put(NewRecipient("local@dead.example", "local"))
+    bench.put("routed@dead.example")
+    bench.backend.reroute(QueueFilter(recipient="routed@dead.example"), "relay", NOW)
+    until = NOW + HOUR
+    assert bench.backend.postpone("dead.example", until, "why", gap_seconds=1.0, most_seconds=60.0) == 0
+    assert bench.backend.postpone("dead.example", until, "why", route="relay", gap_seconds=1.0, most_seconds=60.0) == 1
