@@ -7,6 +7,7 @@ it costs five failed connections per dead host and nothing else.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -104,3 +105,27 @@ def decode(body: bytes, host: str) -> Breaker:
         return msgspec.json.decode(body, type=Breaker)
     except msgspec.MsgspecError:
         return Breaker(host)
+
+
+class MemoryBreakerStore:
+    """For one process alone, and for as long as it lives."""
+
+    def __init__(self) -> None:
+        self._breakers: dict[str, Breaker] = {}
+        self._lock = threading.Lock()
+
+    def change(self, host: str, step: Step) -> tuple[Breaker, Breaker]:
+        """See `BreakerStore`."""
+        with self._lock:
+            before = self._breakers.get(host, Breaker(host))
+            after = step(before)
+            if is_clean(after):
+                self._breakers.pop(host, None)
+            elif host in self._breakers or len(self._breakers) < MAX_BREAKERS:
+                self._breakers[host] = after
+            return before, after
+
+    def all(self) -> Sequence[Breaker]:
+        """See `BreakerStore`."""
+        with self._lock:
+            return list(self._breakers.values())

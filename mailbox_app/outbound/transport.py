@@ -10,15 +10,20 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
+from datetime import datetime
 
 import structlog
 
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Delivery
 from mailbox_app.db.offload import Offload
+from mailbox_app.mailqueue.breaker_store import MemoryBreakerStore
+from mailbox_app.mailqueue.breakers import Breakers, Refusal
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
 from mailbox_app.net.resolver import Resolver
+from mailbox_app.observe.metrics import Metrics
 from mailbox_app.outbound.next_hop import MailHost, NextHops, Unroutable
+from mailbox_app.outbound.passages import Passages, Visit
 from mailbox_app.outbound.pool import Pool
 from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
 from mailbox_app.outbound.transaction import Transaction, Verdict
@@ -29,7 +34,16 @@ _TOTAL_SECONDS = 900.0
 class SmtpTransport:
     """The transport "smtp"."""
 
-    def __init__(self, resolver: Resolver, *, hostname: str, config: Delivery, offload: Offload, clock: Clock) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        *,
+        hostname: str,
+        config: Delivery,
+        offload: Offload,
+        clock: Clock,
+        passages: Passages | None = None,
+    ) -> None:
         self._hops = NextHops(
             resolver,
             hostname=hostname,
@@ -42,6 +56,9 @@ class SmtpTransport:
         self._tls = _client_context(config, prove=config.require_tls)
         self._proving_tls = _client_context(config, prove=True)
         self._pool = Pool()
+        self._passages = passages or Passages(
+            Breakers(MemoryBreakerStore(), offload, clock, Metrics()), None, offload, clock
+        )
         self._offload = offload
         self._clock = clock
         self._log = structlog.get_logger("outbound")
@@ -68,25 +85,50 @@ class SmtpTransport:
     async def _walk(self, walk: _Walk) -> None:
         """Host after host, address after address, until every recipient has its verdict."""
         for host in await self._hops.hosts(walk.lease.message.recipients[0].destination):
-            try:
-                addresses = await self._hops.addresses(host)
-            except Unroutable as error:
-                walk.note(Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text))
+            visit = await self._passages.enter(walk.lease, host)
+            if isinstance(visit, Refusal):
+                walk.refusals.append(visit)
                 continue
-            for address in addresses:
-                walk.host = walk.tls = ""
-                try:
-                    await self._try(walk, host, address)
-                except HostTrouble as trouble:
-                    fate = Fate.DEFERRED if trouble.temporary else Fate.FAILED
-                    walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text))
-                if not walk.waiting():
-                    return
+            try:
+                await self._visit(walk, host, visit)
+            finally:
+                await visit.end()
+            if not walk.waiting():
+                return
+        if walk.refusals:
+            await self._pass_over(walk)
 
-    async def _try(self, walk: _Walk, host: MailHost, address: str) -> None:
+    async def _visit(self, walk: _Walk, host: MailHost, visit: Visit) -> None:
+        """Address after address of one host."""
+        try:
+            addresses = await self._hops.addresses(host)
+        except Unroutable as error:
+            walk.note(Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text))
+            return
+        for address in addresses:
+            walk.host = walk.tls = ""
+            try:
+                await self._try(walk, host, address, visit)
+            except HostTrouble as trouble:
+                visit.note(trouble)
+                fate = Fate.DEFERRED if trouble.temporary else Fate.FAILED
+                walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text))
+            if not walk.waiting():
+                return
+
+    async def _pass_over(self, walk: _Walk) -> None:
+        """Some or all hosts were not tried: nothing fails for good before they are."""
+        if walk.last is None:
+            walk.retry_at, sentence = await self._passages.put_off(walk.lease, walk.refusals, for_all=not walk.by_route)
+            walk.last = Verdict(Fate.POSTPONED, 451, "4.4.1", sentence)
+        elif walk.last.fate is not Fate.DEFERRED:
+            walk.last = Verdict(Fate.DEFERRED, 451, "4.4.1", walk.refusals[0].sentence)
+
+    async def _try(self, walk: _Walk, host: MailHost, address: str, visit: Visit) -> None:
         """What one address makes of the recipients that have no verdict yet."""
         place = (host.name, address, host.port, walk.needs_proof)
         connection = await self._pool.take(place) or await self._open(walk, host, address)
+        visit.greeted()
         walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
         transaction = Transaction(connection, walk.lease, self._offload)
         try:
@@ -135,6 +177,12 @@ class _Walk:
         self.tls = ""
         self.last: Verdict | None = None
         """Why the recipients without a verdict have none."""
+        self.refusals: list[Refusal] = []
+        """Hosts that were passed over."""
+        self.by_route = False
+        """Whether the hosts come from a route and not from the destination alone."""
+        self.retry_at: datetime | None = None
+        """When to look again, when all hosts were passed over."""
         self._started_seconds = started_seconds
         self._settled: dict[str, tuple[Verdict, str, str]] = {}
 
@@ -157,10 +205,13 @@ class _Walk:
         duration = now_seconds - self._started_seconds
         rest = self.last or Verdict(Fate.DEFERRED, 451, "4.4.0", "no host gave an answer")
         return [
-            Outcome(recipient.address, verdict.fate, verdict.code, verdict.enhanced, verdict.text, host, tls, duration)
+            Outcome(
+                recipient.address, verdict.fate, verdict.code, verdict.enhanced, verdict.text, host, tls, duration,
+                retry_at=self.retry_at if verdict.fate is Fate.POSTPONED else None,
+            )
             for recipient in self.lease.message.recipients
             for verdict, host, tls in [self._settled.get(recipient.address, (rest, self.host, self.tls))]
-        ]
+        ]  # fmt: skip
 
 
 def _unsafe(host: str, why: str) -> HostTrouble:
