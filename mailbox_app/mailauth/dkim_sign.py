@@ -1,7 +1,8 @@
 """DKIM signatures for mail that leaves: relaxed/relaxed, oversigned, RSA-SHA256 (RFC 6376) and Ed25519-SHA256 (RFC 8463).
 
 The body is hashed once for all keys, in pieces. Each protected field is named once more than it occurs, so none can be
-added on the way. There is no l= tag: it would let anyone append to the signed text. Run it in a thread for large bodies.
+added on the way. There is no l= tag: it would let anyone append to the signed text. What was signed is read back by the verifier
+before it is handed out, so no signature leaves that our own checks would not pass. Run it in a thread for large bodies.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from mailbox_app.errors import MailboxError
-from mailbox_app.mailauth.canonical import BodyHash, body_pieces, relaxed_field
+from mailbox_app.mailauth.canonical import BodyHash, CanonicalHeader, body_pieces, relaxed_field
+from mailbox_app.mailauth.dkim_verify import BodyHashes, Signature, header_names, verify
+from mailbox_app.mailauth.results import DkimResult, Result
+from mailbox_app.mailauth.tag_list import parse_tags
 from mailbox_app.proto.domain_names import a_labels
 from mailbox_app.proto.header import Header
 
@@ -73,22 +77,44 @@ class DkimSigner:
     """Makes DKIM-Signature fields; keeps loaded private keys. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._loaded: dict[bytes, PrivateKey] = {}
+        self._loaded: dict[bytes, tuple[PrivateKey, str]] = {}
+        """By PEM: the key, and its record as it would be published."""
 
     def sign(self, keys: Sequence[SigningKey], header: bytes, body: bytes | BinaryIO, now_seconds: int) -> bytes:
         """One DKIM-Signature field per key, each with its CRLF, to be put before `header`; b"" without keys.
 
-        `header` is the header block as it will be sent; `body` all bytes after its empty line, a file read from
-        where it stands. Raises `MailboxError` (`dkim.bad_key`) for a key that cannot be used.
+        `header` is the header block as it will be sent; `body` all bytes after its empty line, a file read from where it
+        stands. Raises `MailboxError` (`dkim.bad_key`, `dkim.not_verified`) for a key that cannot be used.
         """
         if not keys:
             return b""
         hashed = BodyHash(relaxed=True)
         for piece in body_pieces(body):
             hashed.update(piece)
-        body_hash = base64.b64encode(hashed.digest())
-        names, signed = select_fields(Header.parse(header))
-        return b"".join([self._sign(key, names, signed, body_hash, int(now_seconds)) for key in keys])
+        digest = hashed.digest()
+        parsed = Header.parse(header)
+        names, signed = select_fields(parsed)
+        fields = [self._sign(key, names, signed, base64.b64encode(digest), int(now_seconds)) for key in keys]
+        canonical = CanonicalHeader(parsed)
+        body_hashes = BodyHashes({(True, None): digest}, {True: hashed.size_bytes})
+        for key, field in zip(keys, fields, strict=True):
+            self._check(key, field, canonical, body_hashes)
+        return b"".join(fields)
+
+    def _check(self, key: SigningKey, field: bytes, header: CanonicalHeader, body: BodyHashes) -> None:
+        """What a receiver with the key's record would find."""
+        [parsed] = Header.parse(field).fields
+        tags = parse_tags(parsed.value)
+        draft = DkimResult(Result.NONE, domain=tags[b"d"].decode(), identity="@" + tags[b"d"].decode())
+        signature = Signature(tags, header_names(tags[b"h"]), (parsed.name, parsed.value), True, (True, None), draft)
+        found = verify(signature, header, [self._key(key)[1]], body)
+        if found.result is not Result.PASS:
+            raise MailboxError(
+                "dkim.not_verified",
+                "A signature could not be verified.",
+                temporary=True,
+                fields={"selector": key.selector, "reason": found.reason},
+            )
 
     def _sign(
         self, key: SigningKey, names: Sequence[bytes], signed: bytes, body_hash: bytes, now_seconds: int
@@ -109,6 +135,9 @@ class DkimSigner:
 
     def private_key(self, key: SigningKey) -> PrivateKey:
         """The key, read once and kept. Raises `MailboxError` (`dkim.bad_key`)."""
+        return self._key(key)[0]
+
+    def _key(self, key: SigningKey) -> tuple[PrivateKey, str]:
         loaded = self._loaded.get(key.private_pem)
         if loaded is None:
             try:
@@ -121,8 +150,19 @@ class DkimSigner:
                 raise MailboxError("dkim.bad_key", "A signing key is of an unknown kind.", temporary=True)
             if len(self._loaded) >= _CACHED_KEYS:
                 self._loaded.clear()
-            self._loaded[key.private_pem] = loaded = private
+            self._loaded[key.private_pem] = loaded = (private, public_record(private))
         return loaded
+
+
+def public_record(private: PrivateKey) -> str:
+    """The TXT value that publishes the key: `v=DKIM1; k=rsa; p=...`."""
+    if isinstance(private, rsa.RSAPrivateKey):
+        # RFC 6376 3.6.1: for RSA the whole SubjectPublicKeyInfo
+        der = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        return f"v=DKIM1; k=rsa; p={base64.b64encode(private.public_key().public_bytes(*der)).decode()}"
+    # RFC 8463 4.2: for Ed25519 the bare 32 bytes
+    raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return f"v=DKIM1; k=ed25519; p={base64.b64encode(raw).decode()}"
 
 
 def sign_data(private: PrivateKey, data: bytes) -> bytes:

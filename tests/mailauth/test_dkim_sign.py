@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mailbox_app.accounts.dkim_keys import key_pair
 from mailbox_app.errors import MailboxError
+from mailbox_app.mailauth import dkim_sign
 from mailbox_app.mailauth.dkim_sign import DkimSigner, SigningKey
 
 RSA_PEM, RSA_TXT = key_pair("rsa")
@@ -145,3 +146,12 @@ def test_an_international_domain_is_signed_for_in_its_ascii_form():
 def test_public_halves_are_ready_for_dns():
     assert re.fullmatch(r"v=DKIM1; k=rsa; p=[A-Za-z0-9+/]+=*", RSA_TXT)
     assert re.fullmatch(r"v=DKIM1; k=ed25519; p=[A-Za-z0-9+/]{43}=", ED_TXT)
+
+
+def test_a_signature_that_our_own_verifier_refuses_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    private, _ = key_pair("ed25519")
+    monkeypatch.setattr(dkim_sign, "sign_data", lambda _private, _data: base64.b64encode(bytes(64)))
+    with pytest.raises(MailboxError, match=r"dkim\.not_verified"):
+        DkimSigner().sign(
+            [SigningKey("example.org", "one", "ed25519", private)], b"From: a@example.org\r\n\r\n", b"hi\r\n", 1
+        )

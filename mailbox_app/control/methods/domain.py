@@ -212,10 +212,19 @@ def report_leave(domain: str, others: Sequence[str]) -> list[Record]:
 def dkim_records(keys: list[DkimKey]) -> list[Record]:
     """The public keys of keys that sign, shall sign, or signed lately."""
     return [
-        Record("TXT", f"{key.selector}._domainkey.{key.domain}.", key.public_txt, f"DKIM public key ({key.algorithm})")
+        Record("TXT", f"{key.selector}._domainkey.{key.domain}.", key.public_txt, _key_purpose(key))
         for key in keys
         if key.state is not KeyState.RETIRED
     ]
+
+
+def _key_purpose(key: DkimKey) -> str:
+    purpose = f"DKIM public key ({key.algorithm})"
+    if key.state is KeyState.PREPARED:
+        return f"{purpose}, which signs once this record is seen everywhere"
+    if key.state is KeyState.RETIRING:
+        return f"{purpose}, which signs no more; keep this record while mail signed with it is under way"
+    return purpose
 
 
 def _view(domain: Domain) -> DomainView:
