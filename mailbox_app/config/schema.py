@@ -15,6 +15,7 @@ from mailbox_app.config.doors import Lmtp, Proxy
 from mailbox_app.config.reports import Reports
 from mailbox_app.config.routes import Family, Routes
 from mailbox_app.config.section import Section
+from mailbox_app.config.submission import LocalSubmission, Submission
 from mailbox_app.proto.sasl.negotiation import NAMES
 
 Duration = Annotated[str, Meta(pattern=r"^\d+(s|m|h|d|w)$", description="a whole number and s, m, h, d or w")]
@@ -372,6 +373,10 @@ class Config(Section, frozen=True):
     """Proxies in front."""
     lmtp: Lmtp = field(default_factory=Lmtp)
     """Another mail server in front."""
+    submission: Submission = field(default_factory=Submission)
+    """What our users may ask when they send."""
+    local_submission: LocalSubmission = field(default_factory=LocalSubmission)
+    """Mail from programs of this machine."""
     sieve: Sieve = field(default_factory=Sieve)
     """Filter scripts."""
     addresses: Addresses = field(default_factory=Addresses)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import structlog
 
@@ -25,10 +26,12 @@ from mailbox_app.delivery.mail import Body, Filing, Mail, Recipient
 from mailbox_app.errors import MailboxError, StoreError
 from mailbox_app.ids import AccountRef, QueueId
 from mailbox_app.mailauth.dkim_sign import DkimSigner
+from mailbox_app.mailqueue.bounces import without_success
 from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.report_signing import ReportSigner
 from mailbox_app.mailqueue.spool import Spool, SpoolFile
+from mailbox_app.proto.smtp.orcpt import orcpt_of
 from mailbox_app.store.appender import INBOX, Appender, Place
 from mailbox_app.store.interface import Content, NewMessage, Staged, Store
 
@@ -112,17 +115,25 @@ class Carrier:
             await self._offload.run(self._finish, mail, later)
 
     async def enqueue(
-        self, envelope: Envelope, recipients: Sequence[NewRecipient], prefix: bytes, body: Body
+        self,
+        envelope: Envelope,
+        recipients: Sequence[NewRecipient],
+        prefix: bytes,
+        body: Body,
+        *,
+        due_at: datetime | None = None,
     ) -> tuple[QueueId, Sequence[str]]:
-        """One message into the queue; durable on return."""
-        queue_id = await self._offload.run(self._write_queue, envelope, recipients, prefix, body)
+        """One message into the queue, to go at once or at a time; durable on return."""
+        queue_id = await self._offload.run(self._write_queue, envelope, recipients, prefix, body, due_at)
         return queue_id, [recipient.address for recipient in recipients]
 
     async def _leaving(self, mail: Mail, job: Job) -> Sequence[tuple[Copy, Body]]:
         """The redirects as messages for the queue, each with its body: one per header and sender."""
-        by = Recipient(
-            job.account.address, notify=job.recipient.notify, orcpt=job.recipient.orcpt, canonical=job.account.address
-        )
+        notify = job.recipient.notify
+        if job.plan.copies and "SUCCESS" in notify:
+            notify = without_success(notify)  # the copy here is the success
+        orcpt = job.recipient.orcpt or orcpt_of(job.recipient.address)
+        by = Recipient(job.account.address, notify=notify, orcpt=orcpt, canonical=job.account.address)
         together: dict[tuple[bytes, Envelope], tuple[list[NewRecipient], Body]] = {}
         for each in job.plan.redirects:
             source = mail
@@ -244,11 +255,16 @@ class Carrier:
         self._store.account(ref).append([message], atomic=True)
 
     def _write_queue(
-        self, envelope: Envelope, recipients: Sequence[NewRecipient], prefix: bytes, body: Body
+        self,
+        envelope: Envelope,
+        recipients: Sequence[NewRecipient],
+        prefix: bytes,
+        body: Body,
+        due_at: datetime | None = None,
     ) -> QueueId:
         spool = self._spool.write(prefix, body)
         try:
-            return self._queue.enqueue(envelope, recipients, spool, self._clock.now())
+            return self._queue.enqueue(envelope, recipients, spool, self._clock.now(), due_at=due_at)
         except BaseException:
             self._spool.discard(spool.path)
             raise

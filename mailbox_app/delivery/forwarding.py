@@ -36,6 +36,7 @@ from mailbox_app.mailauth.results import AuthResults
 from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.proto.header import Header
+from mailbox_app.proto.smtp.orcpt import orcpt_of
 from mailbox_app.proto.smtp.replies import Refusal, Reply
 
 JunkRule = Literal["refuse", "forward", "keep"]
@@ -275,7 +276,9 @@ def _parted(mail: Mail) -> tuple[bytes, Body]:
 
 
 def _targets(addresses: Sequence[str], recipient: Recipient) -> list[NewRecipient]:
-    return [NewRecipient(address, "smtp", recipient.notify, recipient.orcpt) for address in addresses]
+    # RFC 3461 5.2.7.1: a report from further on names the address that the sender knows
+    orcpt = recipient.orcpt or (orcpt_of(recipient.address) if recipient.is_forward else "")
+    return [NewRecipient(address, "smtp", recipient.notify, orcpt) for address in addresses]
 
 
 def _joined(copies: Sequence[Copy]) -> list[Copy]:

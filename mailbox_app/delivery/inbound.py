@@ -11,7 +11,7 @@ is possible, a loss is not. A recipient who refuses while others accept gets the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -23,8 +23,10 @@ from mailbox_app.delivery.carrying_out import Carrier, Job
 from mailbox_app.delivery.filter_plan import TO_INBOX, Plan
 from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder
+from mailbox_app.delivery.forwarding import Plan as Parted
 from mailbox_app.delivery.header_block import read_header
 from mailbox_app.delivery.mail import Body, Delivered, Filing, Mail, Recipient
+from mailbox_app.delivery.receipts import Receipts, after_expansion
 from mailbox_app.errors import MailboxError, StoreError
 from mailbox_app.ids import AccountId, QueueId
 from mailbox_app.mailqueue.interface import QueueBackend
@@ -34,6 +36,7 @@ from mailbox_app.observe.metrics import Metrics
 from mailbox_app.policy.verdict import Finding, Judgement
 from mailbox_app.policy.verdict_field import read_verdict
 from mailbox_app.proto.header import Header
+from mailbox_app.proto.smtp.orcpt import orcpt_of
 from mailbox_app.proto.smtp.replies import Refusal, Reply, reply_for
 from mailbox_app.store.interface import Store
 
@@ -66,7 +69,9 @@ class Inbound:
         metrics: Metrics,
         forwarder: Forwarder,
         filters: Filters | None = None,
+        receipts: Receipts | None = None,
     ) -> None:
+        self._receipts = receipts
         self._forwarder = forwarder
         self._filters = filters
         self._offload = offload
@@ -80,7 +85,13 @@ class Inbound:
         Not `may_refuse`: the message was accepted before, so what a rule refuses is stored as junk. `each_answers`: every
         recipient has an answer of its own (LMTP): who refuses or cannot be served now is told so in `Delivered.replies`.
         """
+        asked = any("SUCCESS" in recipient.notify for recipient in mail.recipients)
+        given = mail
+        if asked and mail.due_at is None:
+            mail = replace(mail, recipients=after_expansion(mail.recipients))
         parts = await self._forwarder.plan(mail)
+        if mail.due_at is not None:
+            return await self._postpone(parts)
         jobs = await self._jobs(parts.mail)
         refusals = {id(job): _refusal(job, mail) for job in jobs if job.plan.rejection is not None}
         if refusals and may_refuse and len(refusals) == len(jobs) and not parts.copies and not each_answers:
@@ -116,10 +127,42 @@ class Inbound:
             if job.account.account_id not in told:
                 reply, recipient = str(troubles[job.account.account_id]), job.recipient
                 filings.append(Filing(job.account.address, "queued", "", reply))
-                targets.append(NewRecipient(job.account.address, "local", recipient.notify, recipient.orcpt, reply))
+                targets.append(_waiting(job.account, recipient, reply))
         if targets:
             queued.append(await self.carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body))
+        if asked and self._receipts is not None:
+            kept = [
+                job.account.address
+                for job in serving
+                if job.error is None and (job.plan.copies or not job.plan.redirects)
+            ]
+            gone = {
+                *answers.replies,
+                *parts.replies,
+                *(each.address for each in mail.recipients if _is_out(each, refused)),
+            }
+            await self._receipts.send(given, kept, gone)
         return Delivered(stored, queued, filings=filings, replies=answers.replies)
+
+    async def _postpone(self, parts: Parted) -> Delivered:
+        """All of it waits in the queue for the time its sender chose, also for recipients here. RFC 4865"""
+        mail = parts.mail
+        assert mail.due_at is not None
+        reason = f"waits until {mail.due_at:%Y-%m-%d %H:%M:%S} UTC, as its sender asked"
+        accounts = {
+            account.account_id: (account, recipient) for recipient in mail.recipients for account in recipient.accounts
+        }
+        targets = [_waiting(account, recipient, reason) for account, recipient in accounts.values()]
+        queued = []
+        for copy in parts.copies:
+            later = [replace(each, reason=each.reason or reason) for each in copy.recipients]
+            queued.append(await self.carrier.enqueue(copy.envelope, later, copy.prefix, mail.body, due_at=mail.due_at))
+        if targets:
+            queued.append(
+                await self.carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body, due_at=mail.due_at)
+            )
+        local = [Filing(target.address, "queued", "", reason) for target in targets]
+        return Delivered((), queued, filings=[*parts.filings, *local])
 
     async def parse_header(self, block: bytes) -> Header:
         """The same as `Header.parse`, in a thread."""
@@ -225,6 +268,19 @@ def _refusal(job: Job, mail: Mail) -> Reply:
     lines = [line[:_REPLY_CHARACTERS].strip() for line in text.strip().split("\n")[:_REPLY_LINES]]
     words = "\n".join(line or "-" for line in lines)
     return Reply(550, "5.7.1", words if words != "-" else "The recipient does not want this message")
+
+
+def _waiting(account: Account, recipient: Recipient, reason: str) -> NewRecipient:
+    """An account's row in the queue, which remembers the address that the sender knows."""
+    is_renamed = account.address.lower() != recipient.address.lower()
+    orcpt = recipient.orcpt or (orcpt_of(recipient.address) if is_renamed else "")
+    return NewRecipient(account.address, "local", recipient.notify, orcpt, reason)
+
+
+def _is_out(recipient: Recipient, refused: Collection[AccountId]) -> bool:
+    """Whether nothing of a recipient is served here or elsewhere."""
+    ids = [account.account_id for account in recipient.accounts]
+    return bool(ids) and not (recipient.outside or recipient.lists) and all(each in refused for each in ids)
 
 
 def _rejected(job: Job, reply: Reply) -> Filing:

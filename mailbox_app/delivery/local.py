@@ -58,7 +58,16 @@ class LocalTransport(Transport):
         with open(lease.spool_path, "rb", buffering=0) as file:  # noqa: ASYNC230 - opening a local file does not wait
             body = io.BufferedReader(file)
             judgement = await self._inbound.judged_before(body)
-            mail = Mail(message.envelope, [found], b"", body, message.size_bytes, judgement)
+            mail = Mail(
+                message.envelope,
+                [found],
+                b"",
+                body,
+                message.size_bytes,
+                judgement,
+                trace_id=message.queue_id,
+                arrived_at=message.arrived_at,
+            )
             # A stranger who was told 250 gets no report because of somebody's rule: that is how forged senders are hit.
             is_ours = bool(message.envelope.submitter and message.envelope.sender)
             delivered = await self._inbound.deliver(mail, may_refuse=is_ours)

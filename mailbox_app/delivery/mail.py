@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import BinaryIO
 
 from mailbox_app.accounts.model import Account, Alias
@@ -63,6 +64,12 @@ class Mail:
     """The client it came from, for scripts that ask; "" when unknown."""
     remote_name: str = ""
     """That client's confirmed name, else what it called itself."""
+    trace_id: str = ""
+    """Its id in Received, in the log and in reports."""
+    arrived_at: datetime | None = None
+    """When it waited in the queue before: since when it is here."""
+    due_at: datetime | None = None
+    """When its sender wants it to go; None: at once. RFC 4865"""
 
 
 @dataclass(frozen=True, slots=True)

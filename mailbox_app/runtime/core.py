@@ -20,6 +20,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.errors import ConfigError, MailboxError
 from mailbox_app.events.hub import HubServer
 from mailbox_app.ids import AccountRef
+from mailbox_app.mailqueue.delay_notices import DelayNotices
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.metrics import Metrics
@@ -134,6 +135,7 @@ class Core:
         hub: HubServer | None,
         control: ControlServer,
         runner: QueueRunner,
+        delays: DelayNotices,
         web: WebService,
         upkeep: Upkeep,
         repairs: RepairWatch,
@@ -150,6 +152,7 @@ class Core:
         self._hub = hub
         self._control = control
         self._runner = runner
+        self._delays = delays
         self._web = web
         self._upkeep = upkeep
         self._repairs = repairs
@@ -171,6 +174,7 @@ class Core:
             await self._hub.start()
         await self._control.start()
         self._running = spawn(self._runner.run())
+        spawn(self._delays.run())
         spawn(self._upkeep.run())
         spawn(self._repairs.run())
         spawn(self._indexing.run())

@@ -17,11 +17,15 @@ from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mailbox_scripts import MailboxScripts
+from mailbox_app.delivery.receipts import Receipts
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hints import DIRECTORY_TOPIC
 from mailbox_app.journal.decisions import Decisions
 from mailbox_app.mailauth.arc_seal import ArcSealer
+from mailbox_app.mailauth.dkim_sign import DkimSigner
+from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.report_signing import ReportSigner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.mailqueue.srs import SenderRewriting
@@ -83,6 +87,7 @@ class Parts:
     queue: SqliteQueue
     decisions: Decisions
     mail_log: MailLog
+    bounces: Bounces
     forwarder: Forwarder
     recipients: Recipients
     filters: Filters
@@ -122,7 +127,11 @@ class Parts:
         state = StateFiles(data_dir, clock)
         memory = FilterMemory(state.database, clock)
         filters = Filters(store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve)
-        inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters)
+        mail_log = MailLog([metrics.count_mail, decisions.record])
+        reports = ReportSigner(directory, DkimSigner(), hostname, clock)
+        bounces = Bounces(queue, spool, directory.is_local_domain, hostname, clock, reports.signed)
+        receipts = Receipts(bounces, offload, clock, mail_log)
+        inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters, receipts)
         current = CurrentConfig(config)
         return cls(
             config=config,
@@ -138,7 +147,8 @@ class Parts:
             spool=spool,
             queue=queue,
             decisions=decisions,
-            mail_log=MailLog([metrics.count_mail, decisions.record]),
+            mail_log=mail_log,
+            bounces=bounces,
             forwarder=forwarder,
             recipients=Recipients(directory, store, offload, clock, forwarder),
             filters=filters,

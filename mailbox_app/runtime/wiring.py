@@ -30,9 +30,8 @@ from mailbox_app.events.hub import HubClient, HubServer
 from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.received_reports import ReceivedReports
-from mailbox_app.mailauth.dkim_sign import DkimSigner
-from mailbox_app.mailqueue.bounces import Bounces
-from mailbox_app.mailqueue.report_signing import ReportSigner
+from mailbox_app.mailqueue.breakers import Breakers
+from mailbox_app.mailqueue.delay_notices import DelayNotices
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
@@ -48,6 +47,7 @@ from mailbox_app.policy.state_files import prepare
 from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
+from mailbox_app.runtime.delivery_flow import breakers, passages
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.key_watch import KeyWatch
@@ -148,16 +148,21 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
 
 def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:
     config, hostname = parts.config, parts.config.server.hostname
-    reports = ReportSigner(parts.directory, DkimSigner(), hostname, parts.clock)
-    bounces = Bounces(parts.queue, parts.spool, parts.directory.is_local_domain, hostname, parts.clock, reports.signed)
+    delays = DelayNotices(parts.queue, parts.bounces, parts.offload, parts.clock, parts.mail_log, parts.metrics)
+    known = breakers(parts)
     outbound = SmtpTransport(
-        parts.resolver, hostname=hostname, config=config.delivery, offload=parts.offload, clock=parts.clock
+        parts.resolver,
+        hostname=hostname,
+        config=config.delivery,
+        offload=parts.offload,
+        clock=parts.clock,
+        passages=passages(parts, known),
     )
     local = LocalTransport(parts.inbound, parts.recipients, parts.metrics)
     runner = QueueRunner(
         parts.queue,
         {"smtp": outbound, "local": local},
-        bounces,
+        parts.bounces,
         offload=parts.offload,
         clock=parts.clock,
         bus=parts.bus,
@@ -174,7 +179,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     indexing = _indexing(parts, refs)
     received = ReceivedReports(parts.data_dir / "reports.db")
     keys = key_watch(parts, audit)
-    context = _control_context(daemon, parts, bounces, audit, indexing, received, reloader, keys)
+    context = _control_context(daemon, parts, audit, indexing, received, reloader, keys, known)
 
     def apply(new: Config) -> None:
         context.config = parts.current.config = new
@@ -189,6 +194,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         hub,
         ControlServer(context, daemon.paths.control_socket),
         runner,
+        delays,
         _web(daemon, parts, upkeep, keys),
         upkeep,
         RepairWatch(parts.data_dir, audit, parts.offload, parts.bus),
@@ -249,12 +255,12 @@ def _learning(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> Learnin
 def _control_context(
     daemon: Daemon,
     parts: Parts,
-    bounces: Bounces,
     audit: Audit,
     indexing: SearchIndexing,
     received: ReceivedReports,
     reloader: Reloader,
     keys: KeyWatch,
+    known: Breakers,
 ) -> ControlContext:
     return ControlContext(
         config=parts.config,
@@ -265,7 +271,7 @@ def _control_context(
         store=parts.store,
         search=indexing,
         queue=parts.queue,
-        bounces=bounces,
+        bounces=parts.bounces,
         audit=audit,
         decisions=parts.decisions,
         mail_log=parts.mail_log,
@@ -277,6 +283,7 @@ def _control_context(
         filters=parts.filters,
         key_rotation=keys.rotation,
         key_problems=keys.problems,
+        breakers=known,
         policy_state=parts.state.state,
         reports=received,
         version=version("mailbox"),

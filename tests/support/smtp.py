@@ -24,11 +24,13 @@ from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.local import LocalTransport
+from mailbox_app.delivery.receipts import Receipts
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.mailauth.arc_seal import ArcSealer
 from mailbox_app.mailauth.dkim_sign import DkimSigner
+from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import QueuedRecipient, QueueFilter
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
@@ -248,7 +250,9 @@ async def smtp_world(
     state = StateFiles(path, clock)
     memory = FilterMemory(state.database, clock)
     filters = Filters(store, Scripts(path), memory, directory, clock, hostname=HOSTNAME, settings=sieve)
-    inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters)
+    bounces = Bounces(queue, spool, directory.is_local_domain, HOSTNAME, clock)
+    receipts = Receipts(bounces, offload, clock, MailLog([]))
+    inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters, receipts)
     submission = Submission(
         directory,
         inbound,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from mailbox_app.errors import ProtocolError
 from mailbox_app.proto.address import parse_path
@@ -18,6 +19,10 @@ _VALUE = re.compile(r"[!-<>-~\u0080-\U0010ffff][!-~\u0080-\U0010ffff]*")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _ESCAPE = re.compile(r"\+([0-9A-F]{2})")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_DATE_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 _MAX_ENVID = 100  # RFC 3461 4.4
 _MAX_ORCPT = 500  # RFC 3461 4.2
 
@@ -36,6 +41,10 @@ class MailCommand:
     """xtext as received."""
     require_tls: bool = False
     """RFC 8689 REQUIRETLS: encrypted on the whole way, or not at all."""
+    hold_for: int | None = None
+    """RFC 4865 HOLDFOR in seconds; None: not said."""
+    hold_until: datetime | None = None
+    """RFC 4865 HOLDUNTIL; None: not said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,9 @@ def parse_mail(argument: bytes) -> MailCommand:
     # RFC 4954 5: accepted and not passed on, as if it were AUTH=<>
     if not _XTEXT.fullmatch(parameters.pop("AUTH", "")):
         raise _bad_parameter("AUTH")
+    hold_for, hold_until = _hold(parameters)
     _nothing_left(parameters)
-    return MailCommand(address, int(size), body, smtputf8, ret, envid, require_tls)
+    return MailCommand(address, int(size), body, smtputf8, ret, envid, require_tls, hold_for, hold_until)
 
 
 def parse_rcpt(argument: bytes, *, smtputf8: bool) -> RcptCommand:
@@ -152,6 +162,26 @@ def _flag(parameters: dict[str, str], keyword: str) -> bool:
     if value:
         raise _bad_parameter(keyword)
     return value is not None
+
+
+def _hold(parameters: dict[str, str]) -> tuple[int | None, datetime | None]:
+    """RFC 4865 4: one of the two, not both."""
+    seconds, until = parameters.pop("HOLDFOR", None), parameters.pop("HOLDUNTIL", None)
+    if seconds is None and until is None:
+        return None, None
+    if seconds is not None and until is not None:
+        raise _bad_parameter("HOLDUNTIL")
+    if until is None:
+        assert seconds is not None
+        if not _SECONDS.fullmatch(seconds):
+            raise _bad_parameter("HOLDFOR")
+        return int(seconds), None
+    if not _DATE_TIME.fullmatch(until):  # RFC 3339 5.6
+        raise _bad_parameter("HOLDUNTIL")
+    try:
+        return None, datetime.fromisoformat(until.upper()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise _bad_parameter("HOLDUNTIL") from error
 
 
 def _is_notify(value: str) -> bool:

@@ -126,7 +126,7 @@ class Receiver:
         return max(whole - alone, whole - (self._clock.monotonic_seconds() - started))
 
     async def _submit(self, session: SmtpSession, account: Account, message: _Message, trace_id: str) -> Delivered:
-        mail = self._mail(session, message, self._received(session, trace_id))
+        mail = self._mail(session, message, self._received(session, trace_id), trace_id)
         return await self._submission.submit(account, mail)
 
     async def _look_at(self, session: SmtpSession, message: _Message) -> None:
@@ -177,7 +177,7 @@ class Receiver:
             prefix += cut_own_fields(message.block, facts.header, self._hostname if is_ours else "")
             body = rest_behind(body, len(message.block))
         author = believed_author(facts.header, believed) if is_lmtp else proven_author(facts.header, facts.auth)
-        return self._mail(session, message, prefix, body, judgement, author=author, auth=facts.auth)
+        return self._mail(session, message, prefix, trace_id, body, judgement, author=author, auth=facts.auth)
 
     @staticmethod
     def _verdict_field(session: SmtpSession, judgement: Judgement) -> bytes:
@@ -190,6 +190,7 @@ class Receiver:
         session: SmtpSession,
         message: _Message,
         prefix: bytes,
+        trace_id: str,
         body: Body | None = None,
         judgement: Judgement = _NO_JUDGEMENT,
         *,
@@ -221,6 +222,8 @@ class Receiver:
             auth,
             remote_ip=session.remote_ip if session.account is None else "",
             remote_name=_client_name(auth) or session.helo if session.account is None else "",
+            trace_id=trace_id,
+            due_at=transaction.due_at,
         )
 
     def _received(self, session: SmtpSession, trace_id: str) -> bytes:

@@ -34,6 +34,7 @@ from mailbox_app.policy.facts import Stage
 from mailbox_app.policy.settings import wide_network
 from mailbox_app.policy.verdict import Judgement
 from mailbox_app.proto.smtp.replies import Refusal, Reply
+from mailbox_app.services.smtp import future_release
 from mailbox_app.services.smtp.body import IncomingBody, MemoryBudget
 from mailbox_app.services.smtp.limits import SmtpLimits
 from mailbox_app.services.smtp.receive import Receiver
@@ -41,6 +42,7 @@ from mailbox_app.services.smtp.screening import DecisionSink, PolicyRefusal, Scr
 from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
 from mailbox_app.services.smtp.verbs import VERBS
 
+_EHLO_REPLIES = 64
 _HIDDEN_LMTP = frozenset({b"AUTH", b"EHLO", b"HELO"})
 _SILENT = frozenset({"syntax", "sequence", "auth_failed", "auth_cancelled"})
 """Refusals that say nothing about mail: not in the mail log. Logins are logged and counted where they are checked."""
@@ -197,9 +199,12 @@ class SmtpService:
         mechanisms = ""
         if session.tls is not None and session.needs_login:
             mechanisms = " ".join(self.sasl.mechanisms(session.channel, session.kind))
-        key = (session.kind, session.tls is not None or not session.remote_ip, mechanisms)
+        release = future_release.keyword(session)
+        key = (session.kind, session.tls is not None or not session.remote_ip, f"{mechanisms} {release}")
         reply = self._ehlo.get(key)
         if reply is None:
+            if len(self._ehlo) >= _EHLO_REPLIES:  # one names a date
+                self._ehlo.clear()
             limits = self.config.limits
             lines = [
                 self.hostname,
@@ -218,6 +223,8 @@ class SmtpService:
                 lines.append("STARTTLS")  # RFC 3207
             elif mechanisms:
                 lines.append(f"AUTH {mechanisms}")  # RFC 4954
+            if release:
+                lines.append(release)
             lines.append("HELP")
             reply = self._ehlo[key] = Reply(250, "", "\n".join(lines)).encode()
         return reply

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mailbox_app.delivery.mail import Recipient
 from mailbox_app.proto.smtp.commands import parse_mail, parse_rcpt
 from mailbox_app.proto.smtp.dot_stream import LineEndings
 from mailbox_app.proto.smtp.replies import Refusal, Reply
+from mailbox_app.services.smtp import future_release
 from mailbox_app.services.smtp.body import IncomingBody
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ class Transaction:
         "body",
         "chunks",
         "chunks_failed",
+        "due_at",
         "endings",
         "envid",
         "in_content",
@@ -47,6 +50,8 @@ class Transaction:
         self.ret = ""
         self.envid = ""
         self.require_tls = False
+        self.due_at: datetime | None = None
+        """When the sender wants it to go; None: at once."""
         self.size_bytes = 0
         """As declared; 0: not."""
         self.recipients: list[Recipient] = []
@@ -92,6 +97,7 @@ async def mail(session: SmtpSession, argument: bytes) -> Reply:
         raise Refusal(552, "5.3.4", "The message is too large", reason="too_large", address=command.sender)
     if command.require_tls and session.tls is None:  # RFC 8689 2
         raise Refusal(530, "5.7.10", "REQUIRETLS needs an encrypted session", reason="syntax", address=command.sender)
+    due_at = future_release.due_at(session, command)
     if session.account is not None:
         service.submission.check_sender(session.account, command.sender)
     await service.screening.sender(session, command.sender)
@@ -102,6 +108,7 @@ async def mail(session: SmtpSession, argument: bytes) -> Reply:
     transaction.ret = command.ret
     transaction.envid = command.envid
     transaction.require_tls = command.require_tls
+    transaction.due_at = due_at
     transaction.size_bytes = command.size_bytes
     return Reply(250, "2.1.0", "Sender OK")
 

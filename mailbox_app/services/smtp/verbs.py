@@ -35,8 +35,8 @@ _ROWS = (
     Verb(b"STARTTLS", hello.starttls),
     Verb(b"AUTH", login.auth, 12_288, needs_hello=True),  # RFC 4954 4
     # SIZE 26 (RFC 1870 4), BODY 17 (RFC 6152 2), SMTPUTF8 10 (RFC 6531 3.1), RET and ENVID 116 (RFC 3461 10.1),
-    # AUTH 500 (RFC 4954 3)
-    Verb(b"MAIL", transaction.mail, _LINE + 26 + 17 + 10 + 116 + 500, needs_hello=True),
+    # AUTH 500 (RFC 4954 3), HOLDFOR and HOLDUNTIL 34 (RFC 4865 2)
+    Verb(b"MAIL", transaction.mail, _LINE + 26 + 17 + 10 + 116 + 500 + 34, needs_hello=True),
     # NOTIFY 28 and ORCPT 500 (RFC 3461 10.1), SMTPUTF8 10 (RFC 6531 3.1)
     Verb(b"RCPT", transaction.rcpt, _LINE + 528 + 10, needs_hello=True, is_counted=False),
     Verb(b"DATA", content.data, needs_hello=True),

@@ -1,0 +1,27 @@
+"""The sections about mail that our own users and this machine's programs send."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from mailbox_app.config.section import Section
+
+
+class Submission(Section, frozen=True):
+    """What our users may ask of the server when they send."""
+
+    future_release_days: Annotated[int, Meta(ge=0, le=365)] = 30
+    """How far ahead mail may be handed in for later (FUTURERELEASE, RFC 4865); 0: not at all."""
+
+
+class LocalSubmission(Section, frozen=True):
+    """Mail that programs of this machine hand to `mailbox sendmail`: cron, mail(1), web applications. Who runs the program is
+    asked of the kernel; what it sends is treated as if its account had logged in."""
+
+    enabled: bool = True
+    """Whether the socket submit.sock is there. A change needs a restart."""
+    users: dict[str, str] = field(default_factory=dict)
+    """The account that a Unix user sends as: { "www-data" = "shop@example.org" }. Whoever is not named here may not send; but root
+    and the server's own user send as postmaster of the first domain when they are not named."""
