@@ -22,8 +22,10 @@ from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
 from mailbox_app.journal.received_reports import ReceivedReports
+from mailbox_app.mailqueue.breakers import Breakers
 from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.model import Lease, Outcome
+from mailbox_app.mailqueue.under_way import Delivery
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
@@ -100,6 +102,8 @@ class ControlContext:
     key_rotation: KeyRotation
     key_problems: Callable[[], Sequence[str]]
     """Sentences about signing keys whose records would not do."""
+    breakers: Breakers
+    """Hosts of other servers that are passed over."""
     policy_state: State
     """What the policy remembers: greylist, exemptions, bans."""
     reports: ReceivedReports
@@ -118,3 +122,5 @@ class ControlContext:
     ready: Callable[[], bool]
     reload: Callable[[], Awaitable[Config]]
     """Read the file again and apply it everywhere; the new configuration. ConfigError changes nothing."""
+    under_way: Callable[[], Sequence[Delivery]] = tuple
+    """What this process delivers right now; called on the loop."""

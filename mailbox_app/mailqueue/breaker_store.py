@@ -6,7 +6,6 @@ it costs five failed connections per dead host and nothing else.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -14,14 +13,12 @@ from typing import Protocol
 import msgspec
 
 from mailbox_app.clock import Clock
-from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
 from mailbox_app.mailqueue.breaker import Breaker, Condition
 
 MAX_BREAKERS = 20_000
 KEPT_SECONDS = 7 * 86_400.0
 """What nobody failed at for so long is forgotten."""
-_BUSY_SECONDS = 0.5
 _CLEAN_EVERY = 500
 
 Step = Callable[[Breaker], Breaker]
@@ -43,18 +40,12 @@ class BreakerStore(Protocol):
 
 
 class SqliteBreakerStore:
-    """In `state.db`; opened after the fork."""
+    """In `state.db`."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
-        self._database = Database(
-            path, state_schema.MIGRATIONS, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS, readers_kept=1
-        )
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._changes = 0
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     def change(self, host: str, step: Step) -> tuple[Breaker, Breaker]:
         """See `BreakerStore`."""

@@ -23,10 +23,13 @@ from mailbox_app.mailqueue import breaker as machine
 from mailbox_app.mailqueue.breaker import Breaker, Condition
 from mailbox_app.mailqueue.breaker_store import MAX_BREAKERS, BreakerStore, Step, is_clean
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.proto.plain_text import clean
 
 _REFRESH_SECONDS = 5.0
 _PROBE_RUNNING_SECONDS = 15.0
 """How long to wait for the probe's result before asking again."""
+_SHOWN_CHARACTERS = 90
+"""Of a failure in a sentence; the whole stands in the list of breakers."""
 _WAITING_HOSTS = 2_000
 _WAITING_PER_HOST = 200
 """Destinations remembered per host, for an operator who wants a message of theirs to go now."""
@@ -215,11 +218,11 @@ class Breakers:
 def sentence(breaker: Breaker) -> str:
     """Why mail for this host waits, for whoever looks at the queue."""
     name = breaker.host.removesuffix(":25")
-    last = f" (the last time: {breaker.reason})" if breaker.reason else ""
+    last = f" (the last time: {clean(breaker.reason, _SHOWN_CHARACTERS)})" if breaker.reason else ""
     if breaker.condition is Condition.OPEN:
         return (
             f"{name} is passed over since {breaker.failures} connections in a row failed{last};"
-            f" the next one is tried at {_time(breaker.probe_at_seconds)}"
+            f" the next try is at {_time(breaker.probe_at_seconds)}"
         )
     if breaker.condition is Condition.HALF_OPEN:
         return f"{name} failed {breaker.failures} times in a row{last}; one message is trying whether it works again"

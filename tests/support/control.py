@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mailbox_app.accounts.directory import SqliteDirectory
@@ -25,11 +25,15 @@ from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
 from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.breaker_store import MemoryBreakerStore
+from mailbox_app.mailqueue.breakers import Breakers
 from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.net.authority import ZoneServers
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics, total
+from mailbox_app.outbound.key_rotation import KeyRotation
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.store.maildir.backend import MaildirStore
@@ -79,7 +83,7 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
     decisions = Decisions(data_dir / "journal.db", clock)
 
     store = MaildirStore(data_dir, bus, hostname=HOSTNAME, clock=clock)
-    offload, metrics = Offload(4), Metrics()
+    offload, metrics, resolver = Offload(4), Metrics(), FakeResolver()
 
     async def reload() -> Config:
         return load(config_path)
@@ -107,7 +111,7 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         audit=Audit(data_dir / "journal.db", clock),
         decisions=decisions,
         mail_log=QuietMailLog([decisions.record]),
-        resolver=FakeResolver(),
+        resolver=resolver,
         metrics=metrics,
         clock=clock,
         offload=offload,
@@ -115,6 +119,17 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         filters=Filters(
             store, Scripts(data_dir), FilterMemory(state.database, clock), directory, clock, hostname=HOSTNAME
         ),
+        key_rotation=KeyRotation(
+            directory,
+            ZoneServers(resolver, 53),
+            resolver,
+            offload,
+            clock,
+            lambda step: None,
+            lambda: timedelta(days=180),
+        ),
+        key_problems=tuple,
+        breakers=Breakers(MemoryBreakerStore(), offload, clock, metrics),
         policy_state=state.state,
         reports=ReceivedReports(data_dir / "reports.db"),
         version="1.2.3",

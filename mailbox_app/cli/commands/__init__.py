@@ -11,6 +11,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("dkim", "dkim", "Signing keys."),
     ("sieve", "sieve", "Filter scripts: rules for incoming mail."),
     ("queue", "queued_mail", "Waiting mail."),
+    ("breaker", "breaker", "Other servers that mail waits for."),
     ("greylist", "greylist", "Strangers who were asked to come back."),
     ("junk", "junk", "What the junk classifier has learnt."),
     ("ban", "ban", "Who may not connect."),
