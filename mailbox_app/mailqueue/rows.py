@@ -125,8 +125,11 @@ def marks(values: Sequence[object]) -> str:
 
 
 def read_time(seconds: float) -> datetime:
-    """A stored time."""
-    return datetime.fromtimestamp(seconds, UTC)
+    """A stored time; one that is none (a damaged file) is the beginning of 1970, so that the row can still be shown."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def read_recipient(row: Sequence[Any]) -> QueuedRecipient:

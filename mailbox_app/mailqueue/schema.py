@@ -113,4 +113,8 @@ CREATE TABLE pause (
     made_at     REAL NOT NULL
 );
 """,
+    """
+DROP INDEX recipient_state_next;
+CREATE INDEX recipient_state_next ON recipient (state, next_at, destination);
+""",
 )

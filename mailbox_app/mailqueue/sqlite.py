@@ -53,6 +53,9 @@ from mailbox_app.mailqueue.sqlite_postponing import SqlitePostponing
 _RECIPIENTS_PER_LEASE = 100
 """What every SMTP server must take in one transaction (RFC 5321 4.5.3.1.8)."""
 _TAKEN_AT_ONCE = 10_000
+_AGE_EVERY = 4
+"""One lease in so many goes to what is due for the longest time, so that urgent mail never stops all other."""
+_Head = tuple[str, str, str]
 _RELEASE = "UPDATE recipient SET state = waits_as, lease_token = '' WHERE "
 
 
@@ -128,7 +131,8 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
         share = dict(running or {})
         until = now + timedelta(seconds=lease_seconds)
         leases: list[Lease] = []
-        with self._transaction() as connection:
+        # not flushed: a power cut takes the lease along with whoever held it, and the mail is due again
+        with self._transaction(durable=False) as connection:
             connection.execute(
                 _RELEASE + f"state = 'active' AND lease_until <= ? AND lease_token NOT IN ({marks(held)})",
                 (now.timestamp(), *held),
@@ -138,22 +142,58 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
                 return ()
             while len(leases) < limit:
                 full = [destination for destination, count in share.items() if count >= per_destination] + paused
-                first = connection.execute(
-                    "SELECT queue_id, transport, destination FROM recipient WHERE state = 'deferred' AND next_at <= ?"
-                    f" AND destination NOT IN ({marks(full)}) ORDER BY priority, next_at LIMIT 1",
-                    (now.timestamp(), *full),
-                ).fetchone()
-                if first is None:
+                heads = self._heads(connection, now, full, limit - len(leases))
+                if not heads:
                     break
-                share[first[2]] = share.get(first[2], 0) + 1
-                rows = connection.execute(
-                    # the expressions keep the planner from walking all due rows instead of those of one message
-                    f"SELECT {RECIPIENT} FROM recipient r WHERE queue_id = ? AND transport = ? AND destination || '' = ?"
-                    f" AND state || '' = 'deferred' AND next_at + 0 <= ? LIMIT {_RECIPIENTS_PER_LEASE}",
-                    (*first, now.timestamp()),
-                ).fetchall()
-                leases.append(self._lease(connection, rows, until))
+                for head in heads:
+                    if len(leases) < limit and share.get(head[2], 0) < per_destination:
+                        lease = self._claimed(connection, head, now, until)
+                        if lease is not None:
+                            leases.append(lease)
+                            share[head[2]] = share.get(head[2], 0) + 1
         return leases
+
+    def _heads(self, connection: sqlite3.Connection, now: datetime, full: Sequence[str], limit: int) -> Sequence[_Head]:
+        """(message, transport, destination) of what goes next: the urgent, and every fourth time the longest due."""
+        statement = (
+            "SELECT queue_id, transport, destination FROM recipient WHERE state = 'deferred' AND next_at <= ?"
+            f" AND destination NOT IN ({marks(full)}) ORDER BY "
+        )
+        values = (now.timestamp(), *full, limit)
+        urgent = connection.execute(statement + "priority, next_at LIMIT ?", values).fetchall()
+        if not urgent:
+            return ()
+        oldest = connection.execute(statement + "next_at LIMIT ?", values).fetchall()
+        heads: dict[_Head, None] = {}
+        by_age, by_urgency = iter(oldest), iter(urgent)
+        while len(heads) < limit:
+            self._turn += 1
+            head = next(by_age if self._turn % _AGE_EVERY == 0 else by_urgency, None)
+            if head is None:
+                break
+            heads[head] = None
+        heads.update(dict.fromkeys(urgent))
+        return list(heads)
+
+    def _claimed(self, connection: sqlite3.Connection, head: _Head, now: datetime, until: datetime) -> Lease | None:
+        """A lease of what is due of one message to one destination; None when nothing is, or when it cannot be read."""
+        rows = connection.execute(
+            # the expressions keep the planner from walking all due rows instead of those of one message
+            f"SELECT {RECIPIENT} FROM recipient r WHERE queue_id = ? AND transport = ? AND destination || '' = ?"
+            f" AND state || '' = 'deferred' AND next_at + 0 <= ? LIMIT {_RECIPIENTS_PER_LEASE}",
+            (*head, now.timestamp()),
+        ).fetchall()
+        if not rows:
+            return None
+        try:
+            return self._lease(connection, rows, until)
+        except (ValueError, TypeError, OverflowError):  # one row of a damaged file must not stop all others
+            connection.execute(
+                "UPDATE recipient SET state = 'quarantined', waits_as = 'quarantined', lease_token = '',"
+                " hold_reason = 'what the queue knows about this message cannot be read' WHERE queue_id = ?",
+                head[:1],
+            )
+            return None
 
     def next_due_at(self) -> datetime | None:
         """When the next deferred recipient is due or a lease runs out; None when nothing waits."""
@@ -245,12 +285,13 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
         connection.executemany(
             "DELETE FROM recipient WHERE queue_id = ? AND address = ?", [(queue_id, done.address) for done in finished]
         )
-        connection.execute(_RELEASE + "queue_id = ? AND lease_token = ?", (queue_id, lease.token))
+        if len(finished) < len(owned):
+            connection.execute(_RELEASE + "queue_id = ? AND lease_token = ?", (queue_id, lease.token))
         return True
 
     def release(self, lease: Lease) -> None:
         """Put leased recipients back as they were (shutdown)."""
-        with self._transaction() as connection:
+        with self._transaction(durable=False) as connection:
             connection.execute(
                 _RELEASE + "queue_id = ? AND lease_token = ? AND state = 'active'",
                 (lease.message.queue_id, lease.token),

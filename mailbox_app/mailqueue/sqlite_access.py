@@ -22,6 +22,8 @@ class SqliteAccess:
         self._spool = spool
         self._bus = bus
         self._clock = clock or SystemClock()
+        self._turn = 0
+        """Leases handed out so far, for the share of what has waited longest."""
         with translated():
             self._database = Database(path, MIGRATIONS)
 
@@ -30,8 +32,8 @@ class SqliteAccess:
         self._database.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with translated(), self._database.transaction() as connection:
+    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        with translated(), self._database.transaction(durable=durable) as connection:
             yield connection
 
     @contextmanager
