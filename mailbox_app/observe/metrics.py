@@ -69,6 +69,7 @@ class Metrics:
         self.search_waiting = gauge(
             "search_waiting", "Messages that the search indexes do not have yet.", mode="livesum"
         )
+        self.route_logins_refused = counter("route_logins_refused", "Logins that a smarthost did not take.", "route")
         self.uptime_seconds = gauge("uptime_seconds", "Since the daemon started.", mode="livemax")
         self.errors = counter("errors", "Unexpected errors; each has a log line.")
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from mailbox_app.errors import MailboxError, ProtocolError
+from mailbox_app.net.channel import TlsChannel
 from mailbox_app.outbound.replies import Reply, ReplyReader, clean
+from mailbox_app.outbound.tls_witness import TlsResult
 
 # RFC 5321 4.5.3.2 asks for five minutes at most places; the connection's own limits are those of features 1.2.
 CONNECT_SECONDS = 30.0
@@ -24,6 +26,8 @@ DATA_BLOCK_SECONDS = 180.0
 DATA_END_SECONDS = 600.0
 _HANDSHAKE_SECONDS = 60.0
 _QUIT_SECONDS = 5.0
+_CERTIFICATE_RESULTS = {10: TlsResult.EXPIRED, 62: TlsResult.HOST_MISMATCH, 64: TlsResult.HOST_MISMATCH}
+"""OpenSSL's reasons to distrust a certificate; all others mean that nobody we know vouches for it."""
 
 
 class HostTrouble(MailboxError):
@@ -37,11 +41,32 @@ class HostTrouble(MailboxError):
         """Nobody would get further there now: no connection, no TLS, no greeting, or a temporary one. What breakers count."""
 
 
+class NoConnection(HostTrouble):
+    """Not even a connection came about. `timed_out`: nobody said anything at all."""
+
+    def __init__(self, text: str, *, timed_out: bool) -> None:
+        super().__init__(451, "4.4.1", text, unreachable=True)
+        self.timed_out = timed_out
+
+
+class TlsTrouble(HostTrouble):
+    """Encryption with the host came to nothing, or to the wrong one; in the words of RFC 8460 4.3 too."""
+
+    def __init__(self, text: str, result: TlsResult, *, unreachable: bool = False) -> None:
+        super().__init__(451, "4.7.5", text, unreachable=unreachable)
+        self.result = result
+
+    def because(self, whose: str) -> TlsTrouble:
+        """The same, with whose wish it failed."""
+        return TlsTrouble(f"{self.public_text} ({whose})", self.result, unreachable=self.unreachable)
+
+
 class SmtpConnection:
     """An open connection. Make it with `connect`, then `greet`, then perhaps `start_tls`; `leave` or `close` it."""
 
-    def __init__(self, host: str, wire: _Wire) -> None:
+    def __init__(self, host: str, address: str, wire: _Wire) -> None:
         self.host = host
+        self.address = address
         self.tls = ""
         """Protocol version and cipher; "" in clear."""
         self.extensions: dict[str, str] = {}
@@ -51,22 +76,23 @@ class SmtpConnection:
         self._wire = wire
 
     @classmethod
-    async def connect(cls, host: str, address: str, port: int) -> SmtpConnection:
-        """Connect to one address of the host."""
+    async def connect(
+        cls, host: str, address: str, port: int, *, source: str = "", seconds: float = CONNECT_SECONDS
+    ) -> SmtpConnection:
+        """Connect to one address of the host, from the address `source` when there is one; `NoConnection`."""
         loop = asyncio.get_running_loop()
+        local = (source, 0) if source else None
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                _, wire = await loop.create_connection(_Wire, address, port)
-        except TimeoutError as error:
-            raise HostTrouble(
-                451, "4.4.1", f"no connection to {host} [{address}]: timed out", unreachable=True
-            ) from error
+            async with asyncio.timeout(seconds):
+                _, wire = await loop.create_connection(_Wire, address, port, local_addr=local)
+        except TimeoutError as error:  # also ETIMEDOUT: the system lost patience before us
+            raise NoConnection(f"no connection to {host} [{address}]: timed out", timed_out=True) from error
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise HostTrouble(
-                451, "4.4.1", f"no connection to {host} [{address}]: {reason}", unreachable=True
-            ) from error
-        return cls(host, wire)
+            origin = f" from {source}" if source else ""
+            text = f"no connection to {host} [{address}]{origin}: {reason}"
+            raise NoConnection(text, timed_out=False) from error
+        return cls(host, address, wire)
 
     async def greet(self, hostname: str) -> None:
         """Await the greeting, say EHLO, or HELO to a host that does not know EHLO."""
@@ -79,25 +105,45 @@ class SmtpConnection:
             trouble.unreachable = trouble.temporary
             raise
 
-    async def start_tls(self, context: ssl.SSLContext, hostname: str) -> None:
-        """Encrypt, then forget what was learnt in clear and say EHLO again. RFC 3207 4.2."""
+    async def start_tls(
+        self,
+        context: ssl.SSLContext,
+        hostname: str,
+        server_name: str = "",
+        check: Callable[[ssl.SSLObject], None] | None = None,
+    ) -> None:
+        """Encrypt, then forget what was learnt in clear and say EHLO again. RFC 3207 4.2. As `begin_tls`."""
         reply = await self.command(b"STARTTLS")
         if reply.code != 220:
-            raise HostTrouble(451, "4.7.5", f"{self.host} offered STARTTLS and refused it: {reply.code} {reply.text}")
+            text = f"{self.host} offered STARTTLS and refused it: {reply.code} {reply.text}"
+            raise TlsTrouble(text, TlsResult.STARTTLS_NOT_SUPPORTED)
         if self._wire.pending:
-            raise HostTrouble(451, "4.7.5", f"{self.host} sent bytes in clear after STARTTLS")
+            raise TlsTrouble(f"{self.host} sent bytes in clear after STARTTLS", TlsResult.VALIDATION_FAILURE)
+        await self.begin_tls(context, server_name, check)
+        await self._hello(hostname)
+
+    async def begin_tls(
+        self, context: ssl.SSLContext, server_name: str = "", check: Callable[[ssl.SSLObject], None] | None = None
+    ) -> None:
+        """The handshake alone: before the greeting where TLS comes first (RFC 8314 3.3), else after STARTTLS.
+
+        `server_name` is asked for in the place of the host's name; `check` looks at the session before anything is said in it,
+        and raises `TlsTrouble` when it does not like it.
+        """
         try:
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
-                self.tls = await self._wire.start_tls(context, self.host)
+                shaken = await self._wire.start_tls(context, server_name or self.host)
         except ssl.SSLCertVerificationError as error:
             text = f"the certificate of {self.host} is not trusted: {error.verify_message}"
-            raise HostTrouble(451, "4.7.5", text) from error
+            raise TlsTrouble(text, _CERTIFICATE_RESULTS.get(error.verify_code, TlsResult.NOT_TRUSTED)) from error
         except (OSError, ValueError) as error:  # ValueError: a host name that TLS cannot carry
             reason = getattr(error, "reason", None) or type(error).__name__
-            raise HostTrouble(
-                451, "4.7.5", f"TLS handshake with {self.host} failed: {reason}", unreachable=True
-            ) from error
-        await self._hello(hostname)
+            text = f"TLS handshake with {self.host} failed: {reason}"
+            raise TlsTrouble(text, TlsResult.VALIDATION_FAILURE, unreachable=True) from error
+        if check is not None:
+            check(shaken)
+        cipher = shaken.cipher()
+        self.tls = f"{shaken.version()} {cipher[0] if cipher else ''}".strip()
 
     async def command(self, line: bytes) -> Reply:
         """One command, one reply."""
@@ -139,9 +185,22 @@ class SmtpConnection:
         return await self._wire.reply(DATA_END_SECONDS)
 
     @property
+    def channel(self) -> TlsChannel:
+        """What its TLS tells about itself, for logins bound to it."""
+        return self._wire.channel
+
+    @property
     def has_unread(self) -> bool:
         """Whether the host said something that nobody asked for."""
         return self._wire.pending
+
+    def limit(self, name: str) -> int:
+        """What the host says about one of its limits (RFC 9422: MAILMAX, RCPTMAX, RCPTDOMAINMAX); 0 when it says nothing."""
+        for word in self.extensions.get("LIMITS", "").split():
+            key, _, value = word.partition("=")
+            if key.upper() == name and value.isdecimal() and len(value) <= 6:
+                return int(value)
+        return 0
 
     def leave(self) -> None:
         """Say goodbye; nobody waits for the answer, and after a few seconds the connection is dropped."""
@@ -251,7 +310,7 @@ class _Wire(asyncio.Protocol):
             raise self._trouble
         return reply
 
-    async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> str:
+    async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> ssl.SSLObject:
         loop = asyncio.get_running_loop()
         assert self._transport is not None
         transport = await loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
@@ -260,8 +319,11 @@ class _Wire(asyncio.Protocol):
         self._transport = transport
         self._reader = ReplyReader()
         shaken: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        cipher = shaken.cipher()
-        return f"{shaken.version()} {cipher[0] if cipher else ''}".strip()
+        return shaken
+
+    @property
+    def channel(self) -> TlsChannel:
+        return TlsChannel.of(self._transport)
 
     def leave(self) -> None:
         self.write(b"QUIT\r\n")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO
 
 from mailbox_app.db.offload import Offload
@@ -33,6 +34,10 @@ class Verdict:
     code: int
     enhanced: str
     text: str
+    retry_at: datetime | None = None
+    """With `POSTPONED`, when to look again; with `DEFERRED`, not before."""
+    relayed: bool = False
+    """Taken by a host that sends no delivery reports (RFC 3461 5.2.2)."""
 
 
 Verdicts = dict[str, Verdict]
@@ -161,7 +166,8 @@ class Transaction:
 
     def _judge(self, recipients: Sequence[QueuedRecipient], reply: Reply) -> None:
         fate = {2: Fate.DELIVERED, 5: Fate.FAILED}.get(reply.code // 100, Fate.DEFERRED)
-        verdict = Verdict(fate, reply.code, reply.enhanced, reply.text)
+        relayed = fate is Fate.DELIVERED and "DSN" not in self._connection.extensions
+        verdict = Verdict(fate, reply.code, reply.enhanced, reply.text, relayed=relayed)
         self.verdicts.update((recipient.address, verdict) for recipient in recipients)
 
     def _mail(self) -> bytes:

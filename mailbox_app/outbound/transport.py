@@ -1,8 +1,9 @@
 """Delivers one lease to the hosts of its domain. The queue's only view of SMTP.
 
-Hosts are tried in order until each recipient has a verdict. What is left then is deferred with the last host's trouble;
-it fails only when every host said by itself that it takes no mail (5xx in the greeting). The whole walk ends within
-`_TOTAL_SECONDS`, which is less than a lease lasts.
+The way is decided at each attempt (`routes`): recipients of one lease may take different ones, each walked by itself. Hosts are
+tried in order until each recipient has a verdict. What is left then is deferred with the last host's trouble; it fails only
+when every host said by itself that it takes no mail (5xx in the greeting). The whole walk ends within a time that grows with
+the message's size and is less than a lease lasts.
 """
 
 from __future__ import annotations
@@ -10,25 +11,38 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import timedelta
 
 import structlog
 
 from mailbox_app.clock import Clock
+from mailbox_app.config.routes import Routes
 from mailbox_app.config.schema import Delivery
 from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.breaker_store import MemoryBreakerStore
 from mailbox_app.mailqueue.breakers import Breakers, Refusal
-from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.outbound.next_hop import MailHost, NextHops, Unroutable
 from mailbox_app.outbound.passages import Passages, Visit
-from mailbox_app.outbound.pool import Pool
-from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
+from mailbox_app.outbound.pool import Crowded, Place, Pool
+from mailbox_app.outbound.reach import Reach
+from mailbox_app.outbound.route_states import RouteStates
+from mailbox_app.outbound.routes import Route, RouteTable, grouped
+from mailbox_app.outbound.smarthost_auth import log_in
+from mailbox_app.outbound.smtp_client import CONNECT_SECONDS, HostTrouble, NoConnection, SmtpConnection
+from mailbox_app.outbound.sources import Families
 from mailbox_app.outbound.transaction import Transaction, Verdict
+from mailbox_app.outbound.walk import Walk
 
 _TOTAL_SECONDS = 900.0
+_TOTAL_BYTES_PER_SECOND = 131_072
+"""Large messages get this much longer, up to `_MOST_SECONDS`."""
+_MOST_SECONDS = 1100.0
+_HASTY_SECONDS = 5.0
+"""To connect, when there is another address to try: a dead one must not eat the attempt."""
+_CROWDED_SECONDS = 5.0
 
 
 class SmtpTransport:
@@ -43,54 +57,80 @@ class SmtpTransport:
         offload: Offload,
         clock: Clock,
         passages: Passages | None = None,
+        routes: Routes | None = None,
+        families: Families | None = None,
+        states: RouteStates | None = None,
     ) -> None:
-        self._hops = NextHops(
-            resolver,
-            hostname=hostname,
-            port=config.port,
-            smarthost=config.smarthost,
-            allow_private_addresses=config.allow_private_addresses,
-        )
+        self._resolver = resolver
         self._hostname = hostname
-        self._require_tls = config.require_tls
-        self._tls = _client_context(config, prove=config.require_tls)
-        self._proving_tls = _client_context(config, prove=True)
         self._pool = Pool()
         self._passages = passages or Passages(
             Breakers(MemoryBreakerStore(), offload, clock, Metrics()), None, offload, clock
         )
         self._offload = offload
         self._clock = clock
+        self.families = families or Families(resolver, clock)
+        self.states = states or RouteStates(clock)
         self._log = structlog.get_logger("outbound")
+        self.configure(config, routes or Routes())
+
+    def configure(self, config: Delivery, routes: Routes) -> None:
+        """Take a changed configuration: it holds for every attempt that begins from now on. Raises nothing half way."""
+        tls, proving_tls = _client_context(config, prove=config.require_tls), _client_context(config, prove=True)
+        self.routes = RouteTable(config, routes)
+        self.hops = NextHops(
+            self._resolver,
+            hostname=self._hostname,
+            port=config.port,
+            allow_private_addresses=config.allow_private_addresses,
+        )
+        self.reach = Reach(self._clock, config.port)
+        self._require_tls = config.require_tls
+        self._tls, self._proving_tls = tls, proving_tls
 
     async def deliver(self, lease: Lease) -> Sequence[Outcome]:
         """One outcome per leased recipient."""
-        walk = _Walk(lease, self._clock.monotonic_seconds())
-        try:
-            async with asyncio.timeout(_TOTAL_SECONDS):
-                await self._walk(walk)
-        except Unroutable as error:
-            walk.last = Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text)
-        except TimeoutError:
-            walk.last = Verdict(Fate.DEFERRED, 451, "4.4.7", "the delivery took too long and was broken off")
-        except OSError as error:
-            self._log.error("spool file unreadable", queue_id=lease.message.queue_id, error=str(error))
-            walk.last = Verdict(Fate.DEFERRED, 451, "4.3.0", "the message's file cannot be read now")
-        return walk.outcomes(self._clock.monotonic_seconds())
+        message = lease.message
+        started = self._clock.monotonic_seconds()
+        given_up_at = asyncio.get_running_loop().time() + _total_seconds(message.size_bytes)
+        recipients = message.recipients
+        outcomes: list[Outcome] = []
+        ways = grouped(self.routes, message.envelope.sender, [(one.address, one.route) for one in recipients])
+        for way, places in ways.values():
+            mine = [recipients[place] for place in places]
+            walk = Walk(lease, mine, way if isinstance(way, Route) else Route(""))
+            try:
+                if isinstance(way, Unroutable):
+                    raise way
+                async with asyncio.timeout_at(given_up_at):
+                    await self._walk(walk)
+            except Unroutable as error:
+                walk.last = Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text)
+            except TimeoutError:
+                walk.last = Verdict(Fate.DEFERRED, 451, "4.4.7", "the delivery took too long and was broken off")
+            except OSError as error:
+                self._log.error("spool file unreadable", queue_id=message.queue_id, error=str(error))
+                walk.last = Verdict(Fate.DEFERRED, 451, "4.3.0", "the message's file cannot be read now")
+            outcomes += walk.outcomes(self._clock.monotonic_seconds() - started)
+        return outcomes
 
     def close(self) -> None:
         """Leave the hosts that still have a connection."""
         self._pool.close()
 
-    async def _walk(self, walk: _Walk) -> None:
+    async def _walk(self, walk: Walk) -> None:
         """Host after host, address after address, until every recipient has its verdict."""
-        for host in await self._hops.hosts(walk.lease.message.recipients[0].destination):
+        if not await self._has_turn(walk):
+            return
+        walk.families = await self.families.decide(walk.route)
+        hosts = walk.route.hosts or await self.hops.hosts(walk.destination)
+        for number, host in enumerate(hosts):
             visit = await self._passages.enter(walk.lease, host)
             if isinstance(visit, Refusal):
                 walk.refusals.append(visit)
                 continue
             try:
-                await self._visit(walk, host, visit)
+                await self._visit(walk, host, visit, is_last=number + 1 == len(hosts))
             finally:
                 await visit.end()
             if not walk.waiting():
@@ -98,120 +138,134 @@ class SmtpTransport:
         if walk.refusals:
             await self._pass_over(walk)
 
-    async def _visit(self, walk: _Walk, host: MailHost, visit: Visit) -> None:
+    async def _visit(self, walk: Walk, host: MailHost, visit: Visit, *, is_last: bool) -> None:
         """Address after address of one host."""
         try:
-            addresses = await self._hops.addresses(host)
+            addresses = self.reach.ordered(await self.hops.addresses(host, walk.families))
         except Unroutable as error:
             walk.note(Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text))
             return
-        for address in addresses:
+        for place, address in enumerate(addresses):
             walk.host = walk.tls = ""
+            walk.has_another = place + 1 < len(addresses) or not is_last
             try:
                 await self._try(walk, host, address, visit)
             except HostTrouble as trouble:
                 visit.note(trouble)
                 fate = Fate.DEFERRED if trouble.temporary else Fate.FAILED
                 walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text))
+                self.states.failed(walk.route.name, trouble.public_text)
+            except Crowded:
+                walk.note(self._postponed(f"{host.name} has as many connections from here as it may", _CROWDED_SECONDS))
             if not walk.waiting():
                 return
 
-    async def _pass_over(self, walk: _Walk) -> None:
+    async def _pass_over(self, walk: Walk) -> None:
         """Some or all hosts were not tried: nothing fails for good before they are."""
         if walk.last is None:
-            walk.retry_at, sentence = await self._passages.put_off(walk.lease, walk.refusals, for_all=not walk.by_route)
-            walk.last = Verdict(Fate.POSTPONED, 451, "4.4.1", sentence)
-        elif walk.last.fate is not Fate.DEFERRED:
+            for_all = not self.routes.depends_on_message
+            retry_at, sentence = await self._passages.put_off(walk.lease, walk.refusals, for_all=for_all)
+            walk.last = Verdict(Fate.POSTPONED, 451, "4.4.1", sentence, retry_at)
+        elif walk.last.fate not in (Fate.DEFERRED, Fate.POSTPONED):
             walk.last = Verdict(Fate.DEFERRED, 451, "4.4.1", walk.refusals[0].sentence)
 
-    async def _try(self, walk: _Walk, host: MailHost, address: str, visit: Visit) -> None:
-        """What one address makes of the recipients that have no verdict yet."""
-        place = (host.name, address, host.port, walk.needs_proof)
-        connection = await self._pool.take(place) or await self._open(walk, host, address)
-        visit.greeted()
-        walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
-        transaction = Transaction(connection, walk.lease, self._offload)
-        try:
-            await transaction.run(walk.waiting())
-        except BaseException:
-            connection.close()
-            raise
-        finally:
-            walk.take(transaction.verdicts)
-        if transaction.in_step:
-            self._pool.keep(place, connection)
-        else:
-            connection.close()
+    async def _has_turn(self, walk: Walk) -> bool:
+        """Whether the route's rate lets a message go now; else it is put off."""
+        seconds = self.states.seconds_to_wait(walk.route)
+        if not seconds:
+            return True
+        walk.last = self._postponed(
+            f"the route {walk.route.name} takes {walk.route.rate} messages in a minute", seconds
+        )
+        return False
 
-    async def _open(self, walk: _Walk, host: MailHost, address: str) -> SmtpConnection:
+    def _postponed(self, why: str, seconds: float) -> Verdict:
+        return Verdict(Fate.POSTPONED, 451, "4.4.5", why, self._clock.now() + timedelta(seconds=seconds))
+
+    async def _try(self, walk: Walk, host: MailHost, address: str, visit: Visit) -> None:
+        """What one address makes of the recipients that have no verdict yet."""
+        source, _ = walk.source_for(address)
+        place = Place(walk.route.name, source, host.name, address, host.port, "proof" if walk.needs_proof else "")
+        async with self._pool.turn(place, walk.route.concurrency):
+            connection = await self._pool.take(place) or await self._open(walk, host, address)
+            visit.greeted()
+            walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
+            transaction = Transaction(connection, walk.lease, self._offload)
+            try:
+                await transaction.run(walk.waiting())
+            except BaseException:
+                connection.close()
+                raise
+            finally:
+                walk.take(transaction.verdicts)
+            self.states.used(walk.route.name)
+            if transaction.in_step:
+                self._pool.keep(place, connection)
+            else:
+                connection.close()
+
+    async def _open(self, walk: Walk, host: MailHost, address: str) -> SmtpConnection:
         """A fresh connection, greeted and as encrypted as it must be."""
         if walk.needs_proof and not (host.is_proven or host.trusted):  # RFC 8689 4.2.1
             raise _unsafe(host.name, "has a name that DNS does not prove (DNSSEC)")
-        connection = await SmtpConnection.connect(host.name, address, host.port)
+        connection = await self.connect(walk, host, address)
         walk.host = f"{host.name} [{address}]"
         try:
-            await self._greet(connection, needs_proof=walk.needs_proof)
+            await self.greet(walk, connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    async def _greet(self, connection: SmtpConnection, *, needs_proof: bool) -> None:
-        await connection.greet(self._hostname)
+    async def connect(self, walk: Walk, host: MailHost, address: str) -> SmtpConnection:
+        """To one address of a host, from the right one of ours, and not for long when there is another."""
+        source, _ = walk.source_for(address)
+        seconds = _HASTY_SECONDS if walk.has_another else CONNECT_SECONDS
+        try:
+            connection = await SmtpConnection.connect(host.name, address, host.port, source=source, seconds=seconds)
+        except NoConnection as trouble:
+            self.reach.failed(address, host.port, timed_out=trouble.timed_out)
+            blocked = self.reach.port_25_trouble() if trouble.timed_out and not host.trusted else ""
+            if not blocked:
+                raise
+            raise NoConnection(f"{trouble.public_text}; {blocked}", timed_out=True) from trouble
+        self.reach.connected(address, host.port)
+        return connection
+
+    async def greet(self, walk: Walk, connection: SmtpConnection) -> None:
+        """Greeting, EHLO, encryption as the route or the host's policy wants it, login."""
+        name = walk.source_for(connection.address)[1] or self._hostname
+        if walk.route.encryption == "policy":
+            await self._greet(connection, name, needs_proof=walk.needs_proof)
+            return
+        route = walk.route
+        context = self._proving_tls if route.verify or walk.needs_proof else self._tls
+        if route.encryption == "tls":
+            await connection.begin_tls(context)
+        await connection.greet(name)
+        if route.encryption == "starttls":
+            if "STARTTLS" not in connection.extensions:
+                raise HostTrouble(
+                    451, "4.7.10", f"{connection.host} offers no encryption, which the route {route.name} requires"
+                )
+            await connection.start_tls(context, name)
+        if walk.needs_proof and (not connection.tls or "REQUIRETLS" not in connection.extensions):
+            raise _unsafe(connection.host, "does not promise encryption on the rest of the way (REQUIRETLS)")
+        if route.login is not None:
+            await log_in(connection, route, self._offload, self.states)
+
+    async def _greet(self, connection: SmtpConnection, name: str, *, needs_proof: bool) -> None:
+        await connection.greet(name)
         if "STARTTLS" in connection.extensions:
-            await connection.start_tls(self._proving_tls if needs_proof else self._tls, self._hostname)
+            await connection.start_tls(self._proving_tls if needs_proof else self._tls, name)
         elif self._require_tls or needs_proof:
             raise HostTrouble(451, "4.7.10", f"{connection.host} offers no encryption, which is required here")
         if needs_proof and "REQUIRETLS" not in connection.extensions:
             raise _unsafe(connection.host, "does not promise encryption on the rest of the way (REQUIRETLS)")
 
 
-class _Walk:
-    """What is known so far about one lease's recipients."""
-
-    def __init__(self, lease: Lease, started_seconds: float) -> None:
-        self.lease = lease
-        # RFC 8689 5: a report goes back as well as it can
-        self.needs_proof = lease.message.envelope.require_tls and bool(lease.message.envelope.sender)
-        self.host = ""
-        self.tls = ""
-        self.last: Verdict | None = None
-        """Why the recipients without a verdict have none."""
-        self.refusals: list[Refusal] = []
-        """Hosts that were passed over."""
-        self.by_route = False
-        """Whether the hosts come from a route and not from the destination alone."""
-        self.retry_at: datetime | None = None
-        """When to look again, when all hosts were passed over."""
-        self._started_seconds = started_seconds
-        self._settled: dict[str, tuple[Verdict, str, str]] = {}
-
-    def waiting(self) -> list[QueuedRecipient]:
-        """Recipients without a verdict."""
-        return [one for one in self.lease.message.recipients if one.address not in self._settled]
-
-    def take(self, verdicts: dict[str, Verdict]) -> None:
-        """What the present host said about recipients."""
-        for address, verdict in verdicts.items():
-            self._settled[address] = (verdict, self.host, self.tls)
-
-    def note(self, verdict: Verdict) -> None:
-        """Why the present host was of no use; one that may work tomorrow outweighs those that never will."""
-        if self.last is None or verdict.fate is Fate.DEFERRED:
-            self.last = verdict
-
-    def outcomes(self, now_seconds: float) -> list[Outcome]:
-        """One per recipient; those without a verdict get the last trouble."""
-        duration = now_seconds - self._started_seconds
-        rest = self.last or Verdict(Fate.DEFERRED, 451, "4.4.0", "no host gave an answer")
-        return [
-            Outcome(
-                recipient.address, verdict.fate, verdict.code, verdict.enhanced, verdict.text, host, tls, duration,
-                retry_at=self.retry_at if verdict.fate is Fate.POSTPONED else None,
-            )
-            for recipient in self.lease.message.recipients
-            for verdict, host, tls in [self._settled.get(recipient.address, (rest, self.host, self.tls))]
-        ]  # fmt: skip
+def _total_seconds(size_bytes: int) -> float:
+    return min(_TOTAL_SECONDS + size_bytes / _TOTAL_BYTES_PER_SECOND, max(_MOST_SECONDS, _TOTAL_SECONDS))
 
 
 def _unsafe(host: str, why: str) -> HostTrouble:

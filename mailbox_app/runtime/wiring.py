@@ -37,6 +37,7 @@ from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.net import unix_socket
 from mailbox_app.observe.metrics import Metrics, exposition, total
+from mailbox_app.outbound.route_states import RouteStates
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.policy.learning import Learner
 from mailbox_app.policy.lessons import Lessons
@@ -157,6 +158,8 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         offload=parts.offload,
         clock=parts.clock,
         passages=passages(parts, known),
+        routes=config.routes,
+        states=RouteStates(parts.clock, parts.metrics),
     )
     local = LocalTransport(parts.inbound, parts.recipients, parts.metrics)
     runner = QueueRunner(
@@ -183,6 +186,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
 
     def apply(new: Config) -> None:
         context.config = parts.current.config = new
+        outbound.configure(new.delivery, new.routes)
         parts.store.retention = retention(new)
 
     def close_all() -> None:

@@ -7,9 +7,9 @@ from mailbox_app.outbound.next_hop import MailHost, NextHops, Unroutable, parse_
 from tests.support.dns import FakeResolver, Zone
 
 
-def hops(zone: Zone, *, smarthost: str = "", private: bool = True) -> tuple[NextHops, FakeResolver]:
+def hops(zone: Zone, *, private: bool = True) -> tuple[NextHops, FakeResolver]:
     resolver = FakeResolver(zone)
-    made = NextHops(resolver, hostname="Here.example", port=25, smarthost=smarthost, allow_private_addresses=private)
+    made = NextHops(resolver, hostname="Here.example", port=25, allow_private_addresses=private)
     return made, resolver
 
 
@@ -86,10 +86,10 @@ ADDRESSES: Zone = {
 }
 
 
-async def test_a_host_gives_one_address_of_each_family_also_behind_an_alias() -> None:
+async def test_a_host_gives_addresses_of_both_families_in_turn_also_behind_an_alias() -> None:
     made, _ = hops(ADDRESSES, private=False)
     for name in ("two.example", "alias.example"):
-        assert await made.addresses(MailHost(name, 25)) == ["1.1.1.1", "2606:4700::1"]
+        assert await made.addresses(MailHost(name, 25)) == ["1.1.1.1", "2606:4700::1", "1.1.1.2"]
 
 
 async def test_an_mx_that_is_an_address_is_taken_as_one() -> None:
