@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from mailbox_app.control.methods.queue_why import Situation, advice, why
+from mailbox_app.control.methods.spans import duration, whole_seconds
 from mailbox_app.control.schema import Count, Params
 from mailbox_app.ids import QueueId
-from mailbox_app.mailqueue.model import QueuedMessage, QueuedRecipient, QueueFilter, QueueStats, RecipientState
+from mailbox_app.mailqueue.model import (
+    Finished,
+    QueuedMessage,
+    QueuedRecipient,
+    QueueFilter,
+    QueueStats,
+    RecipientState,
+)
 from mailbox_app.proto.plain_text import clean
 
-Action = Literal["retry", "hold", "release", "bounce", "drop"]
+Action = Literal["retry", "hold", "release", "bounce", "drop", "route"]
+State = Literal["deferred", "active", "held", "quarantined"]
 Sort = Literal["next", "age", "size", "from", "to", "attempts"]
 
 
@@ -22,9 +33,11 @@ class Filter(Params, rename={"sender": "from", "recipient": "to"}):
     ids: list[str] = field(default_factory=list)
     sender: str = ""
     recipient: str = ""
+    submitter: str = ""
+    """The account that sent it."""
     domain: str = ""
     older_than_seconds: Annotated[float, Meta(ge=0)] | None = None
-    state: Literal["deferred", "active", "held"] | None = None
+    state: State | None = None
     text: str = ""
 
 
@@ -36,6 +49,8 @@ class Window(Params):
     reverse: bool = False
     offset: Count = 0
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    why: bool = False
+    """With a sentence on each row; it tells how long it still waits, so it is another one every moment."""
 
 
 class MessageId(Params):
@@ -50,6 +65,10 @@ class Plan(Params):
     action: Action
     filter: Filter | None = None
     recipients: list[tuple[str, str]] | None = None
+    route: Annotated[str, Meta(max_length=200)] = ""
+    """With `route`: the name of the route; "" for the configured one."""
+    reason: Annotated[str, Meta(max_length=300)] = ""
+    """With `hold`: what whoever looks at it later is told."""
 
 
 class Apply(Plan, kw_only=True):
@@ -72,6 +91,14 @@ class Row(Struct, rename={"sender": "from", "recipient": "to"}):
     code: int
     last: str
     host: str
+    enhanced: str = ""
+    reason: str = ""
+    """Why it is held, quarantined, or was passed over at its last turn."""
+    route: str = ""
+    """The route that an operator chose for it."""
+    priority: str = ""
+    why: str = ""
+    """One sentence, when it was asked for: why it waits, what answered last, when it goes next."""
 
 
 class StatsView(Struct):
@@ -85,6 +112,7 @@ class StatsView(Struct):
     late: int
     oldest_at: datetime | None
     by_destination: list[tuple[str, int]]
+    quarantined: int = 0
 
 
 class Listing(Struct):
@@ -111,20 +139,52 @@ class AttemptView(Struct, rename={"recipient": "to"}):
     seconds: float
 
 
+class AdviceView(Struct):
+    """What a well-known answer means, and where the other side explains it."""
+
+    code: str
+    sentence: str
+    link: str
+
+
+class FinishedView(Struct, rename={"sender": "from", "recipient": "to"}):
+    """One recipient that has left the queue."""
+
+    id: str
+    sender: str
+    recipient: str
+    submitter: str
+    message_id: str
+    size_bytes: int
+    arrived_at: datetime
+    finished_at: datetime
+    fate: str
+    code: int
+    enhanced: str
+    text: str
+    host: str
+    tls: str
+    attempts: int
+
+
 class MessageView(Struct, rename={"sender": "from"}):
-    """One message."""
+    """One message, waiting or of the last 30 days; of one that has left, `expires_at` is null and the header is gone."""
 
     id: str
     sender: str
     size_bytes: int
     arrived_at: datetime
-    expires_at: datetime
+    expires_at: datetime | None
     submitter: str
     message_id: str
     header: str
     recipients: list[Row]
     attempts: list[AttemptView]
     why: str
+    finished: list[FinishedView] = field(default_factory=list)
+    """Its recipients that have left the queue, the latest first."""
+    advice: list[AdviceView] = field(default_factory=list)
+    priority: str = ""
 
 
 class Sample(Struct, rename={"recipient": "to"}):
@@ -159,6 +219,7 @@ def filter_of(wire: Filter) -> QueueFilter:
         ids=tuple(QueueId(queue_id) for queue_id in wire.ids),
         sender=wire.sender,
         recipient=wire.recipient,
+        submitter=wire.submitter,
         domain=wire.domain.lower(),
         older_than_seconds=wire.older_than_seconds,
         state=RecipientState(wire.state) if wire.state else None,
@@ -171,8 +232,10 @@ def sort_of(wire: Sort) -> str:
     return {"from": "sender", "to": "recipient"}.get(wire, wire)
 
 
-def row_view(row: QueuedRecipient, message: QueuedMessage | None) -> Row:
-    """One recipient as a client sees it."""
+def row_view(
+    row: QueuedRecipient, message: QueuedMessage | None, now: datetime | None = None, about: Situation | None = None
+) -> Row:
+    """One recipient as a client sees it; with a time and what is true beside it, with the sentence."""
     return Row(
         id=row.queue_id,
         state=row.state.value,
@@ -185,7 +248,27 @@ def row_view(row: QueuedRecipient, message: QueuedMessage | None) -> Row:
         code=row.last_code,
         last=clean(row.last_text),
         host=clean(row.last_host),
+        enhanced=clean(row.last_enhanced),
+        reason=clean(row.hold_reason),
+        route=clean(row.route),
+        priority=message.envelope.priority.name.lower() if message else "",
+        why="" if now is None or about is None else why(row, now, about),
     )
+
+
+def finished_view(row: Finished) -> FinishedView:
+    """One recipient that has left, as a client sees it."""
+    return FinishedView(
+        row.queue_id, clean(row.sender), clean(row.address), clean(row.submitter), clean(row.message_id), row.size_bytes,
+        whole_seconds(row.arrived_at), whole_seconds(row.finished_at), row.fate.value, row.code, clean(row.enhanced),
+        clean(row.text), clean(row.host), clean(row.tls), row.attempts,
+    )  # fmt: skip
+
+
+def advice_views(rows: Sequence[QueuedRecipient]) -> list[AdviceView]:
+    """What the last answers mean, each piece of advice once."""
+    found = {known.code: known for row in rows if (known := advice(row)) is not None}
+    return [AdviceView(known.code, known.sentence, known.link) for known in found.values()]
 
 
 def stats_view(stats: QueueStats) -> StatsView:
@@ -193,7 +276,7 @@ def stats_view(stats: QueueStats) -> StatsView:
     return StatsView(
         stats.recipients, stats.messages, stats.deferred, stats.active, stats.held, stats.late,
         None if stats.oldest_at is None else whole_seconds(stats.oldest_at),
-        [(clean(domain), count) for domain, count in stats.by_destination],
+        [(clean(domain), count) for domain, count in stats.by_destination], stats.quarantined,
     )  # fmt: skip
 
 
@@ -206,6 +289,8 @@ def summary(stats: QueueStats, now: datetime, matching: int) -> str:
         parts[0] += f", oldest {duration((now - stats.oldest_at).total_seconds())}"
     if stats.held:
         parts.append(f"{stats.held} held")
+    if stats.quarantined:
+        parts.append(f"{stats.quarantined} unreadable")
     if stats.late:
         parts.append(f"{stats.late} late")
     if matching != stats.recipients:
@@ -216,36 +301,3 @@ def summary(stats: QueueStats, now: datetime, matching: int) -> str:
         if count > 1 and len(stats.by_destination) > 1:
             sentence += f" {count} of them wait for {clean(domain)}."
     return sentence
-
-
-def why(message: QueuedMessage, now: datetime) -> str:
-    """One sentence on what a message waits for."""
-    waiting = sorted(message.recipients, key=lambda row: row.next_at)
-    if not waiting:
-        return "Nothing of it waits any more."
-    first = waiting[0]
-    if all(row.state is RecipientState.HELD for row in waiting):
-        return "It is held until somebody releases it."
-    if any(row.state is RecipientState.ACTIVE for row in waiting):
-        return "It is being delivered right now."
-    wait = (first.next_at - now).total_seconds()
-    when = f"in {duration(wait)}" if wait > 0 else "now"
-    if not first.attempts:
-        return f"It has not been tried yet; the first try is {when}."
-    tries = "once" if first.attempts == 1 else f"{first.attempts} times"
-    host = f"{clean(first.last_host)} answered" if first.last_host else "the last answer was"
-    return f"Tried {tries}; {host} {first.last_code} {clean(first.last_text, 200)}; next try {when}."
-
-
-def whole_seconds(at: datetime) -> datetime:
-    """As the wire wants times."""
-    return at.replace(microsecond=0)
-
-
-def duration(seconds: float) -> str:
-    """Short, for sentences: 40 s, 5 min, 3 h, 2 d."""
-    seconds = max(0, int(seconds))
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

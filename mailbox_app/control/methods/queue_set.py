@@ -1,7 +1,8 @@
 """The set of recipients an action means: chosen by filter or named one by one, and its hash.
 
-Only recipients the action can touch are chosen: `release` means held ones, `retry` deferred ones, and nothing that is being
-delivered right now is returned or dropped (it is counted). What is held then waits if this attempt does not deliver it.
+Only recipients the action can touch are chosen: `release` means held and unreadable ones, `retry` deferred ones, and nothing
+that is being delivered right now is returned or dropped (it is counted). What is held then waits if this attempt does not
+deliver it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Chosen:
     where: QueueFilter
     exact: bool
     """True: named one by one, so the filter says nothing."""
+    wish: str = ""
+    """What else the action says: the route, the reason."""
     busy: int = 0
     """Recipients that match and are left alone, because they are being delivered."""
 
@@ -43,14 +46,14 @@ class Chosen:
         return replace(self.where, ids=tuple(ids))
 
     def digest(self, action: Action) -> str:
-        """The plan's hash: the action and every recipient it means."""
-        return hashlib.sha256(msgspec.json.encode((action, self.recipients))).hexdigest()[:32]
+        """The plan's hash: the action, what else was wished, and every recipient it means."""
+        return hashlib.sha256(msgspec.json.encode((action, self.wish, self.recipients))).hexdigest()[:32]
 
 
 def choose(queue: QueueBackend, plan: Plan) -> Chosen:
     """What the plan means now. Synchronous."""
     if plan.recipients is not None:
-        return _chosen(plan.action, _named(queue, plan), QueueFilter(), exact=True)
+        return _chosen(plan, _named(queue, plan), QueueFilter(), exact=True)
     if plan.filter is None:
         raise QueueError("queue.no_filter", "say which recipients: a filter or a list")
     where = filter_of(plan.filter)
@@ -61,14 +64,15 @@ def choose(queue: QueueBackend, plan: Plan) -> Chosen:
             f"more than {_MAX_CHOSEN} recipients match, which is what one action takes at most",
             fields={"remedy": "Narrow the filter."},
         )
-    return _chosen(plan.action, rows, where, exact=False)
+    return _chosen(plan, rows, where, exact=False)
 
 
-def _chosen(action: Action, rows: Sequence[_Row], where: QueueFilter, *, exact: bool) -> Chosen:
+def _chosen(plan: Plan, rows: Sequence[_Row], where: QueueFilter, *, exact: bool) -> Chosen:
+    action = plan.action
     recipients = [(str(queue_id), address) for queue_id, address, state in rows if _touches(action, state)]
     busy = sum(state is RecipientState.ACTIVE for _, _, state in rows) if action in ("bounce", "drop") else 0
     recipients.sort()  # the hash is over the set, however it was chosen
-    return Chosen(recipients, where, exact, busy)
+    return Chosen(recipients, where, exact, f"{plan.route}\n{plan.reason}", busy)
 
 
 def _named(queue: QueueBackend, plan: Plan) -> Sequence[_Row]:
@@ -92,8 +96,10 @@ def _touches(action: Action, state: RecipientState) -> bool:
         case "retry":
             return state is RecipientState.DEFERRED
         case "hold":
-            return state is not RecipientState.HELD
+            return state in (RecipientState.DEFERRED, RecipientState.ACTIVE)
         case "release":
-            return state is RecipientState.HELD
+            return state in (RecipientState.HELD, RecipientState.QUARANTINED)
+        case "route":
+            return True
         case "bounce" | "drop":
             return state is not RecipientState.ACTIVE

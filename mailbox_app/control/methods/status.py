@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.machine import memory_bytes
-from mailbox_app.control.methods.queue_rows import StatsView, stats_view, whole_seconds
+from mailbox_app.control.methods.queue_rows import StatsView, stats_view
+from mailbox_app.control.methods.spans import whole_seconds
 from mailbox_app.control.schema import Call, Method, NoParams
 from mailbox_app.policy.state.bans import Ban
 
