@@ -88,7 +88,8 @@ def test_the_command_line_lists_probes_and_resets(appliance: Appliance, capsys: 
         assert (code, err) == (0, "")
         return out
 
-    assert HOST in run("list") and "open" in run("list")
+    assert HOST in run("list")
+    assert "open" in run("list")
     assert json.loads(run("list", "--json"))["breakers"][0]["state"] == "open"
     assert "mail to there.example" in run("show", "mx.there.example")
     assert "none is known to wait" in run("probe", HOST)
