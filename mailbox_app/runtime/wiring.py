@@ -84,7 +84,10 @@ def build_front(daemon: Daemon, index: int, loop: asyncio.AbstractEventLoop) -> 
     parts = Parts.build(daemon, loop)
     hub = HubClient(parts.bus, lambda: unix_socket.connect_nonblocking(daemon.paths.hub_socket), parts.clock)
     front = _front(daemon, index, parts, hub, parts.close)
-    daemon.close_sockets_except([daemon.imap_listener, *(sock for _, sock in daemon.sockets(FRONT_SERVICES, index))])
+    kept = [daemon.imap_listener, *(sock for _, sock in daemon.sockets(FRONT_SERVICES, index))]
+    if daemon.submit_listener is not None:
+        kept.append(daemon.submit_listener)
+    daemon.close_sockets_except(kept)
     return [front]
 
 
@@ -106,7 +109,7 @@ def build_single(daemon: Daemon, loop: asyncio.AbstractEventLoop) -> Sequence[Pa
 def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, close: Callable[[], None]) -> Front:
     config = parts.config
     watch = LoginBans(parts.state.state.rates, parts.gate, parts.current)
-    failures = LoginFailures(parts.state.database, parts.clock, daemon.login_key, watch)
+    failures = LoginFailures(parts.state.failures, parts.clock, daemon.login_key, watch)
     authenticator = PasswordAuthenticator(parts.directory, parts.offload, parts.clock, parts.metrics, failures=failures)
     sasl = Sasl(authenticator, proofs=authenticator)
 
@@ -144,6 +147,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
         close,
         config.proxy.trusted_networks,
         parts.mailbox_scripts,
+        daemon.submit_listener,
     )
 
 

@@ -28,7 +28,7 @@ def gate(bench: Bench) -> Gate:
 @pytest.fixture
 def failures(bench: Bench, gate: Gate) -> LoginFailures:
     watch = LoginBans(bench.tools.state.rates, gate, bench.tools.config)
-    return LoginFailures(bench.files.database, bench.clock, b"key", watch)
+    return LoginFailures(bench.files.failures, bench.clock, b"key", watch)
 
 
 def guess(bench: Bench, failures: LoginFailures, remote_ip: str, rounds: int = 3, *, same: bool = False) -> None:

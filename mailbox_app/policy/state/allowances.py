@@ -18,7 +18,7 @@ from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import MailboxError, StoreError
 
 KINDS = ("sender", "domain", "network", "recipient")
-_MAX_ROWS = 10_000
+MAX_ROWS = 10_000
 _MAX_LABELS = 10
 
 
@@ -86,10 +86,10 @@ class SqliteAllowances:
     def add(self, kind: str, value: str, note: str = "", recipient: str = "") -> Allowance:
         """Exempt; `greylist.bad_value` when the value is none of its kind."""
         value, low, high = read_value(kind, value)
-        allowance = Allowance(kind, value, note[:200], self._clock.epoch_seconds(), _read_recipient(kind, recipient))
+        allowance = Allowance(kind, value, note[:200], self._clock.epoch_seconds(), read_recipient(kind, recipient))
         with self._database.transaction() as connection:
-            if connection.execute("SELECT count(*) FROM greylist_allowed").fetchone()[0] >= _MAX_ROWS:
-                raise MailboxError("greylist.full", f"there are {_MAX_ROWS} exemptions already", temporary=False)
+            if connection.execute("SELECT count(*) FROM greylist_allowed").fetchone()[0] >= MAX_ROWS:
+                raise MailboxError("greylist.full", f"there are {MAX_ROWS} exemptions already", temporary=False)
             connection.execute(
                 "INSERT INTO greylist_allowed (kind, value, recipient, low, high, note, created_at_seconds)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, value, recipient) DO UPDATE SET note = excluded.note",
@@ -104,7 +104,7 @@ class SqliteAllowances:
             row = connection.execute(
                 "DELETE FROM greylist_allowed WHERE kind = ? AND value = ? AND recipient = ?"
                 " RETURNING kind, value, note, created_at_seconds, recipient",
-                (kind, value, _read_recipient(kind, recipient)),
+                (kind, value, read_recipient(kind, recipient)),
             ).fetchone()
         return Allowance(*row) if row else None
 
@@ -145,7 +145,7 @@ def read_value(kind: str, value: str) -> tuple[str, bytes | None, bytes | None]:
     return text, None, None
 
 
-def _read_recipient(kind: str, recipient: str) -> str:
+def read_recipient(kind: str, recipient: str) -> str:
     """An address or domain of ours in its one form."""
     if not recipient:
         return ""

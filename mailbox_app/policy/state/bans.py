@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Literal, Protocol
@@ -19,11 +20,12 @@ from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.policy.settings import address_of
+from mailbox_app.policy.state.trouble import Trouble
 
 BanSource = Literal["operator", "policy", "login"]
-_MAX_ROWS = 50_000
+MAX_ROWS = 50_000
 """Some 10 MB of memory in each process; those that end soonest make room."""
-_REASON_CHARACTERS = 300
+REASON_CHARACTERS = 300
 _MAKE_ROOM = """
     DELETE FROM bans WHERE network IN
         (SELECT network FROM bans WHERE expires_at_seconds > 0 ORDER BY expires_at_seconds LIMIT ?)
@@ -74,18 +76,15 @@ class Bans(Protocol):
         ...
 
 
-class SqliteBans:
-    """`Bans` in `state.db`; safe from any thread."""
+class BanTable(ABC):
+    """The bans as this process last saw them; safe from any thread."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._table: dict[tuple[int, int], dict[int, Ban]] = {}
         """By version and prefix length: shifted network number to ban."""
-        self._seen: tuple[int, int] | None = None
-        self._is_troubled = False
-        self._log = structlog.get_logger("policy")
+        self._trouble = Trouble(structlog.get_logger("policy"), "bans_unreadable")
 
     def find(self, remote_ip: str) -> Ban | None:
         """See `Bans`."""
@@ -102,18 +101,51 @@ class SqliteBans:
                     return ban
         return None
 
-    def add(self, ban: Ban) -> None:
+    def refresh(self) -> None:
         """See `Bans`."""
-        values = (ban.network, ban.source, ban.reason[:_REASON_CHARACTERS], ban.made_at_seconds, ban.expires_at_seconds)
+        try:
+            with self._lock:
+                self._read_changes()
+        except StoreError as error:
+            self._trouble.met(error)
+        else:
+            self._trouble.over()
+
+    @abstractmethod
+    def _read_changes(self) -> None:
+        """Make the table anew if others changed something."""
+
+    def _hold(self, ban: Ban) -> None:
+        """At once in this process, whatever becomes of the others."""
         with self._lock:
             self._table = _with(self._table, ban)
+
+    def _replace(self, bans: Iterable[Ban]) -> None:
+        table: dict[tuple[int, int], dict[int, Ban]] = {}
+        for ban in bans:
+            _put(table, ban)
+        self._table = table
+
+
+class SqliteBans(BanTable):
+    """`Bans` in `state.db`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(clock)
+        self._database = database
+        self._seen: tuple[int, int] | None = None
+
+    def add(self, ban: Ban) -> None:
+        """See `Bans`."""
+        values = (ban.network, ban.source, ban.reason[:REASON_CHARACTERS], ban.made_at_seconds, ban.expires_at_seconds)
+        self._hold(ban)
         with self._database.transaction(durable=False) as connection:
             connection.execute(
                 "DELETE FROM bans WHERE expires_at_seconds > 0 AND expires_at_seconds <= ?", (ban.made_at_seconds,)
             )
             connection.execute(_ADD, values)
-            if connection.execute("SELECT count(*) FROM bans").fetchone()[0] > _MAX_ROWS:
-                connection.execute(_MAKE_ROOM, (_MAX_ROWS // 10,))
+            if connection.execute("SELECT count(*) FROM bans").fetchone()[0] > MAX_ROWS:
+                connection.execute(_MAKE_ROOM, (MAX_ROWS // 10,))
             _changed(connection)
         self.refresh()
 
@@ -134,17 +166,6 @@ class SqliteBans:
         with self._database.reading() as connection:
             return _read(connection, self._clock.epoch_seconds())
 
-    def refresh(self) -> None:
-        """See `Bans`."""
-        try:
-            with self._lock:
-                self._read_changes()
-            self._is_troubled = False
-        except StoreError as error:
-            if not self._is_troubled:
-                self._log.warning("bans_unreadable", code=error.code)
-            self._is_troubled = True
-
     def _read_changes(self) -> None:
         file_version = self._database.data_version()
         if self._seen is not None and self._seen[0] == file_version:
@@ -153,10 +174,7 @@ class SqliteBans:
             row = connection.execute("SELECT version FROM state_versions WHERE subject = 'bans'").fetchone()
             version = row[0] if row else 0
             if self._seen is None or self._seen[1] != version:
-                table: dict[tuple[int, int], dict[int, Ban]] = {}
-                for ban in _read(connection, self._clock.epoch_seconds()):
-                    _put(table, ban)
-                self._table = table
+                self._replace(_read(connection, self._clock.epoch_seconds()))
         self._seen = file_version, version
 
 

@@ -40,20 +40,34 @@ class Correspondents(Protocol):
         ...
 
 
-class SqliteCorrespondents:
-    """In `state.db`."""
+class WrittenLately:
+    """What this process wrote down within a day."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._log = structlog.get_logger("greylist")
         self._lately: OrderedDict[tuple[AccountId, str], float] = OrderedDict()
-        self._writes = 0
 
     def news(self, account_id: AccountId, addresses: Sequence[str]) -> Sequence[str]:
         """Those of the addresses that are worth a call of `wrote`; a look into memory."""
         since = self._clock.epoch_seconds() - _AGAIN_SECONDS
         return [each for each in addresses if self._lately.get((account_id, each.lower()), 0.0) <= since]
+
+    def _remember(self, pairs: Sequence[tuple[AccountId, str]], now: float) -> None:
+        for pair in pairs:
+            self._lately[pair] = now
+            self._lately.move_to_end(pair)
+        while len(self._lately) > _MAX_REMEMBERED:
+            self._lately.popitem(last=False)
+
+
+class SqliteCorrespondents(WrittenLately):
+    """In `state.db`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(clock)
+        self._database = database
+        self._log = structlog.get_logger("greylist")
+        self._writes = 0
 
     def wrote(self, account_id: AccountId, addresses: Sequence[str]) -> None:
         """An account sent mail to these addresses."""
@@ -78,11 +92,7 @@ class SqliteCorrespondents:
         except StoreError as error:
             self._log.warning("correspondents_unwritable", code=error.code)
             return
-        for pair in pairs:
-            self._lately[pair] = now
-            self._lately.move_to_end(pair)
-        while len(self._lately) > _MAX_REMEMBERED:
-            self._lately.popitem(last=False)
+        self._remember(pairs, now)
 
     def knows(self, account_ids: Sequence[AccountId], address: str) -> bool:
         """Whether one of the accounts wrote to this address."""

@@ -26,7 +26,7 @@ from mailbox_app.policy.names import registered_domain
 
 WAITING_SECONDS = 2 * 86_400.0
 """Who does not come back for so long begins anew: longer than the gaps in any sensible retry schedule."""
-_TOUCH_SECONDS = 6 * 3_600.0
+TOUCH_SECONDS = 6 * 3_600.0
 """A known sender's last visit is written no more often: most visits only read."""
 _CLEAN_SECONDS = 900.0
 _CLEAN_AFTER_ROWS = 5_000
@@ -34,7 +34,7 @@ _CLEAN_STEP_ROWS = 20_000
 """What one clean-up takes from one table, so that it never holds the file for long."""
 MAX_ROWS = 200_000
 """Of each table; some 50 MB. The oldest go first."""
-_TEXT_CHARACTERS = 320
+TEXT_CHARACTERS = 320
 _VARYING = re.compile(r"[a-z0-9]*\d[a-z0-9]*|[a-z]{20,}")
 """Numbers of letters, of bounces and of days in a sender's address."""
 
@@ -143,7 +143,7 @@ class SqliteGreylist:
         try:
             with self._database.reading() as connection:
                 known = _known(connection, attempt, rule, now)
-            if known is not None and now - known[1] < _TOUCH_SECONDS:
+            if known is not None and now - known[1] < TOUCH_SECONDS:
                 return Decision(known[0])
             with self._database.transaction(durable=False) as connection:
                 self._clean(connection, rule, now)
@@ -181,9 +181,9 @@ class SqliteGreylist:
                 attempt.origin,
                 attempt.sender_key,
                 attempt.recipient,
-                attempt.sender[:_TEXT_CHARACTERS],
+                attempt.sender[:TEXT_CHARACTERS],
                 attempt.remote_ip,
-                attempt.reason[:_TEXT_CHARACTERS],
+                attempt.reason[:TEXT_CHARACTERS],
                 first_at,
                 now,
                 attempts,
@@ -226,7 +226,7 @@ class SqliteGreylist:
                     " ON CONFLICT (domain) DO UPDATE SET"
                     " spf_at_seconds = max(spf_at_seconds, excluded.spf_at_seconds),"
                     " dkim_at_seconds = max(dkim_at_seconds, excluded.dkim_at_seconds)",
-                    (name[:_TEXT_CHARACTERS], now if spf else 0.0, now if dkim else 0.0),
+                    (name[:TEXT_CHARACTERS], now if spf else 0.0, now if dkim else 0.0),
                 )
         except StoreError as error:
             self._log.warning("greylist_unusable", code=error.code)
@@ -266,7 +266,7 @@ class SqliteGreylist:
             )
             connection.execute(
                 "UPDATE greylist_letters SET first_at_seconds = 0, last_at_seconds = ? WHERE sender = ? AND recipient = ?",
-                (now, _letter(found.sender, row[-1]), found.recipient),
+                (now, letter_of(found.sender, row[-1]), found.recipient),
             )
         return found
 
@@ -337,17 +337,17 @@ def _touch(connection: sqlite3.Connection, attempt: Attempt, now: float) -> None
     connection.execute("UPDATE greylist_origins SET last_at_seconds = ? WHERE origin = ?", (now, attempt.origin))
 
 
-def _letter(sender: str, sender_key: str) -> str:
+def letter_of(sender: str, sender_key: str) -> str:
     """A sender's address without what varies in it; of the null sender who greets."""
     if not sender:
-        return f"<> {registered_domain(sender_key.removeprefix('<> '))}"[:_TEXT_CHARACTERS]
+        return f"<> {registered_domain(sender_key.removeprefix('<> '))}"[:TEXT_CHARACTERS]
     local, _, domain = sender.rpartition("@")
-    return f"{_VARYING.sub('#', local)}@{registered_domain(domain)}"[:_TEXT_CHARACTERS]
+    return f"{_VARYING.sub('#', local)}@{registered_domain(domain)}"[:TEXT_CHARACTERS]
 
 
 def _count_letters(connection: sqlite3.Connection, attempt: Attempt, rule: Rule, now: float) -> bool:
     """Count the letter wherever it comes from; whether it has waited or tried enough."""
-    letter = _letter(attempt.sender, attempt.sender_key)
+    letter = letter_of(attempt.sender, attempt.sender_key)
     is_over = _count_letter(connection, letter, attempt.recipient, rule, now)
     if not attempt.sender or attempt.is_disowned:
         return is_over

@@ -9,6 +9,7 @@ the file leaves each process to its own counts.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import Protocol
 
@@ -31,6 +32,8 @@ _ADD = """
 """
 
 _Key = tuple[str, int]
+Slot = tuple[str, int, int]
+"""Key, window and number of the slot."""
 
 
 class Rates(Protocol):
@@ -62,17 +65,15 @@ class _Count:
             self.slot = slot
 
 
-class SqliteRates:
-    """`Rates` in `state.db`."""
+class CountedRates(ABC):
+    """`Rates` in memory, exchanged with what the other processes know."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: OrderedDict[_Key, _Count] = OrderedDict()
-        self._new: dict[tuple[str, int, int], int] = {}
-        """By key, window and slot: what the file does not have yet."""
-        self._syncs = 0
+        self._new: dict[Slot, int] = {}
+        """What the others do not know yet."""
         self._is_troubled = False
         self._log = structlog.get_logger("policy")
 
@@ -127,8 +128,21 @@ class SqliteRates:
         if len(self._new) < _MAX_KEYS:
             self._new[key, window_seconds, slot] = self._new.get((key, window_seconds, slot), 0) + amount
 
-    def _exchange(self, new: dict[tuple[str, int, int], int]) -> dict[tuple[str, int, int], tuple[int, int]]:
-        """Add to the file; by key, window and slot the totals of the slot before and this one."""
+    @abstractmethod
+    def _exchange(self, new: dict[Slot, int]) -> dict[Slot, tuple[int, int]]:
+        """Add to what is shared; by key, window and slot the totals of the slot before and this one."""
+
+
+class SqliteRates(CountedRates):
+    """`Rates` in `state.db`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(clock)
+        self._database = database
+        self._syncs = 0
+
+    def _exchange(self, new: dict[Slot, int]) -> dict[Slot, tuple[int, int]]:
+        """Add to the file."""
         totals = {}
         with self._database.transaction(durable=False) as connection:
             rows = [
