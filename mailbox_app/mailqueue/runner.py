@@ -26,7 +26,9 @@ from mailbox_app.events.hints import QUEUE_TOPIC, Bus
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.interface import QueueBackend, Transport
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient, Settlement
-from mailbox_app.mailqueue.schedule import next_attempt_at
+from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, is_last_chance, next_attempt_at
+from mailbox_app.mailqueue.settling import Patience, Settling
+from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
 
@@ -36,6 +38,8 @@ _DRAIN_SECONDS = 8.0
 _RECORD_SECONDS = 1.5
 """For a database call that is under way when everything ends; 10 s is all the supervisor gives us."""
 _DEPTH_SECONDS = 1.0
+_DEPTH_SHARE = 100.0
+"""Counting a long queue takes a while: at most one part in so many of the time goes into it."""
 _POLL_SECONDS = 30.0
 """A lost hint costs no more than this."""
 _BLOCKED_SECONDS = 1.0
@@ -43,13 +47,15 @@ _BLOCKED_SECONDS = 1.0
 _LONG_SECONDS = 5.0
 _LONG_PER_WORKER = 5
 """Deliveries at once, as a multiple of the workers, when most of them only wait for slow hosts."""
-_BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 P = ParamSpec("P")
 T = TypeVar("T")
 _UNREPORTED = timedelta(hours=1)
+_POSTPONED = timedelta(minutes=5)
+"""For what is not tried now, when nobody says for how long."""
 _FAILURES = (Fate.FAILED, Fate.LOOP)
+_REASONS = {Fate.LOOP: "loop", Fate.QUARANTINED: "quarantined"}
 _VERBS = {Fate.DELIVERED: "delivered", Fate.DEFERRED: "attempt", Fate.FAILED: "failed", Fate.LOOP: "failed",
-          Fate.POSTPONED: "attempt", Fate.QUARANTINED: "attempt"}  # fmt: skip
+          Fate.QUARANTINED: "attempt"}  # fmt: skip
 
 
 class QueueRunner:
@@ -66,9 +72,10 @@ class QueueRunner:
         bus: Bus,
         mail_log: MailLog,
         metrics: Metrics,
-        workers: int = 20,
+        workers: int = 40,
         per_destination: int = 5,
         chance: Callable[[], float] = random.random,
+        under_way: UnderWay | None = None,
     ) -> None:
         self._backend = backend
         self._transports = transports
@@ -81,6 +88,9 @@ class QueueRunner:
         self._workers = workers
         self._per_destination = per_destination
         self._chance = chance
+        self._under_way = under_way or UnderWay()
+        self._patience = Patience(clock, metrics)
+        self._settling = Settling(backend, offload, clock, self._patience)
         self._log = structlog.get_logger("queue")
         self._tasks: dict[asyncio.Task[None], float] = {}
         """Running deliveries and when they began."""
@@ -88,7 +98,7 @@ class QueueRunner:
         self._held: dict[str, None] = {}
         """The tokens of their leases: not taken anew while a result waits to be recorded, or mail would go out twice."""
         self._wake = asyncio.Event()
-        self._measured_at = -_DEPTH_SECONDS
+        self._measure_at = 0.0
 
     async def run(self) -> None:
         """Deliver until cancelled; running deliveries are then finished or put back within eight seconds."""
@@ -98,9 +108,10 @@ class QueueRunner:
             while True:
                 self._wake.clear()
                 try:
-                    for lease in await self._claim():
+                    leases, due_at = await self._claim()
+                    for lease in leases:
                         self._start(lease)
-                    await self._wait()
+                    await self._wait(due_at)
                 except Exception:  # noqa: BLE001 - the runner never dies; logged and counted
                     self._log.exception("queue runner failed, going on")
                     self._metrics.errors.inc()
@@ -124,22 +135,30 @@ class QueueRunner:
         brisk = sum(started > recent for started in self._tasks.values())
         return min(self._workers - brisk, self._workers * _LONG_PER_WORKER - len(self._tasks))
 
-    async def _claim(self) -> Sequence[Lease]:
+    async def _claim(self) -> tuple[Sequence[Lease], datetime | None]:
+        """Leases for the free workers, and when there is more to do once they have begun."""
         free = self._free()
         if free <= 0:
-            return ()
-        claiming = asyncio.ensure_future(
-            self._patiently(
-                lambda: self._backend.claim(
-                    self._clock.now(),
-                    limit=free,
-                    lease_seconds=_LEASE_SECONDS,
-                    running=dict(self._running),
-                    per_destination=self._per_destination,
-                    held=tuple(self._held),
-                )
+            return (), None
+        running, held = dict(self._running), tuple(self._held)
+
+        def look() -> tuple[Sequence[Lease], datetime | None]:
+            leases = self._backend.claim(
+                self._clock.now(),
+                limit=free,
+                lease_seconds=_LEASE_SECONDS,
+                running=running,
+                per_destination=self._per_destination,
+                held=held,
             )
-        )
+            if len(leases) == free:  # there is more for sure
+                return leases, None
+            try:
+                return leases, self._backend.next_due_at()
+            except MailboxError:  # the leases are ours all the same
+                return leases, None
+
+        claiming = asyncio.ensure_future(self._patiently(look))
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -147,7 +166,7 @@ class QueueRunner:
             if not claiming.done() or claiming.exception() is not None:
                 claiming.cancel()
                 raise
-            for lease in claiming.result():  # claimed for nobody: back at once
+            for lease in claiming.result()[0]:  # claimed for nobody: back at once
                 await self._release(lease)
             raise
 
@@ -155,12 +174,14 @@ class QueueRunner:
         destination = lease.message.recipients[0].destination
         self._running[destination] += 1
         self._held[lease.token] = None
+        self._under_way.begin(lease, self._clock.now())
         task = asyncio.get_running_loop().create_task(self._work(lease))
         self._tasks[task] = self._clock.monotonic_seconds()
 
         def ended(done: asyncio.Task[None]) -> None:
             del self._tasks[done]
             del self._held[lease.token]
+            self._under_way.end(lease)
             self._running[destination] -= 1
             if not self._running[destination]:
                 del self._running[destination]
@@ -168,9 +189,9 @@ class QueueRunner:
 
         task.add_done_callback(ended)
 
-    async def _wait(self) -> None:
+    async def _wait(self, due_at: datetime | None) -> None:
         """Until a hint, a free worker or the next due recipient."""
-        timer = asyncio.ensure_future(self._clock.sleep(await self._seconds_to_wait()))
+        timer = asyncio.ensure_future(self._clock.sleep(await self._seconds_to_wait(due_at)))
         woken = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
@@ -178,11 +199,12 @@ class QueueRunner:
             timer.cancel()
             woken.cancel()
 
-    async def _seconds_to_wait(self) -> float:
+    async def _seconds_to_wait(self, due_at: datetime | None) -> float:
         if self._free() <= 0:
             return _BLOCKED_SECONDS
-        due_at = await self._patiently(self._backend.next_due_at)
-        seconds = _POLL_SECONDS if await self._measure() else _DEPTH_SECONDS
+        seconds = (
+            _POLL_SECONDS if await self._measure() else max(self._measure_at - self._clock.monotonic_seconds(), 0.0)
+        )
         if due_at is None:
             return seconds
         ahead = (due_at - self._clock.now()).total_seconds()
@@ -190,11 +212,12 @@ class QueueRunner:
 
     async def _measure(self) -> bool:
         """Count the queue now and then; False when the figure is stale."""
-        if (now := self._clock.monotonic_seconds()) < self._measured_at + _DEPTH_SECONDS:
+        if (began := self._clock.monotonic_seconds()) < self._measure_at:
             return False
-        self._measured_at = now
         stats = await self._patiently(self._backend.stats, self._clock.now())
         self._metrics.queue_depth.set(stats.recipients)
+        took = self._clock.monotonic_seconds() - began
+        self._measure_at = began + max(_DEPTH_SECONDS, min(took * _DEPTH_SHARE, _POLL_SECONDS))
         return True
 
     async def _work(self, lease: Lease) -> None:
@@ -234,15 +257,15 @@ class QueueRunner:
             if not await self._reported(lease, outcomes):
                 outcomes = [_unreported(outcome) for outcome in outcomes]
                 next_at = now + _UNREPORTED
-            lost = await self._patiently(self._backend.settle, [Settlement(lease, outcomes, next_at)], now)
+            is_recorded = await self._settling.settle(Settlement(lease, outcomes, next_at))
         except Exception as error:  # noqa: BLE001 - the lease runs out, then the recipients are due again
             self._log.exception("outcome not recorded", queue_id=lease.message.queue_id, error=str(error))
             self._metrics.errors.inc()
         else:
-            if lost:
-                self._log.warning("lease lost, outcome not recorded", queue_id=lease.message.queue_id)
-            else:
+            if is_recorded:
                 self._tell(lease, outcomes, now)
+            else:
+                self._log.warning("lease lost, outcome not recorded", queue_id=lease.message.queue_id)
 
     async def _reported(self, lease: Lease, outcomes: Sequence[Outcome]) -> bool:
         """Whether the sender knows, or need not know, about the failures: only then may they leave the queue."""
@@ -267,19 +290,30 @@ class QueueRunner:
         return True
 
     def _planned(self, lease: Lease, outcomes: Sequence[Outcome], now: datetime) -> tuple[Sequence[Outcome], datetime]:
-        """The outcomes, with deferred ones turned into failures when no try is left; and when the next try is."""
-        attempts = {recipient.address: recipient for recipient in lease.message.recipients}
-        chance = self._chance()
+        """The outcomes, with failures for those that wait when no try is left; and when the next try is.
+
+        Nothing waits beyond its last chance, whatever the transport wishes.
+        """
+        recipients = {recipient.address: recipient for recipient in lease.message.recipients}
+        expires_at, chance = lease.message.expires_at, self._chance()
+        last_at = expires_at - LAST_TRY_BEFORE_EXPIRY
         planned: list[Outcome] = []
-        next_at = lease.message.expires_at
+        next_at = expires_at
         for outcome in outcomes:
-            recipient = attempts[outcome.address]
+            recipient = recipients[outcome.address]
             if outcome.fate is Fate.DEFERRED:
-                at = next_attempt_at(recipient.attempts + 1, now, lease.message.expires_at, chance)
+                at = next_attempt_at(recipient.attempts + 1, now, expires_at, chance)
                 if at is None:
-                    planned.append(_given_up(recipient, outcome))
+                    planned.append(_given_up(outcome, recipient.attempts + 1))
                     continue
                 next_at = min(next_at, at)
+                if outcome.retry_at is not None:
+                    outcome = replace(outcome, retry_at=min(max(at, outcome.retry_at), last_at))
+            elif outcome.fate is Fate.POSTPONED:
+                if is_last_chance(now, expires_at):
+                    planned.append(_given_up(outcome, recipient.attempts))
+                    continue
+                outcome = replace(outcome, retry_at=min(outcome.retry_at or now + _POSTPONED, last_at))
             planned.append(outcome)
         return planned, next_at
 
@@ -287,12 +321,17 @@ class QueueRunner:
         message = lease.message
         transports = {recipient.address: recipient.transport for recipient in message.recipients}
         for outcome in outcomes:
+            if outcome.fate is Fate.POSTPONED:  # nothing happened to it
+                continue
             if outcome.fate is Fate.DELIVERED:
                 if transports[outcome.address] == "smtp":
                     self._metrics.messages_sent.inc()
                 self._metrics.delivery_duration_seconds.observe(max((now - message.arrived_at).total_seconds(), 0.0))
             elif outcome.fate is Fate.DEFERRED:
                 self._metrics.delivery_retries.inc()
+            elif outcome.fate is Fate.QUARANTINED:
+                self._log.error("message put aside, it cannot be read", queue_id=message.queue_id, reason=outcome.text)
+                self._metrics.errors.inc()
             else:
                 self._metrics.messages_bounced.inc()
             self._mail_log.write(
@@ -308,7 +347,7 @@ class QueueRunner:
                     tls=outcome.tls,
                     code=outcome.code,
                     text=outcome.text,
-                    reason="loop" if outcome.fate is Fate.LOOP else "",
+                    reason=_REASONS.get(outcome.fate, ""),
                     duration_seconds=outcome.duration_seconds,
                 )
             )
@@ -329,28 +368,18 @@ class QueueRunner:
         await asyncio.gather(*rest, return_exceptions=True)
 
     async def _patiently(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call off the loop until it does not fail for a temporary reason (disk full, database busy)."""
-        tries = 0
-        while True:
-            try:
-                return await self._offload.run(function, *args, **kwargs)
-            except MailboxError as error:
-                if not error.temporary:
-                    raise
-                self._log.error("queue not usable, waiting", code=error.code)
-                self._metrics.errors.inc()
-            await self._clock.sleep(_BACK_OFF_SECONDS[min(tries, len(_BACK_OFF_SECONDS) - 1)])
-            tries += 1
+        """Call off the loop until it does not fail for a temporary reason."""
+        return await self._patience.until_done(lambda: self._offload.run(function, *args, **kwargs))
 
 
 def _deferred(recipient: QueuedRecipient, text: str) -> Outcome:
     return Outcome(recipient.address, Fate.DEFERRED, recipient.last_code or 451, "4.3.0", text, recipient.last_host)
 
 
-def _given_up(recipient: QueuedRecipient, outcome: Outcome) -> Outcome:
+def _given_up(outcome: Outcome, tries: int) -> Outcome:
     """The last deferral as the failure it has become."""
     last = f"; the last answer was: {outcome.text}" if outcome.text else ""
-    text = f"delivery was given up after {recipient.attempts + 1} tries{last}"
+    text = f"delivery was given up after {tries} tries{last}"
     return replace(outcome, fate=Fate.FAILED, enhanced="4.4.7", text=text[:512])
 
 
