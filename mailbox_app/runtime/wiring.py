@@ -35,6 +35,7 @@ from mailbox_app.mailqueue.delay_notices import DelayNotices
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.net import unix_socket
 from mailbox_app.observe.metrics import Metrics, exposition, total
 from mailbox_app.outbound.route_states import RouteStates
@@ -175,6 +176,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         bus=parts.bus,
         mail_log=parts.mail_log,
         metrics=parts.metrics,
+        under_way=(under_way := UnderWay()),
     )
 
     def refs() -> Sequence[AccountRef]:
@@ -187,6 +189,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     received = ReceivedReports(parts.data_dir / "reports.db")
     keys = key_watch(parts, audit)
     context = _control_context(daemon, parts, audit, indexing, received, reloader, keys, known)
+    context.under_way, outbound.under_way = under_way.all, under_way
 
     def apply(new: Config) -> None:
         context.config = parts.current.config = new
