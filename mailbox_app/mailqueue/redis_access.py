@@ -1,0 +1,125 @@
+"""The queue's way to Redis: its scripts, its keys, and Redis' trouble as `QueueError`, which is always temporary.
+
+A script that was cut off is sent once more at once: each of them may be carried out twice without a difference (a queue id, a
+lease's token and the names of leases are made before). `queue.unreachable`: no connection or no answer in time; `queue.full`: its
+memory is; `queue.refused`: any other refusal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from mailbox_app.clock import Clock, SystemClock
+from mailbox_app.db.redis import RedisLink
+from mailbox_app.errors import QueueError, StoreError
+from mailbox_app.events.hints import Bus
+from mailbox_app.mailqueue import redis_filters, redis_scripts
+from mailbox_app.mailqueue.redis_bodies import RedisBodies
+
+T = TypeVar("T")
+
+
+class Script:
+    """Lua with the queue's library before it; the server keeps it under its hash."""
+
+    def __init__(self, text: str, library: str = redis_scripts.LIBRARY) -> None:
+        self.text = library + text
+        self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+_SIFTING = redis_scripts.LIBRARY + redis_filters.SIFTING
+ENQUEUE = Script(redis_scripts.ENQUEUE)
+CLAIM = Script(redis_scripts.CLAIM)
+SETTLE = Script(redis_scripts.SETTLE)
+RELEASE = Script(redis_scripts.RELEASE)
+CHANGE = Script(redis_scripts.CHANGE)
+TAKE = Script(redis_scripts.TAKE)
+FORGET = Script(redis_scripts.FORGET)
+ADD_RULE = Script(redis_scripts.ADD_RULE)
+REMOVE_RULE = Script(redis_scripts.REMOVE_RULE)
+POSTPONE = Script(redis_scripts.POSTPONE)
+PAUSE = Script(redis_scripts.PAUSE)
+EXTEND = Script(redis_scripts.EXTEND)
+SCAN = Script(redis_filters.SCAN, _SIFTING)
+WALK = Script(redis_filters.WALK, _SIFTING)
+SIFT = Script(redis_filters.SIFT, _SIFTING)
+ROWS = Script(redis_filters.ROWS)
+
+
+class RedisAccess:
+    """What the parts of `RedisQueue` share."""
+
+    def __init__(self, link: RedisLink, bodies: RedisBodies, bus: Bus, clock: Clock | None = None) -> None:
+        self._link = link
+        self._bodies = bodies
+        self._bus = bus
+        self._clock = clock or SystemClock()
+        self._prefix = link.key("queue", "")
+
+    def close(self) -> None:
+        """Close the connections, remove the local copies of bodies."""
+        self._bodies.close()
+        self._link.close()
+
+    def _key(self, name: str) -> str:
+        return self._prefix + name
+
+    def _run(self, script: Script, *args: str | bytes | float) -> Any:
+        return self._ask(lambda client: _evaluate(client, script, self._prefix, args))
+
+    def _command(self, *parts: str | bytes | float) -> Any:
+        """One command's answer."""
+        return self._ask(lambda client: client.execute_command(*parts))
+
+    def _commands(self, commands: Sequence[Sequence[str | bytes | float]]) -> list[Any]:
+        """The answers of many commands, asked at once; others may come in between."""
+
+        def work(client: Any) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute())
+
+        return self._ask(work) if commands else []
+
+    def _ask(self, work: Callable[[Any], T]) -> T:
+        """What `work` makes of the client; it may be called a second time, when the connection was lost."""
+        from redis.exceptions import ConnectionError as NoConnection
+
+        def again(client: Any) -> T:
+            try:
+                return work(client)
+            except NoConnection:  # the server was started anew, perhaps
+                client.connection_pool.disconnect(inuse_connections=False)
+                return work(client)
+
+        with translated():
+            return self._link.call(again)
+
+
+def _evaluate(client: Any, script: Script, prefix: str, args: tuple[str | bytes | float, ...]) -> Any:
+    from redis.exceptions import NoScriptError
+
+    try:
+        return client.execute_command("EVALSHA", script.hash, 1, prefix, *args)
+    except NoScriptError:
+        return client.execute_command("EVAL", script.text, 1, prefix, *args)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Trouble with Redis, as the queue's own error."""
+    try:
+        yield
+    except StoreError as error:
+        answer = str(error.fields.get("answer", ""))
+        if error.code == "redis.unreachable":
+            code, text = "queue.unreachable", "the queue cannot be reached now"
+        elif "OOM" in answer[:20]:
+            code, text = "queue.full", "the queue cannot store a message now"
+        else:
+            code, text = "queue.refused", "the queue does not work now"
+        raise QueueError(code, text, temporary=True, fields=error.fields) from error
