@@ -104,26 +104,29 @@ class Passages:
         found = await self._breakers.ask(name, lease.message.recipients[0].destination)
         return found if isinstance(found, Refusal) else Visit(self._breakers, found)
 
-    async def put_off(self, lease: Lease, refusals: Sequence[Refusal], *, for_all: bool) -> tuple[datetime, str]:
-        """When to look again and why not now, for a lease whose hosts were all passed over.
+    async def put_off(
+        self, lease: Lease, refusals: Sequence[Refusal], *, for_all: bool, route: str = ""
+    ) -> tuple[datetime, str]:
+        """When to look again and why not now, for recipients of a lease whose hosts were all passed over.
 
+        `route` is what an operator chose for them, "" for none.
         `for_all`: the hosts do not depend on the message, so the destination's other mail waits as well.
         """
         first = min(refusals, key=lambda each: each.until)
-        recipient = lease.message.recipients[0]
-        if for_all and self._waiting is not None and self._is_news(recipient.destination, recipient.route):
+        destination = lease.message.recipients[0].destination
+        if for_all and self._waiting is not None and self._is_news(destination, route):
             try:
                 await self._offload.run(
                     self._waiting.postpone,
-                    recipient.destination,
+                    destination,
                     first.until + timedelta(seconds=_GAP_SECONDS),
                     first.sentence,
-                    route=recipient.route,
+                    route=route,
                     gap_seconds=_GAP_SECONDS,
                     most_seconds=_MOST_SECONDS,
                 )
             except MailboxError as error:  # each message is then put off by itself
-                self._log.warning("destination not put off", destination=recipient.destination, code=error.code)
+                self._log.warning("destination not put off", destination=destination, code=error.code)
         at = first.until + timedelta(seconds=0.0 if for_all else self._chance() * _SPREAD_SECONDS)
         return min(at, lease.message.expires_at - LAST_TRY_BEFORE_EXPIRY), first.sentence
 

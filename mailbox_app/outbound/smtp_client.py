@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -26,6 +27,11 @@ DATA_BLOCK_SECONDS = 180.0
 DATA_END_SECONDS = 600.0
 _HANDSHAKE_SECONDS = 60.0
 _QUIT_SECONDS = 5.0
+_OUR_TROUBLE = frozenset(
+    {errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
+     errno.EACCES, errno.EPERM, errno.EAFNOSUPPORT}
+)  # fmt: skip
+"""Of a connection that did not come about: nothing that would tell anything about the host."""
 _CERTIFICATE_RESULTS = {10: TlsResult.EXPIRED, 62: TlsResult.HOST_MISMATCH, 64: TlsResult.HOST_MISMATCH}
 """OpenSSL's reasons to distrust a certificate; all others mean that nobody we know vouches for it."""
 
@@ -42,10 +48,10 @@ class HostTrouble(MailboxError):
 
 
 class NoConnection(HostTrouble):
-    """Not even a connection came about. `timed_out`: nobody said anything at all."""
+    """Not even a connection came about. `timed_out`: nobody said anything at all; `is_ours`: it failed on this machine."""
 
-    def __init__(self, text: str, *, timed_out: bool) -> None:
-        super().__init__(451, "4.4.1", text, unreachable=True)
+    def __init__(self, text: str, *, timed_out: bool, is_ours: bool = False) -> None:
+        super().__init__(451, "4.4.1", text, unreachable=not is_ours)
         self.timed_out = timed_out
 
 
@@ -71,6 +77,8 @@ class SmtpConnection:
         """Protocol version and cipher; "" in clear."""
         self.extensions: dict[str, str] = {}
         """EHLO keywords in upper case and their parameters; empty after HELO."""
+        self.login = ""
+        """The mechanism that logged us in; "" for none."""
         self.messages = 0
         """Transactions over this connection so far."""
         self._wire = wire
@@ -91,7 +99,7 @@ class SmtpConnection:
             reason = error.strerror or type(error).__name__
             origin = f" from {source}" if source else ""
             text = f"no connection to {host} [{address}]{origin}: {reason}"
-            raise NoConnection(text, timed_out=False) from error
+            raise NoConnection(text, timed_out=False, is_ours=error.errno in _OUR_TROUBLE) from error
         return cls(host, address, wire)
 
     async def greet(self, hostname: str) -> None:
