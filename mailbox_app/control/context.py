@@ -29,6 +29,7 @@ from mailbox_app.mailqueue.under_way import Delivery
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
+from mailbox_app.outbound.route_desk import RouteDesk
 from mailbox_app.outbound.key_rotation import KeyRotation
 from mailbox_app.policy.tools import State
 from mailbox_app.store.interface import Store
@@ -108,6 +109,8 @@ class ControlContext:
     """What the policy remembers: greylist, exemptions, bans."""
     reports: ReceivedReports
     """What other servers told us about our domains."""
+    routes: RouteDesk
+    """The ways out."""
     version: str
     started_at: datetime
     listeners: Callable[[], Sequence[ListenerInfo]]

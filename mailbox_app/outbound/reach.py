@@ -28,7 +28,7 @@ class Reach:
 
     def __init__(self, clock: Clock, mx_port: int) -> None:
         self._clock = clock
-        self._mx_port = mx_port
+        self.mx_port = mx_port
         self._dead: OrderedDict[str, float] = OrderedDict()
         self._dead_in_a_row: dict[int, set[str]] = {4: set(), 6: set()}
         self._family_until = {4: 0.0, 6: 0.0}
@@ -51,7 +51,7 @@ class Reach:
         family = _family(address)
         self._dead_in_a_row[family].clear()
         self._family_until[family] = 0.0
-        if port == self._mx_port:
+        if port == self.mx_port:
             self._silent.clear()
 
     def failed(self, address: str, port: int, *, timed_out: bool) -> None:
@@ -69,14 +69,14 @@ class Reach:
         if len(row) >= _DEAD_IN_A_ROW:
             self._family_until[family] = now + _REMEMBERED_SECONDS
             row.clear()
-        if port == self._mx_port and len(self._silent) < _MAX_ADDRESSES:
+        if port == self.mx_port and len(self._silent) < _MAX_ADDRESSES:
             self._silent[_network(address)] = now
 
     def port_25_trouble(self) -> str:
         """A sentence when the network seems to block mail to other servers, else ""."""
         since = self._clock.monotonic_seconds() - _BLOCKED_SECONDS
         recent = sum(at >= since for at in self._silent.values())
-        return _BLOCKED.format(port=self._mx_port) if recent >= _BLOCKED_NETWORKS else ""
+        return _BLOCKED.format(port=self.mx_port) if recent >= _BLOCKED_NETWORKS else ""
 
     def _deadness(self, address: str) -> int:
         now = self._clock.monotonic_seconds()

@@ -106,13 +106,16 @@ class RouteTable:
         if chosen:
             return Choice(self._known(chosen, "an operator chose it"), "an operator chose it for this mail")
         if not self._rules:
-            return self._usual()
+            return self.usual()
         for pattern in _patterns(sender, recipient):
             if (name := self._rules.get(pattern)) is not None:
                 return Choice(self._known(name, f"the rule {pattern} names it"), f"the rule {pattern} -> {name}")
-        return self._usual()
+        return self.usual()
 
-    def _usual(self) -> Choice:
+    def usual(self) -> Choice:
+        """The way of mail that no rule names."""
+        if (name := self._rules.get("*")) is not None:
+            return Choice(self._known(name, "the rule * names it"), f"the rule * -> {name}")
         if SMARTHOST in self._routes:
             return Choice(self._routes[SMARTHOST], "delivery.smarthost takes what no rule names")
         return Choice(self._routes[MX], "no rule names it: by the recipient's own servers")
@@ -140,7 +143,6 @@ def _patterns(sender: str, recipient: str) -> Iterator[str]:
             labels = each.split(".")[-_TOP_LABELS:]
             for first in range(1, len(labels)):
                 yield f"{side}:@.{'.'.join(labels[first:])}"
-    yield "*"
 
 
 def _route(name: str, section: RouteSection, sources: Sequence[Source], family: str) -> Route:

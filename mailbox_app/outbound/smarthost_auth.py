@@ -28,8 +28,8 @@ _ANOTHER_MECHANISM = frozenset({432, 500, 501, 502, 503, 504, 534, 538})
 """The mechanism is of no use here; another one may be. 535 is a wrong password whatever the mechanism."""
 
 
-async def log_in(connection: SmtpConnection, route: Route, offload: Offload, states: RouteStates) -> str:
-    """Log in as the route wants; the mechanism that did it. `HostTrouble`, always temporary, when it does not come about."""
+async def log_in(connection: SmtpConnection, route: Route, offload: Offload, states: RouteStates) -> None:
+    """Log in as the route wants; the connection notes how. `HostTrouble`, always temporary, when it does not come about."""
     login = route.login
     assert login is not None
     if not connection.tls:
@@ -51,7 +51,8 @@ async def log_in(connection: SmtpConnection, route: Route, offload: Offload, sta
         exchange = begin(mechanism, login.user, password, binding_type=kind, binding=binding)
         reply = await _exchange(connection, mechanism, exchange, offload)
         if reply.code == 235:
-            return mechanism
+            connection.login = mechanism
+            return
         if reply.code not in _ANOTHER_MECHANISM:
             break
     if reply is None:

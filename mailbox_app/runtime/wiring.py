@@ -38,6 +38,7 @@ from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.net import unix_socket
 from mailbox_app.observe.metrics import Metrics, exposition, total
+from mailbox_app.outbound.route_desk import RouteDesk
 from mailbox_app.outbound.route_states import RouteStates
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.policy.learning import Learner
@@ -188,7 +189,8 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     indexing = _indexing(parts, refs)
     received = ReceivedReports(parts.data_dir / "reports.db")
     keys = key_watch(parts, audit)
-    context = _control_context(daemon, parts, audit, indexing, received, reloader, keys, known)
+    desk = RouteDesk(outbound, parts.clock)
+    context = _control_context(daemon, parts, audit, indexing, received, reloader, keys, known, desk)
     context.under_way, outbound.under_way = under_way.all, under_way
 
     def apply(new: Config) -> None:
@@ -272,6 +274,7 @@ def _control_context(
     reloader: Reloader,
     keys: KeyWatch,
     known: Breakers,
+    desk: RouteDesk,
 ) -> ControlContext:
     return ControlContext(
         config=parts.config,
@@ -297,6 +300,7 @@ def _control_context(
         breakers=known,
         policy_state=parts.state.state,
         reports=received,
+        routes=desk,
         version=version("mailbox"),
         started_at=daemon.started_at,
         listeners=lambda: [ListenerInfo(each.service, each.address, each.port) for each in daemon.listeners],

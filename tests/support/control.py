@@ -34,6 +34,8 @@ from mailbox_app.net.authority import ZoneServers
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics, total
 from mailbox_app.outbound.key_rotation import KeyRotation
+from mailbox_app.outbound.route_desk import RouteDesk
+from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.store.maildir.backend import MaildirStore
@@ -132,6 +134,10 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         breakers=Breakers(MemoryBreakerStore(), offload, clock, metrics),
         policy_state=state.state,
         reports=ReceivedReports(data_dir / "reports.db"),
+        routes=RouteDesk(
+            SmtpTransport(resolver, hostname=HOSTNAME, config=load(config_path).delivery, offload=offload, clock=clock),
+            clock,
+        ),
         version="1.2.3",
         started_at=clock.now(),
         listeners=lambda: [ListenerInfo("imaps", "127.0.0.1", 40123)],

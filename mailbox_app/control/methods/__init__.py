@@ -20,6 +20,7 @@ from mailbox_app.control.methods import (
     rejects,
     report,
     retained,
+    route,
     sieve,
     status,
     store,
@@ -52,5 +53,6 @@ METHODS: tuple[Method, ...] = (
     *audit.METHODS,
     *store.METHODS,
     *trace.METHODS,
+    *route.METHODS,
     *report.METHODS,
 )
