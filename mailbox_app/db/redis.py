@@ -142,8 +142,7 @@ def connect(settings: Queue, **options: Any) -> Redis:
         "socket_timeout": ANSWER_SECONDS,
         "retry": Retry(NoBackoff(), 0),  # a script that was perhaps carried out is not sent again
         "protocol": 2,
-        "lib_name": None,
-        "lib_version": None,
+        "driver_info": None,
         **options,
     }
     if settings.redis_password_file:

@@ -113,6 +113,7 @@ class Database:
 
     def data_version(self) -> int:
         """Changes whenever anybody, this object included, commits; costs microseconds. Only compare for equality."""
+        self._refuse_closed()
         with self._version_lock, translated():
             # the figure belongs to its connection, so it must always be the same one
             if self._version_reader is None:

@@ -8,15 +8,17 @@ import pytest
 
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.login import PasswordAuthenticator
-from mailbox_app.accounts.login_failures import LoginFailures
+from mailbox_app.accounts.login_failures import LoginFailures, SqliteFailures
 from mailbox_app.accounts.login_guard import network_of
 from mailbox_app.accounts.model import Account, AccountState
 from mailbox_app.accounts.passwords import Hasher
 from mailbox_app.accounts.sasl import Attempt
+from mailbox_app.accounts.shared_login_failures import RedisFailures
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import AccountError
 from mailbox_app.observe.metrics import Metrics
 from tests.support.clock import FakeClock
+from tests.support.state_place import StatePlace
 
 PASSWORD = "correct horse battery"
 
@@ -208,16 +210,17 @@ async def test_the_last_login_is_not_lost_at_the_end(desk: Desk) -> None:
     assert desk.directory.accounts()[0].last_login_at == desk.clock.now()
 
 
-def front(desk: Desk, path: Path) -> tuple[PasswordAuthenticator, LoginFailures]:
-    failures = LoginFailures(path / "state.db", desk.clock, b"key of one daemon")
+def front(desk: Desk, place: StatePlace) -> tuple[PasswordAuthenticator, LoginFailures]:
+    store = place.make(lambda database, _: SqliteFailures(database), lambda link, _: RedisFailures(link), desk.clock)
+    failures = LoginFailures(store, desk.clock, b"key of one daemon")
     made = PasswordAuthenticator(
         desk.directory, desk.offload, desk.clock, desk.metrics, hasher=desk.hasher, failures=failures
     )
     return made, failures
 
 
-async def test_guesses_at_several_processes_are_counted_together(desk: Desk, tmp_path: Path) -> None:
-    fronts = [front(desk, tmp_path) for _ in range(4)]
+async def test_guesses_at_several_processes_are_counted_together(desk: Desk, place: StatePlace) -> None:
+    fronts = [front(desk, place) for _ in range(4)]
     for number in range(10):
         logins, _ = fronts[number % 4]
         guess = f"guess number {number}"
@@ -232,23 +235,19 @@ async def test_guesses_at_several_processes_are_counted_together(desk: Desk, tmp
     assert (await fronts[0][0].login("alice@example.org", PASSWORD, protocol="imap", remote_ip="192.0.2.2")) is not None
     desk.clock.skip(601)
     assert (await fronts[1][0].login("alice@example.org", PASSWORD, protocol="imap", remote_ip="192.0.2.1")) is not None
-    for _, failures in fronts:
-        failures.close()
 
 
-async def test_the_same_wrong_guess_everywhere_is_one_guess(desk: Desk, tmp_path: Path) -> None:
-    fronts = [front(desk, tmp_path) for _ in range(3)]
+async def test_the_same_wrong_guess_everywhere_is_one_guess(desk: Desk, place: StatePlace) -> None:
+    fronts = [front(desk, place) for _ in range(3)]
     for number in range(12):
         logins, _ = fronts[number % 3]
         await logins.login("old.phone@example.org", "of last year", protocol="imap", remote_ip="192.0.2.1")
     assert desk.count("limited") == 2
     assert await fronts[0][0].login("alice@example.org", PASSWORD, protocol="imap", remote_ip="192.0.2.1") is not None
-    for _, failures in fronts:
-        failures.close()
 
 
-async def test_a_count_that_cannot_be_kept_refuses_nobody(desk: Desk, tmp_path: Path) -> None:
-    logins, failures = front(desk, tmp_path)
-    failures.close()
+async def test_a_count_that_cannot_be_kept_refuses_nobody(desk: Desk, place: StatePlace) -> None:
+    logins, _ = front(desk, place)
+    place.fail()
     assert await logins.login("alice@example.org", "wrong", protocol="imap", remote_ip="192.0.2.1") is None
     assert await logins.login("alice@example.org", PASSWORD, protocol="imap", remote_ip="192.0.2.1") is not None

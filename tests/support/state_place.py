@@ -30,9 +30,7 @@ class StatePlace:
     def is_redis(self) -> bool:
         return self.server is not None
 
-    def make(
-        self, sqlite: Callable[[Database, Any], T], shared: Callable[[RedisLink, Any], T], clock: Clock
-    ) -> T:
+    def make(self, sqlite: Callable[[Database, Any], T], shared: Callable[[RedisLink, Any], T], clock: Clock) -> T:
         """One subject in a process of its own."""
         if self.server is None:
             database = open_state(self.path)
@@ -58,6 +56,15 @@ class StatePlace:
         """Redis only."""
         assert self.server is not None
         self.server.start()
+
+    def renew(self) -> None:
+        """Everything is forgotten."""
+        self.close()
+        if self.server is not None:
+            with self.server.client() as client:
+                client.flushall()
+        for ending in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
     def close(self) -> None:
         for each in self._opened:

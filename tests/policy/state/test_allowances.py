@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mailbox_app.db import state_schema
 from mailbox_app.db.sqlite import Database
+from mailbox_app.db.state_schema import open_state
 from mailbox_app.errors import MailboxError
-from mailbox_app.policy.state.allowances import SqliteAllowances
+from mailbox_app.policy.state.allowances import Allowances, SqliteAllowances
+from mailbox_app.policy.state.shared.allowances import RedisAllowances
 from tests.support.clock import FakeClock
+from tests.support.state_place import StatePlace
+
+
+def opened(place: StatePlace, clock: FakeClock) -> Allowances:
+    return place.make(SqliteAllowances, RedisAllowances, clock)
 
 
 @pytest.fixture
-def allowances(tmp_path: Path) -> Iterator[SqliteAllowances]:
-    opened = SqliteAllowances(tmp_path / "state.db", FakeClock())
-    yield opened
-    opened.close()
+def allowances(place: StatePlace) -> Allowances:
+    return opened(place, FakeClock())
 
 
 @pytest.mark.parametrize(
@@ -41,7 +45,7 @@ def allowances(tmp_path: Path) -> Iterator[SqliteAllowances]:
     ],
 )
 def test_who_is_exempt(
-    allowances: SqliteAllowances, kind: str, value: str, remote_ip: str, sender: str, recipient: str, exempt: bool
+    allowances: Allowances, kind: str, value: str, remote_ip: str, sender: str, recipient: str, exempt: bool
 ) -> None:
     assert allowances.why(remote_ip, sender, recipient) == ""
     allowances.add(kind, value)
@@ -53,7 +57,7 @@ def test_who_is_exempt(
     [("Alice@example.org", ["alice"]), ("example.org", ["alice", "bob"]), ("other.example", [])],
 )
 def test_an_exemption_may_hold_for_one_recipient_or_domain(
-    allowances: SqliteAllowances, recipient: str, exempt: list[str]
+    allowances: Allowances, recipient: str, exempt: list[str]
 ) -> None:
     for kind, value in (("sender", "x@sender.example"), ("domain", "sender.example"), ("network", "192.0.2.0/24")):
         allowances.add(kind, value, recipient=recipient)
@@ -72,24 +76,25 @@ def test_an_older_list_holds_for_all(tmp_path: Path) -> None:
     with old.transaction() as connection:
         connection.execute("INSERT INTO greylist_allowed VALUES ('domain', 'x.example', NULL, NULL, 'ours', 7.0)")
     old.close()
-    opened = SqliteAllowances(path, FakeClock())
+    database = open_state(path)
+    opened = SqliteAllowances(database, FakeClock())
     assert [(each.value, each.note, each.recipient) for each in opened.all()] == [("x.example", "ours", "")]
     assert opened.why("192.0.2.9", "a@x.example", "b@c.d")
-    opened.close()
+    database.close()
 
 
 @pytest.mark.parametrize(
     ("kind", "value"),
     [("network", "example.org"), ("domain", "x"), ("sender", "example.org"), ("recipient", "a b@c.d"), ("host", "x.y")],
 )
-def test_a_value_that_is_none_of_its_kind_is_refused(allowances: SqliteAllowances, kind: str, value: str) -> None:
+def test_a_value_that_is_none_of_its_kind_is_refused(allowances: Allowances, kind: str, value: str) -> None:
     with pytest.raises(MailboxError) as caught:
         allowances.add(kind, value)
     assert caught.value.code == "greylist.bad_value"
     assert allowances.all() == []
 
 
-def test_exemptions_are_listed_and_end(allowances: SqliteAllowances) -> None:
+def test_exemptions_are_listed_and_end(allowances: Allowances) -> None:
     allowances.add("domain", "x.example", "a customer")
     allowances.add("domain", "X.example", "a good customer")
     assert [(each.value, each.note) for each in allowances.all()] == [("x.example", "a good customer")]
@@ -99,6 +104,18 @@ def test_exemptions_are_listed_and_end(allowances: SqliteAllowances) -> None:
     assert allowances.remove("domain", "x.example") is None
 
 
-def test_an_unreadable_list_exempts(allowances: SqliteAllowances) -> None:
-    allowances.close()
+def test_an_unreadable_list_exempts(allowances: Allowances, place: StatePlace) -> None:
+    place.fail()
     assert allowances.why("192.0.2.1", "a@b.c", "d@e.f")
+
+
+def test_another_node_sees_a_change_within_a_second(allowances: Allowances, place: StatePlace) -> None:
+    clock = FakeClock()
+    other = opened(place, clock)
+    assert not other.why("192.0.2.9", "a@x.example", "d@e.f")
+    allowances.add("domain", "x.example")
+    clock.skip(1)
+    assert other.why("192.0.2.9", "a@x.example", "d@e.f")
+    allowances.remove("domain", "x.example")
+    clock.skip(1)
+    assert not other.why("192.0.2.9", "a@x.example", "d@e.f")

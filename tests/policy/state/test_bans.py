@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mailbox_app.db.redis import PAUSE_SECONDS
 from mailbox_app.errors import StoreError
-from mailbox_app.policy.state.bans import Ban, SqliteBans, canonical_network
+from mailbox_app.policy.state import bans as module
+from mailbox_app.policy.state.bans import Ban, Bans, SqliteBans, canonical_network
+from mailbox_app.policy.state.shared.bans import RedisBans
 from tests.support.clock import FakeClock
+from tests.support.redis import RedisServer
+from tests.support.state_place import StatePlace
 
 
 @pytest.fixture
@@ -18,11 +21,13 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+def opened(place: StatePlace, clock: FakeClock) -> Bans:
+    return place.make(SqliteBans, RedisBans, clock)
+
+
 @pytest.fixture
-def bans(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteBans]:
-    made = SqliteBans(tmp_path / "state.db", clock)
-    yield made
-    made.close()
+def bans(place: StatePlace, clock: FakeClock) -> Bans:
+    return opened(place, clock)
 
 
 def ban(clock: FakeClock, network: str, seconds: float = 60.0, source: str = "policy", reason: str = "why") -> Ban:
@@ -30,7 +35,7 @@ def ban(clock: FakeClock, network: str, seconds: float = 60.0, source: str = "po
     return Ban(canonical_network(network), source, reason, now, now + seconds if seconds else 0.0)  # type: ignore[arg-type]
 
 
-def test_clients_are_found_by_address_and_by_network_until_the_time_is_over(bans: SqliteBans, clock: FakeClock) -> None:
+def test_clients_are_found_by_address_and_by_network_until_the_time_is_over(bans: Bans, clock: FakeClock) -> None:
     assert bans.find("192.0.2.1") is None
     for network in ("192.0.2.1", "198.51.100.77/24", "2001:db8:1:2::/64"):
         bans.add(ban(clock, network))
@@ -50,9 +55,11 @@ def test_clients_are_found_by_address_and_by_network_until_the_time_is_over(bans
 
 
 def test_another_process_sees_a_ban_and_its_end_at_its_next_look(
-    tmp_path: Path, bans: SqliteBans, clock: FakeClock
+    place: StatePlace,
+    bans: Bans,
+    clock: FakeClock,
 ) -> None:
-    other = SqliteBans(tmp_path / "state.db", clock)
+    other = opened(place, clock)
     other.refresh()
     bans.add(ban(clock, "192.0.2.1", 0))
     other.refresh()
@@ -62,10 +69,9 @@ def test_another_process_sees_a_ban_and_its_end_at_its_next_look(
     assert bans.remove("192.0.2.1/32") == found
     other.refresh()
     assert other.find("192.0.2.1") is None
-    other.close()
 
 
-def test_a_ban_of_the_server_never_shortens_another_one(bans: SqliteBans, clock: FakeClock) -> None:
+def test_a_ban_of_the_server_never_shortens_another_one(bans: Bans, clock: FakeClock) -> None:
     bans.add(ban(clock, "192.0.2.1", 0, "operator", "for good"))
     bans.add(ban(clock, "192.0.2.1", 60))
     (kept,) = bans.all()
@@ -75,15 +81,49 @@ def test_a_ban_of_the_server_never_shortens_another_one(bans: SqliteBans, clock:
     assert bans.all()[0].reason == "shorter"
 
 
-def test_a_file_in_trouble_keeps_the_bans_that_are_known(tmp_path: Path, bans: SqliteBans, clock: FakeClock) -> None:
+def test_trouble_keeps_the_bans_that_are_known(place: StatePlace, bans: Bans, clock: FakeClock) -> None:
     bans.add(ban(clock, "192.0.2.1"))
-    other = sqlite3.connect(tmp_path / "state.db")
-    other.execute("DROP TABLE bans")
-    other.execute("UPDATE state_versions SET version = version + 1")
-    other.commit()
-    other.close()
+    place.fail()
     bans.refresh()
     assert bans.find("192.0.2.1") is not None
     with pytest.raises(StoreError):
         bans.add(ban(clock, "192.0.2.2"))
     assert bans.find("192.0.2.2") is not None  # in this process at least
+
+
+def test_redis_that_lost_everything_or_came_back_is_read_anew(tmp_path: Path) -> None:
+    clock, server = FakeClock(), RedisServer(tmp_path / "redis").start()
+    place = StatePlace(tmp_path, server)
+    try:
+        one, other = opened(place, clock), opened(place, clock)
+        one.add(ban(clock, "192.0.2.1", 0))
+        other.refresh()
+        server.kill()
+        other.refresh()
+        assert other.find("192.0.2.1") is not None
+        server.start()
+        clock.skip(PAUSE_SECONDS)
+        one.add(ban(clock, "192.0.2.2", 0))
+        other.refresh()
+        assert other.find("192.0.2.2") is not None
+        assert other.find("192.0.2.1") is not None
+        server.client().flushall()
+        other.refresh()
+        assert other.find("192.0.2.1") is None
+        one.add(ban(clock, "192.0.2.3", 0))
+        other.refresh()
+        assert other.find("192.0.2.3") is not None
+    finally:
+        place.close()
+        server.destroy()
+
+
+def test_bans_are_bounded(place: StatePlace, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ROWS", 20)
+    bans = opened(place, clock)
+    bans.add(ban(clock, "198.51.100.1", 0, "operator"))
+    for number in range(60):
+        bans.add(ban(clock, f"192.0.2.{number}", 60 + number))
+    kept = {each.network for each in bans.all()}
+    assert len(kept) <= 21
+    assert {"198.51.100.1/32", "192.0.2.59/32"} <= kept

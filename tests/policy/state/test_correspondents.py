@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from mailbox_app.ids import AccountId
 from mailbox_app.policy.state import correspondents as module
-from mailbox_app.policy.state.correspondents import SqliteCorrespondents
+from mailbox_app.policy.state.correspondents import Correspondents, SqliteCorrespondents
+from mailbox_app.policy.state.shared.correspondents import RedisCorrespondents
 from tests.support.clock import FakeClock
+from tests.support.state_place import StatePlace
 
 ALICE, BOB = AccountId(1), AccountId(2)
 
@@ -21,15 +20,11 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def known(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteCorrespondents]:
-    opened = SqliteCorrespondents(tmp_path / "state.db", clock)
-    yield opened
-    opened.close()
+def known(place: StatePlace, clock: FakeClock) -> Correspondents:
+    return place.make(SqliteCorrespondents, lambda link, clock: RedisCorrespondents(link, clock, str), clock)
 
 
-def test_who_was_written_to_is_known_to_that_account_for_half_a_year(
-    known: SqliteCorrespondents, clock: FakeClock
-) -> None:
+def test_who_was_written_to_is_known_to_that_account_for_half_a_year(known: Correspondents, clock: FakeClock) -> None:
     known.wrote(ALICE, ["Friend@far.example", "other@far.example"])
     assert known.knows([BOB, ALICE], "friend@FAR.example")
     assert not known.knows([BOB], "friend@far.example")
@@ -39,7 +34,7 @@ def test_who_was_written_to_is_known_to_that_account_for_half_a_year(
     assert not known.knows([ALICE], "friend@far.example")
 
 
-def test_the_same_people_are_news_once_a_day(known: SqliteCorrespondents, clock: FakeClock) -> None:
+def test_the_same_people_are_news_once_a_day(known: Correspondents, clock: FakeClock) -> None:
     assert known.news(ALICE, ["a@far.example"]) == ["a@far.example"]
     known.wrote(ALICE, ["a@far.example"])
     assert known.news(ALICE, ["A@far.example", "b@far.example"]) == ["b@far.example"]
@@ -48,7 +43,7 @@ def test_the_same_people_are_news_once_a_day(known: SqliteCorrespondents, clock:
 
 
 def test_the_oldest_go_when_there_are_too_many(
-    known: SqliteCorrespondents, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    known: Correspondents, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_ROWS", 10)
     for number in range(1_000):
@@ -62,7 +57,20 @@ def test_the_oldest_go_when_there_are_too_many(
     ]
 
 
-def test_storage_trouble_is_no_trouble_of_the_mail(known: SqliteCorrespondents) -> None:
-    known.close()
+def test_storage_trouble_is_no_trouble_of_the_mail(known: Correspondents, place: StatePlace) -> None:
+    place.fail()
     known.wrote(ALICE, ["a@far.example"])
     assert not known.knows([ALICE], "a@far.example")
+
+
+def test_accounts_of_nodes_go_by_their_addresses(place: StatePlace, clock: FakeClock) -> None:
+    if not place.is_redis:
+        pytest.skip("one node")
+    here = RedisCorrespondents(
+        place.link(clock), clock, {ALICE: "alice@example.org", BOB: "bob@example.org"}.__getitem__
+    )
+    there = RedisCorrespondents(place.link(clock), clock, {BOB: "alice@example.org"}.__getitem__)
+    here.wrote(ALICE, ["friend@far.example"])
+    assert there.knows([BOB], "friend@far.example")
+    assert not here.knows([BOB], "friend@far.example")
+    assert here.knows([BOB, ALICE], "friend@far.example")

@@ -12,8 +12,10 @@ import msgspec
 
 from mailbox_app.clock import Clock
 from mailbox_app.db.redis import RedisLink
-from mailbox_app.policy.state.bans import MAX_ROWS, REASON_CHARACTERS, Ban, BanTable
+from mailbox_app.policy.state import bans
+from mailbox_app.policy.state.bans import REASON_CHARACTERS, Ban, BanTable
 
+_NOT_READ = b"nothing read yet"
 _ADD = """
 -- KEYS: bans, their ends, the mark; ARGV: network, source, end ("0": never), the ban, now, most
 local function drop(networks)
@@ -57,7 +59,7 @@ class RedisBans(BanTable):
         self._link = link
         self._keys = [link.key("bans"), link.key("bans", "ends"), link.key("bans", "mark")]
         self._add, self._remove = link.script(_ADD), link.script(_REMOVE)
-        self._mark: bytes | None = b"nothing read yet"
+        self._mark: bytes | None = _NOT_READ
 
     def add(self, ban: Ban) -> None:
         """See `Bans`."""
@@ -71,9 +73,10 @@ class RedisBans(BanTable):
                 repr(kept.expires_at_seconds),
                 msgspec.json.encode(kept),
                 repr(kept.made_at_seconds),
-                MAX_ROWS,
+                bans.MAX_ROWS,
             ),
         )
+        self._mark = _NOT_READ  # also when another ban stays instead of this one
         self.refresh()
 
     def remove(self, network: str) -> Ban | None:
@@ -89,8 +92,8 @@ class RedisBans(BanTable):
     def _read_changes(self) -> None:
         if self._link.call(lambda client: client.get(self._keys[2])) == self._mark:
             return
-        self._mark, bans = self._read()
-        self._replace(bans)
+        self._mark, found = self._read()
+        self._replace(found)
 
     def _read(self) -> tuple[bytes | None, Sequence[Ban]]:
         """The mark and what it stands for, the newest first."""
@@ -98,6 +101,6 @@ class RedisBans(BanTable):
             lambda client: client.pipeline(transaction=True).get(self._keys[2]).hvals(self._keys[0]).execute()
         )
         now = self._clock.epoch_seconds()
-        bans = (msgspec.json.decode(row, type=Ban) for row in rows)
-        kept = [ban for ban in bans if not ban.expires_at_seconds or ban.expires_at_seconds > now]
+        found = (msgspec.json.decode(row, type=Ban) for row in rows)
+        kept = [ban for ban in found if not ban.expires_at_seconds or ban.expires_at_seconds > now]
         return mark, sorted(kept, key=lambda ban: ban.made_at_seconds, reverse=True)

@@ -27,7 +27,8 @@ for at = 3, #ARGV, 2 do
         now = redis.call('HINCRBY', KEYS[2], key, amount)
     end
     found[#found + 1] = tonumber(redis.call('HGET', KEYS[1], key) or 0)
-    found[#found + 1] = math.max(now, 0)
+    if now < 0 and amount == 0 then now = 0 end
+    found[#found + 1] = now
 end
 redis.call('EXPIRE', KEYS[2], ARGV[1])
 return found
@@ -58,5 +59,7 @@ class RedisRates(CountedRates):
                     args += (key, new[key, window_seconds, slot])
                 found = self._add(names, args)
                 for number, key in enumerate(some):
-                    totals[key, window_seconds, slot] = int(found[2 * number]), int(found[2 * number + 1])
+                    before, now = int(found[2 * number]), int(found[2 * number + 1])
+                    if now >= 0:  # there was room for it
+                        totals[key, window_seconds, slot] = before, now
         return totals
