@@ -12,6 +12,7 @@ from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
+from mailbox_app.db.redis import RedisLink
 from mailbox_app.delivery.filter_memory import FilterMemory
 from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder, ForwardingRules
@@ -37,6 +38,7 @@ from mailbox_app.policy.gate import Gate
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.policy.tools import Tools
 from mailbox_app.runtime.daemon import Daemon
+from mailbox_app.runtime.shared_state import account_names, redis_link
 from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.model import Retention
 from mailbox_app.store.scripts import Scripts
@@ -69,6 +71,11 @@ def _srs_key(directory: SqliteDirectory) -> bytes:
     return hmac.digest(directory.secret(), b"sender rewriting", "sha256")
 
 
+def _resolver(config: Config, clock: Clock) -> DnsResolver:
+    trusts_ad = {"auto": None, "trust": True, "ignore": False}[config.dns.dnssec]
+    return DnsResolver(config.dns.servers, config.dns.timeout_seconds, clock, trusts_ad=trusts_ad)
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What every process has."""
@@ -94,6 +101,8 @@ class Parts:
     inbound: Inbound
     mailbox_scripts: MailboxScripts
     current: CurrentConfig
+    link: RedisLink | None
+    """To the Redis that several nodes share."""
     state: StateFiles
     gate: Gate
     """Who may come in at all, whatever the protocol."""
@@ -124,7 +133,8 @@ class Parts:
         spool = Spool(data_dir / "queue")
         queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
         decisions = Decisions(data_dir / "journal.db", clock)
-        state = StateFiles(data_dir, clock)
+        link = redis_link(config, clock)
+        state = StateFiles(data_dir, clock, link, account_names(directory))
         memory = FilterMemory(state.database, clock)
         filters = Filters(store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve)
         mail_log = MailLog([metrics.count_mail, decisions.record])
@@ -141,7 +151,7 @@ class Parts:
             bus=bus,
             metrics=metrics,
             tls=TlsContexts(config.tls, data_dir, hostname),
-            resolver=resolver or DnsResolver(config.dns.servers, config.dns.timeout_seconds, clock),
+            resolver=resolver or _resolver(config, clock),
             directory=directory,
             store=store,
             spool=spool,
@@ -155,6 +165,7 @@ class Parts:
             inbound=inbound,
             mailbox_scripts=MailboxScripts(store, filters, inbound.carrier, offload),
             current=current,
+            link=link,
             state=state,
             gate=Gate(state.state.bans, current, clock),
         )
@@ -188,3 +199,5 @@ class Parts:
         self.queue.close()
         self.decisions.close()
         self.directory.close()
+        if self.link is not None:
+            self.link.close()
