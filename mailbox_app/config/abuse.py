@@ -24,9 +24,15 @@ class Abuse(Section, frozen=True):
     network_messages_per_hour: Count = 5000
     """The same of a whole network."""
     account_recipients_per_hour: Count = 500
-    """Recipients one of our users may send to; a stolen password does no more harm than this."""
+    """Outside recipients one of our users may send to; mail beyond it is taken and held for an operator. 0: no limit. This and the
+    next three, as long as they have their defaults, spare clients of this machine and of trusted networks."""
     account_recipients_per_day: Count = 2000
     """The same in a day."""
+    account_new_recipients_per_day: Count = 300
+    """Outside recipients in a day whom the account never wrote to before."""
+    account_burst: Count = 150
+    """More recipients than this within ten minutes, and more than three of the account's usual days, are a burst: all that the account
+    sends from then on is held until an operator removes the hold rule."""
     greeting_delay_ms: Annotated[int, Meta(ge=0, le=10_000)] = 200
     """Clients that never brought mail before are greeted this much later: who talks before it is no mail server."""
     slow_down_seconds: Annotated[int, Meta(ge=0, le=60)] = 8

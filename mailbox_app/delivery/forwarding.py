@@ -131,7 +131,7 @@ class Forwarder:
         if plan.refusals and not staying and not plan.copies:
             raise plan.refusals[0]
         plan.mail = replace(mail, recipients=staying)
-        plan.copies = [await self._sealed(mail, copy) for copy in _joined(plan.copies)]
+        plan.copies = [await self._sealed(mail, _held(copy, mail)) for copy in _joined(plan.copies)]
         plan.filings += [filing for copy in plan.copies for filing in _leaving(copy, mail)]
         return plan
 
@@ -287,6 +287,16 @@ def _joined(copies: Sequence[Copy]) -> list[Copy]:
     for copy in copies:
         together.setdefault((copy.envelope, copy.prefix, copy.by), []).extend(copy.recipients)
     return [Copy(envelope, prefix, targets, by) for (envelope, prefix, by), targets in together.items()]
+
+
+def _held(copy: Copy, mail: Mail) -> Copy:
+    """Nothing of a message that is held leaves, by whatever way."""
+    if not mail.hold_reason:
+        return copy
+    targets = [
+        replace(each, hold_reason=mail.hold_reason) if each.transport == "smtp" else each for each in copy.recipients
+    ]
+    return replace(copy, recipients=targets)
 
 
 def _note(plan: Plan, address: str, refusal: Refusal) -> None:

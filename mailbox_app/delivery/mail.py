@@ -70,6 +70,8 @@ class Mail:
     """When it waited in the queue before: since when it is here."""
     due_at: datetime | None = None
     """When its sender wants it to go; None: at once. RFC 4865"""
+    hold_reason: str = ""
+    """Why what leaves waits for an operator first; "" when it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +101,7 @@ class Delivered:
     """The Message-ID, when delivery added one."""
     filings: Sequence[Filing] = ()
     """Per account and outside address, in words for the decision record."""
+    hold_reason: str = ""
+    """Why what leaves waits for an operator first."""
     replies: Mapping[str, Reply] = field(default_factory=dict)
     """By recipient address as RCPT had it: who was not served, when each recipient has an answer of its own."""

@@ -17,6 +17,7 @@ from mailbox_app.accounts.interface import Directory
 from mailbox_app.accounts.model import Account
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.containment import Containment
 from mailbox_app.delivery.header_block import read_header, rest_behind
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mail import Body, Delivered, Mail
@@ -56,6 +57,7 @@ class Submission:
         *,
         hostname: str,
         correspondents: Correspondents | None = None,
+        containment: Containment | None = None,
     ) -> None:
         self._directory = directory
         self._inbound = inbound
@@ -64,6 +66,7 @@ class Submission:
         self._clock = clock
         self._hostname = hostname
         self._correspondents = correspondents
+        self._containment = containment
 
     def check_sender(self, account: Account, sender: str) -> None:
         """Refuse an envelope sender that is not the account's. The null sender is allowed (RFC 8098 receipts)."""
@@ -71,8 +74,9 @@ class Submission:
         if sender and not self._directory.owns(account, sender):
             raise Refusal(553, "5.7.1", "The sender address is not yours", reason="sender_not_owned", address=sender)
 
-    async def submit(self, account: Account, mail: Mail) -> Delivered:
-        """Check and complete the header, sign, queue and store. `mail.prefix` holds the trace fields."""
+    async def submit(self, account: Account, mail: Mail, remote_ip: str = "") -> Delivered:
+        """Check and complete the header, sign, queue and store. `mail.prefix` holds the trace fields; `remote_ip` is who brought
+        it, "" for this machine."""
         self._check_active(account)
         block = read_header(mail.body)
         header = Header.parse(block)
@@ -85,16 +89,18 @@ class Submission:
         size_bytes = mail.size_bytes - len(block) - len(mail.prefix) + len(prefix)
         envelope = replace(mail.envelope, submitter=account.address, message_id=message_id_of(header, added))
         mail = replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
+        if self._containment is not None:
+            reason = await self._containment.judge(account, _outside(mail), remote_ip)
+            mail = replace(mail, hold_reason=reason)
         delivered = await self._inbound.deliver(mail)
         await self._remember(account, mail)
-        return replace(delivered, message_id=envelope.message_id)
+        return replace(delivered, message_id=envelope.message_id, hold_reason=mail.hold_reason)
 
     async def _remember(self, account: Account, mail: Mail) -> None:
         """Whom the account wrote to: answers from there are not held up."""
         if self._correspondents is None:
             return
-        outside = [address for each in mail.recipients if not each.is_forward for address in each.outside]
-        if new := self._correspondents.news(account.account_id, outside):
+        if new := self._correspondents.news(account.account_id, _outside(mail)):
             await self._offload.run(self._correspondents.wrote, account.account_id, new)
 
     def _check_active(self, account: Account) -> None:
@@ -140,6 +146,11 @@ class Submission:
         if isinstance(body, bytes) and len(body) <= _INLINE_BYTES and all(key.algorithm == "ed25519" for key in keys):
             return self._signer.sign(keys, header, body, now_seconds)
         return await self._offload.run(self._signer.sign, keys, header, body, now_seconds)
+
+
+def _outside(mail: Mail) -> list[str]:
+    """Whom a user of ours wrote to elsewhere."""
+    return [address for each in mail.recipients if not each.is_forward for address in each.outside]
 
 
 def cut_fields(block: bytes, header: Header, keys: frozenset[bytes], further: Sequence[Field] = ()) -> bytes:

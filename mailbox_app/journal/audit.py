@@ -69,7 +69,7 @@ class Verification:
 
 
 class Audit:
-    """The chain in `journal.db`. One process appends (the core); any may read."""
+    """The chain in `journal.db`. Any process may append: the head is read in the same transaction."""
 
     def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
         self._clock = clock

@@ -38,6 +38,7 @@ class Metrics:
         self.messages_rejected = counter("messages_rejected", "Messages or recipients refused.", "reason")
         self.messages_bounced = counter("messages_bounced", "Recipients that failed for good.")
         self.messages_queued = counter("messages_queued", "Messages taken into the queue.")
+        self.messages_held = counter("messages_held", "Messages of our users held for an operator.", "reason")
         self.delivery_duration_seconds = Histogram(
             "mailserver_delivery_duration_seconds",
             "From acceptance to delivery.",

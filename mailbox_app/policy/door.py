@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from mailbox_app.policy.gate import Gate
 from mailbox_app.policy.offences import Offences
 from mailbox_app.policy.pipeline import Pipeline
-from mailbox_app.policy.submission_rates import SubmissionRates
 from mailbox_app.policy.tools import Tools
 
 
@@ -19,10 +18,9 @@ class Door:
     gate: Gate
     pipeline: Pipeline
     offences: Offences
-    submission_rates: SubmissionRates
 
     @classmethod
     def build(cls, tools: Tools, gate: Gate | None = None) -> Door:
         """With every check there is; `gate` is the one the other protocols of the process ask."""
         gate = gate or Gate(tools.state.bans, tools.config, tools.clock)
-        return cls(tools, gate, Pipeline.build(tools), Offences(tools, gate), SubmissionRates(tools))
+        return cls(tools, gate, Pipeline.build(tools), Offences(tools, gate))

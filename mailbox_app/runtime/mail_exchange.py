@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 from mailbox_app.accounts.sasl import Sasl
+from mailbox_app.clock import Clock
+from mailbox_app.delivery.containment import Containment
 from mailbox_app.delivery.dmarc_reporting import DmarcReporter
 from mailbox_app.delivery.dmarc_tally import DmarcTally, Sinks
 from mailbox_app.delivery.explaining import Explainer
 from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.delivery.report_reading import ReportReader
 from mailbox_app.delivery.submission import Submission
+from mailbox_app.journal.audit import Audit, Change
 from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
@@ -39,6 +43,7 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
                 parts.clock,
                 hostname=hostname,
                 correspondents=parts.state.state.correspondents,
+                containment=_containment(parts),
             ),
             sender_checks=SenderChecks(
                 parts.resolver,
@@ -61,6 +66,36 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
             ),
         )
     )
+
+
+def _containment(parts: Parts) -> Containment:
+    state = parts.state.state
+    audit = _SeldomAudit(parts.data_dir / "journal.db", parts.clock)
+    return Containment(
+        state.rates,
+        state.correspondents,
+        parts.queue,
+        audit,
+        parts.offload,
+        parts.metrics,
+        lambda: parts.current.config.abuse,
+        parts.gate.is_exempt,
+    )
+
+
+class _SeldomAudit:
+    """A front has nothing to say in the audit but that it braked an account: no file is kept open for that."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def append(self, change: Change) -> None:
+        audit = Audit(self._path, self._clock)
+        try:
+            audit.append(change)
+        finally:
+            audit.close()
 
 
 def reporting(parts: Parts, received: ReceivedReports) -> Reporting:

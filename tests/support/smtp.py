@@ -18,6 +18,7 @@ from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.load import parse
 from mailbox_app.config.schema import Config, Limits, Server, Sieve, Tls
 from mailbox_app.db.offload import Offload
+from mailbox_app.delivery.containment import Containment
 from mailbox_app.delivery.explaining import Decided
 from mailbox_app.delivery.filter_memory import FilterMemory
 from mailbox_app.delivery.filtering import Filters
@@ -28,6 +29,7 @@ from mailbox_app.delivery.receipts import Receipts
 from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.events.bus import LocalBus
+from mailbox_app.journal.audit import Audit
 from mailbox_app.mailauth.arc_seal import ArcSealer
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.bounces import Bounces
@@ -253,6 +255,16 @@ async def smtp_world(
     bounces = Bounces(queue, spool, directory.is_local_domain, HOSTNAME, clock)
     receipts = Receipts(bounces, offload, clock, MailLog([]))
     inbound = Inbound(store, queue, spool, offload, clock, metrics, forwarder, filters, receipts)
+    containment = Containment(
+        state.state.rates,
+        state.state.correspondents,
+        queue,
+        Audit(path / "journal.db", clock),
+        offload,
+        metrics,
+        lambda: config.abuse,
+        lambda remote_ip: remote_ip in ("", "127.0.0.1"),
+    )
     submission = Submission(
         directory,
         inbound,
@@ -261,6 +273,7 @@ async def smtp_world(
         clock,
         hostname=HOSTNAME,
         correspondents=state.state.correspondents,
+        containment=containment if settings is not None else None,
     )
     authenticator = FixedAuthenticator(directory)
     tls = TlsContexts(config.tls, path, HOSTNAME)

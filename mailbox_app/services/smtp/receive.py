@@ -127,7 +127,7 @@ class Receiver:
 
     async def _submit(self, session: SmtpSession, account: Account, message: _Message, trace_id: str) -> Delivered:
         mail = self._mail(session, message, self._received(session, trace_id), trace_id)
-        return await self._submission.submit(account, mail)
+        return await self._submission.submit(account, mail, session.remote_ip)
 
     async def _look_at(self, session: SmtpSession, message: _Message) -> None:
         """Who sent it, and the facts for the policy; the header is parsed here once for all."""
@@ -251,7 +251,8 @@ class Receiver:
     def _reply(delivered: Delivered, trace_id: str, *, is_submission: bool) -> Reply:
         if not is_submission:
             return Reply(250, "2.0.0", trace_id)
-        return Reply(250, "2.0.0", f"Queued as {delivered.queued[0][0] if delivered.queued else trace_id}")
+        held = f", held: {delivered.hold_reason.removeprefix('brake: ')}" if delivered.hold_reason and delivered.queued else ""
+        return Reply(250, "2.0.0", f"Queued as {delivered.queued[0][0] if delivered.queued else trace_id}{held}")
 
     def _note(
         self,

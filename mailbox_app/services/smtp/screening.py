@@ -1,6 +1,6 @@
 """The policy's part in a session: facts grow here, a stage's judgement becomes a refusal or goes on with the message.
 
-Sessions of port 25 pass all stages. Those of our users pass none, their limits are in `SubmissionRates`; nor do those of a mail
+Sessions of port 25 pass all stages. Those of our users pass none (their limits: `delivery.containment`); nor do those of a mail
 server in front, which is believed. What the earlier stages found is carried to the message's judgement; every decision is told to
 the sink.
 """
@@ -169,8 +169,6 @@ class Screening:
         door = self._door
         if door is None:
             return
-        if session.account is not None:
-            self._count_recipient(session, door, recipient)
         if not session.serves_strangers:
             return
         try:
@@ -182,15 +180,6 @@ class Screening:
         facts.findings.extend(judgement.findings)
         if not door.gate.is_exempt(session.remote_ip):
             door.offences.recipient_accepted(session.remote_ip)
-
-    @staticmethod
-    def _count_recipient(session: SmtpSession, door: Door, recipient: Recipient) -> None:
-        assert session.account is not None
-        try:
-            door.submission_rates.check(session.account, recipient.address)
-        except Refusal:
-            session.facts.recipients.pop()
-            raise
 
     async def unknown_recipient(self, session: SmtpSession, address: str) -> None:
         """A recipient that is not here; raises `PolicyRefusal` when the client was banned for one too many."""

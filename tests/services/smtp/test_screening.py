@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
-
 from mailbox_app.mailauth.results import AuthResults, DmarcResult, IprevResult, Result, SpfResult
 from mailbox_app.policy.check import Check, Mode
 from mailbox_app.policy.checks.bans import Bans
@@ -234,21 +232,6 @@ async def test_one_error_after_the_other_is_answered_more_and_more_slowly(tmp_pa
         for _ in range(10):
             await ours.expect(500, "NONSENSE")  # the clock stands still: no wait
         assert (await ours.say("GET / HTTP/1.1"))[0] == 421
-
-
-@pytest.mark.parametrize(
-    ("limit", "text"), [("hour = 2", "2 recipients in an hour"), ("day = 2", "2 recipients in a day")]
-)
-async def test_our_users_have_limits_of_their_own_and_hear_which(tmp_path: Path, limit: str, text: str) -> None:
-    settings = f"[abuse]\naccount_recipients_per_{limit}\n"
-    async with smtp_world(tmp_path, settings=settings, checks=[]) as world:
-        client = await world.logged_in()
-        await client.begin("alice@example.org", "a@x.example", "b@x.example")
-        assert text in await client.expect(450, "RCPT TO:<c@x.example>")
-        assert (await client.content(MESSAGE.replace(b"carol@remote.example", b"alice@example.org")))[0] == 250
-        other = await world.logged_in(address="bob@example.org")
-        await other.begin("bob@example.org", "c@x.example")
-        assert world.decisions[0].recipient == "c@x.example"
 
 
 class SlowSpf:
