@@ -21,6 +21,7 @@ EXIT_WAITS = 3
 EXIT_BUSY = 75
 EXIT_NOT_PERMITTED = 77
 EXIT_INTERRUPTED = 130
+_SENDMAIL_NAMES = {"sendmail": "", "mailq": "-bp", "newaliases": "-bi"}
 
 
 class _Commands(click.Group):
@@ -68,6 +69,9 @@ def cli(context: click.Context, config_file: str | None, read_only: bool, mouse:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    called = os.path.basename(sys.argv[0]) if arguments is None and sys.argv else ""
+    if called in _SENDMAIL_NAMES:  # a link of that name: programs know no other way to send mail
+        arguments = ["sendmail", *sys.argv[1:]] if called == "sendmail" else ["sendmail", _SENDMAIL_NAMES[called]]
     try:
         result = cli.main(
             args=None if arguments is None else list(arguments), prog_name="mailbox", standalone_mode=False

@@ -39,6 +39,11 @@ class Paths:
         return self.run_dir / "imap.sock"
 
     @property
+    def submit_socket(self) -> Path:
+        """Where `mailbox sendmail` hands mail in; anybody on this machine may connect, and is asked of the kernel who it is."""
+        return self.run_dir / "submit.sock"
+
+    @property
     def hub_socket(self) -> Path:
         """Where the processes of one daemon exchange hints."""
         return self.run_dir / "hub.sock"

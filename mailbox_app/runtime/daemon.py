@@ -34,6 +34,8 @@ class Daemon:
     board: Board
     started_at: datetime
     supervisor_pid: int
+    submit_listener: socket.socket | None = None
+    """The Unix socket of `mailbox sendmail`, which all fronts share; None: switched off."""
     login_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """Tells wrong guesses of passwords apart, in all processes alike; never on disk."""
 
@@ -52,6 +54,8 @@ class Daemon:
         if self.hub_listener is not None:
             everything.append(self.hub_listener)
         everything.append(self.imap_listener)
+        if self.submit_listener is not None:
+            everything.append(self.submit_listener)
         for each in everything:
             if each not in kept:
                 each.close()

@@ -47,7 +47,9 @@ class Front:
         close_stores: Callable[[], None],
         proxies: Sequence[str] = (),
         mailbox_scripts: MailboxScripts | None = None,
+        submit_listener: socket | None = None,
     ) -> None:
+        self._submit_listener = submit_listener
         self._smtp = smtp
         self._lmtp = lmtp
         self._imap = imap
@@ -76,6 +78,12 @@ class Front:
         self._servers.append(
             await asyncio.get_running_loop().create_unix_server(preauth, sock=self._imap_listener, backlog=_BACKLOG)
         )
+        if self._submit_listener is not None:
+            self._servers.append(
+                await asyncio.get_running_loop().create_unix_server(
+                    self._smtp.factory("local"), sock=self._submit_listener, backlog=_BACKLOG
+                )
+            )
         spawn(self._rest())
 
     def reload(self, config: Config) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from socket import socket
 
 import structlog
 from msgspec import structs
@@ -85,7 +86,11 @@ def _prepare(config: Config, paths: Paths, *, single: bool) -> Daemon:
     try:
         hub_listener = None if single else unix_socket.listen(paths.hub_socket)
         imap_listener = unix_socket.listen(paths.imap_socket)
-        privileges.drop(config.server.user, [paths.data_dir / ".lock", paths.hub_socket, paths.imap_socket])
+        submit_listener = _listen_for_programs(config, paths)
+        sockets = [
+            listener for listener in (paths.hub_socket, paths.imap_socket, paths.submit_socket) if listener.exists()
+        ]
+        privileges.drop(config.server.user, [paths.data_dir / ".lock", *sockets])
         privileges.no_new_privileges()
         for folder in (paths.data_dir, paths.run_dir):
             privileges.require_writable(folder)
@@ -96,11 +101,29 @@ def _prepare(config: Config, paths: Paths, *, single: bool) -> Daemon:
         close_all(listeners)
         raise
     names = ["single"] if single else [*(f"front-{number}" for number in range(1, fronts + 1)), "core"]
-    daemon = Daemon(config, paths, listeners, hub_listener, imap_listener, Board(names), datetime.now(UTC), os.getpid())
+    daemon = Daemon(
+        config,
+        paths,
+        listeners,
+        hub_listener,
+        imap_listener,
+        Board(names),
+        datetime.now(UTC),
+        os.getpid(),
+        submit_listener,
+    )
     if daemon.metrics_dir is not None:
         daemon.metrics_dir.mkdir(mode=0o700, exist_ok=True)
         clear_shared(daemon.metrics_dir)
     return daemon
+
+
+def _listen_for_programs(config: Config, paths: Paths) -> socket | None:
+    """Open to everybody on this machine: who connects is asked of the kernel, and most are sent away."""
+    if not config.local_submission.enabled:
+        paths.submit_socket.unlink(missing_ok=True)
+        return None
+    return unix_socket.listen(paths.submit_socket, mode=0o666)
 
 
 def _bind(config: Config, fronts: int) -> Sequence[Listener]:

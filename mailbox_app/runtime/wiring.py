@@ -50,13 +50,14 @@ from mailbox_app.policy.state_files import prepare
 from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
-from mailbox_app.runtime.delivery_flow import breakers, passages
+from mailbox_app.runtime.delivery_flow import breakers, pace, passages
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.key_watch import KeyWatch
 from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.mail_access import imap_service, managesieve_service, pop3_service
 from mailbox_app.runtime.mail_exchange import reporting, smtp_service
+from mailbox_app.runtime.outbound_tls import Dnssec, TlsUpkeep, outbound_tls
 from mailbox_app.runtime.parts import Parts, retention
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.repairs import RepairWatch
@@ -156,14 +157,16 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
 def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:
     config, hostname = parts.config, parts.config.server.hostname
     delays = DelayNotices(parts.queue, parts.bounces, parts.offload, parts.clock, parts.mail_log, parts.metrics)
-    known = breakers(parts)
+    known, paced = breakers(parts), pace(parts)
+    tls, dnssec = outbound_tls(parts), Dnssec(parts.resolver)
     outbound = SmtpTransport(
         parts.resolver,
         hostname=hostname,
         config=config.delivery,
         offload=parts.offload,
         clock=parts.clock,
-        passages=passages(parts, known),
+        passages=passages(parts, known, paced),
+        tls=tls,
         routes=config.routes,
         states=RouteStates(parts.clock, parts.metrics),
     )
@@ -178,6 +181,8 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         mail_log=parts.mail_log,
         metrics=parts.metrics,
         under_way=(under_way := UnderWay()),
+        per_destination=config.delivery.connections,
+        claim_counts=paced.claim_counts,
     )
 
     def refs() -> Sequence[AccountRef]:
@@ -202,6 +207,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         close()
         audit.close()
         received.close()
+        tls.memory.close()
 
     return Core(
         hub,
@@ -214,6 +220,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         indexing,
         _learning(parts, refs),
         keys,
+        TlsUpkeep(tls, dnssec, parts.offload, parts.clock),
         reporting(parts, received),
         reloader,
         parts.tls,

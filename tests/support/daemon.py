@@ -190,16 +190,19 @@ class Daemon:
         finally:
             client.shutdown()
 
-    def message_ids(self, address: str, mailbox: str = "INBOX") -> list[str]:
-        """Message-IDs in the mailbox, each read from the whole stored message."""
+    def messages(self, address: str, mailbox: str = "INBOX") -> list[bytes]:
+        """The whole messages in the mailbox."""
         with self.imap(address) as client:
             client.select(mailbox, readonly=True)
             _, rows = client.uid("FETCH", "1:*", "(BODY.PEEK[])")
+        return [row[1] for row in rows if isinstance(row, tuple)]
+
+    def message_ids(self, address: str, mailbox: str = "INBOX") -> list[str]:
+        """Message-IDs in the mailbox, each read from the whole stored message."""
         found = []
-        for row in rows:
-            if isinstance(row, tuple):
-                head = row[1].partition(b"\r\n\r\n")[0].decode()
-                found.append(next(line[12:].strip() for line in head.split("\r\n") if line.startswith("Message-ID: ")))
+        for message in self.messages(address, mailbox):
+            head = message.partition(b"\r\n\r\n")[0].decode()
+            found.append(next(line[12:].strip() for line in head.split("\r\n") if line.startswith("Message-ID: ")))
         return found
 
     def _pin_ports(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import socket
 import ssl
 from typing import cast
 
@@ -130,6 +131,11 @@ class SmtpConnection(SMTP):
     def channel(self) -> TlsChannel:
         """What the connection tells a login about itself."""
         return TlsChannel.of(self._link)
+
+    @property
+    def channel_socket(self) -> socket.socket | None:
+        """The connection's socket, to ask it about the peer; None when the peer is gone."""
+        return self._link.get_extra_info("socket") if self._link is not None else None
 
     # reading and replying
 

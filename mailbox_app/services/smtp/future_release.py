@@ -21,7 +21,7 @@ _HOUR_SECONDS = 3_600
 def keyword(session: SmtpSession) -> str:
     """The line of EHLO with the longest interval and the latest time, to the hour; "" where it is not offered."""
     days = session.service.config.submission.future_release_days
-    if not days or not session.needs_login:
+    if not days or not (session.needs_login or session.kind == "local"):
         return ""
     now = int(session.service.clock.epoch_seconds())
     latest = datetime.fromtimestamp(now - now % _HOUR_SECONDS + days * _DAY_SECONDS, UTC)

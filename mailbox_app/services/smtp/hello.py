@@ -42,6 +42,8 @@ def _not_in_lmtp(session: SmtpSession) -> None:
 
 async def starttls(session: SmtpSession, argument: bytes) -> Reply | None:
     """STARTTLS. Input in clear behind the command ends the session: somebody may have put it there."""
+    if session.kind == "local":
+        raise Refusal(502, "5.5.1", "STARTTLS is not offered here", reason="sequence")
     if session.tls is not None:
         raise Refusal(503, "5.5.1", "TLS is on already", reason="sequence")
     if argument:

@@ -37,6 +37,7 @@ from mailbox_app.proto.smtp.replies import Refusal, Reply
 from mailbox_app.services.smtp import future_release
 from mailbox_app.services.smtp.body import IncomingBody, MemoryBudget
 from mailbox_app.services.smtp.limits import SmtpLimits
+from mailbox_app.services.smtp.local_peer import KEYWORD
 from mailbox_app.services.smtp.receive import Receiver
 from mailbox_app.services.smtp.screening import DecisionSink, PolicyRefusal, Screening, SenderCheck
 from mailbox_app.services.smtp.session import ServiceKind, SmtpSession
@@ -82,6 +83,8 @@ class SmtpService:
         self.config = dependencies.config
         self.hostname = dependencies.config.server.hostname
         self.sasl = dependencies.sasl
+        self.directory = dependencies.directory
+        self.offload = dependencies.offload
         self.recipients = dependencies.recipients
         self.submission = dependencies.submission
         self.tls = dependencies.tls
@@ -200,7 +203,8 @@ class SmtpService:
         if session.tls is not None and session.needs_login:
             mechanisms = " ".join(self.sasl.mechanisms(session.channel, session.kind))
         release = future_release.keyword(session)
-        key = (session.kind, session.tls is not None or not session.remote_ip, f"{mechanisms} {release}")
+        special = f"{mechanisms} {release} {session.local_peer.address if session.local_peer is not None else ''}"
+        key = (session.kind, session.tls is not None or not session.remote_ip, special)
         reply = self._ehlo.get(key)
         if reply is None:
             if len(self._ehlo) >= _EHLO_REPLIES:  # one names a date
@@ -219,12 +223,14 @@ class SmtpService:
             ]
             if session.tls is not None:
                 lines.append("REQUIRETLS")  # RFC 8689
-            if session.tls is None and (session.remote_ip or session.kind != "lmtp"):
+            if session.tls is None and (session.remote_ip or session.kind not in ("lmtp", "local")):
                 lines.append("STARTTLS")  # RFC 3207
             elif mechanisms:
                 lines.append(f"AUTH {mechanisms}")  # RFC 4954
             if release:
                 lines.append(release)
+            if session.local_peer is not None:
+                lines.append(f"{KEYWORD} {session.local_peer.address}")
             lines.append("HELP")
             reply = self._ehlo[key] = Reply(250, "", "\n".join(lines)).encode()
         return reply
@@ -261,7 +267,7 @@ class SmtpService:
         self._dependencies.mail_log.write(
             MailEvent(
                 "rejected",
-                "submission" if session.needs_login else "in",
+                "submission" if session.needs_login or session.kind == "local" else "in",
                 session_id=session.session_id,
                 sender=address if transaction.sender is None else transaction.sender,
                 recipients=(address,) if address and transaction.sender is not None else recipients,

@@ -20,7 +20,9 @@ from mailbox_app.policy.facts import Facts
 from mailbox_app.policy.verdict import Finding
 from mailbox_app.proto.smtp.commands import split_command
 from mailbox_app.proto.smtp.replies import Refusal, Reply, reply_for
+from mailbox_app.services.smtp import local_peer
 from mailbox_app.services.smtp.connection import SmtpConnection
+from mailbox_app.services.smtp.local_peer import LocalPeer
 from mailbox_app.services.smtp.lookups import Lookup
 from mailbox_app.services.smtp.transaction import Transaction
 from mailbox_app.services.smtp.verbs import VERBS
@@ -28,7 +30,8 @@ from mailbox_app.services.smtp.verbs import VERBS
 if TYPE_CHECKING:
     from mailbox_app.services.smtp.server import SmtpService
 
-ServiceKind = Literal["smtp", "submission", "submissions", "lmtp"]
+ServiceKind = Literal["smtp", "submission", "submissions", "lmtp", "local"]
+"""`local`: programs of this machine, on a Unix socket."""
 
 _OTHER_PROTOCOLS = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})
 """What a browser says that somebody made talk to us: what follows must not be read as commands."""
@@ -48,6 +51,7 @@ class SmtpSession(SmtpConnection):
         self.helo = ""
         self.is_extended = False
         self.account: Account | None = None
+        self.local_peer: LocalPeer | None = None
         self.transaction = Transaction()
         self.error_count = 0
         self.failed_logins = 0
@@ -109,6 +113,8 @@ class SmtpSession(SmtpConnection):
         """The greeting, or why there is none."""
         self.facts.connected_at = self.clock.now()
         try:
+            if self.kind == "local":
+                await local_peer.welcome(self)
             await self.service.screening.connect(self)
         except MailboxError as error:
             self.end(self._refused(error))

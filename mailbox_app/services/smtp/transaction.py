@@ -10,7 +10,7 @@ from mailbox_app.delivery.mail import Recipient
 from mailbox_app.proto.smtp.commands import parse_mail, parse_rcpt
 from mailbox_app.proto.smtp.dot_stream import LineEndings
 from mailbox_app.proto.smtp.replies import Refusal, Reply
-from mailbox_app.services.smtp import future_release
+from mailbox_app.services.smtp import future_release, local_peer
 from mailbox_app.services.smtp.body import IncomingBody
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ async def mail(session: SmtpSession, argument: bytes) -> Reply:
         raise Refusal(552, "5.3.4", "The message is too large", reason="too_large", address=command.sender)
     if command.require_tls and session.tls is None:  # RFC 8689 2
         raise Refusal(530, "5.7.10", "REQUIRETLS needs an encrypted session", reason="syntax", address=command.sender)
+    if session.kind == "local":
+        session.account = local_peer.account_for(session, command.sender)
     due_at = future_release.due_at(session, command)
     if session.account is not None:
         service.submission.check_sender(session.account, command.sender)
