@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import os
 import secrets
+from functools import cache
 
 
 def new_token() -> str:
     """A fresh lease token of this process."""
-    return f"{os.getpid()}.{_started(os.getpid())}:{secrets.token_hex(8)}"
+    return f"{_holder(os.getpid())}:{secrets.token_hex(8)}"
 
 
 def holder_lives(token: str) -> bool:
     """Whether the process that took the lease still runs (a reused process id has another start time)."""
     pid, _, started = token.partition(":")[0].partition(".")
     return _started(int(pid)) == started
+
+
+@cache
+def _holder(pid: int) -> str:
+    """This process, which does not change while it lives; a forked one has another id."""
+    return f"{pid}.{_started(pid)}"
 
 
 def _started(pid: int) -> str:

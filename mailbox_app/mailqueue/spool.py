@@ -10,12 +10,13 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from mailbox_app.db.together import Together
 from mailbox_app.errors import QueueError
 
 _CHUNK_BYTES = 262_144
@@ -32,11 +33,13 @@ class SpoolFile:
 
 
 class Spool:
-    """A directory of spool files."""
+    """A directory of spool files; without `durable` they only pass bytes on to a queue that keeps them elsewhere."""
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, durable: bool = True) -> None:
         self.directory = Path(directory)
+        self._durable = durable
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._renamed = Together[None, None](self._fsync_directory)
 
     def write(self, prefix: bytes, body: bytes | BinaryIO) -> SpoolFile:
         """Write prefix and body (a file is read from its start); durable on return. Temporary `queue.full` on I/O errors."""
@@ -45,7 +48,8 @@ class Spool:
         try:
             size_bytes = self._write(temporary, prefix, body)
             os.rename(temporary, final)
-            self._fsync_directory()
+            if self._durable:
+                self._renamed.submit(None)
         except OSError as error:
             self.discard(str(temporary))
             self.discard(str(final))
@@ -76,15 +80,18 @@ class Spool:
                 body.seek(0)
                 while chunk := body.read(_CHUNK_BYTES):
                     size_bytes += _write_all(file.fileno(), chunk)
-            os.fsync(file.fileno())
+            if self._durable:
+                os.fsync(file.fileno())
         return size_bytes
 
-    def _fsync_directory(self) -> None:
+    def _fsync_directory(self, renamed: Sequence[None]) -> Sequence[None]:
+        """Once for all files that were renamed before."""
         descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        return renamed
 
 
 def _modified(entry: os.DirEntry[str]) -> float:

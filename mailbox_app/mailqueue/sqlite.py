@@ -12,13 +12,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
+from mailbox_app.db.together import Together
 from mailbox_app.errors import QueueError
-from mailbox_app.events.hints import QUEUE_TOPIC
+from mailbox_app.events.hints import QUEUE_TOPIC, Bus
 from mailbox_app.ids import QueueId, new_queue_id
 from mailbox_app.mailqueue.hold_rules import held_from_start
 from mailbox_app.mailqueue.holders import holder_lives, new_token
@@ -26,6 +29,7 @@ from mailbox_app.mailqueue.model import (
     WAITING,
     Envelope,
     Fate,
+    HoldRule,
     Lease,
     NewRecipient,
     QueueFilter,
@@ -46,7 +50,7 @@ from mailbox_app.mailqueue.rows import (
     read_time,
 )
 from mailbox_app.mailqueue.schedule import LIFETIME
-from mailbox_app.mailqueue.spool import SpoolFile
+from mailbox_app.mailqueue.spool import Spool, SpoolFile
 from mailbox_app.mailqueue.sqlite_operators import SqliteOperators
 from mailbox_app.mailqueue.sqlite_postponing import SqlitePostponing
 
@@ -59,8 +63,26 @@ _Head = tuple[str, str, str]
 _RELEASE = "UPDATE recipient SET state = waits_as, lease_token = '' WHERE "
 
 
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A message on its way into the queue."""
+
+    queue_id: QueueId
+    envelope: Envelope
+    recipients: Sequence[NewRecipient]
+    spool: SpoolFile
+    now: datetime
+    due_at: datetime
+
+
 class SqliteQueue(SqliteOperators, SqlitePostponing):
     """The backend over `queue.db`; any number of processes may enqueue and run."""
+
+    def __init__(self, path: Path, spool: Spool, bus: Bus, clock: Clock | None = None) -> None:
+        super().__init__(path, spool, bus, clock)
+        self._arrivals = Together[_Arrival, None](self._take_in)
+        self._turn = 0
+        """Leases handed out so far, for the share of what has waited longest."""
 
     def enqueue(
         self,
@@ -72,32 +94,14 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
         due_at: datetime | None = None,
     ) -> QueueId:
         """Take over the spool file and make all rows, due at once or at `due_at`; durable on return."""
-        queue_id = new_queue_id()
-        due = (due_at or now).timestamp()
-        expires = ((due_at or now) + LIFETIME).timestamp()
+        arrival = _Arrival(new_queue_id(), envelope, recipients, spool, now, due_at or now)
         try:
-            with self._transaction() as connection:
-                connection.execute(
-                    "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (queue_id, envelope.sender, envelope.body, envelope.smtputf8, envelope.ret, envelope.envid,
-                     envelope.submitter, envelope.message_id, spool.size_bytes, now.timestamp(), expires,
-                     os.path.basename(spool.path), envelope.require_tls, envelope.tls_optional, int(envelope.priority)),
-                )  # fmt: skip
-                connection.executemany(
-                    "INSERT INTO recipient (queue_id, address, transport, destination, state, waits_as, attempts, next_at,"
-                    " last_code, last_text, last_host, notify, orcpt, lease_token, lease_until, priority, hold_reason)"
-                    " VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, 0, ?7, '', ?8, ?9, '', 0, ?10, ?11) ON CONFLICT DO NOTHING",
-                    [
-                        (queue_id, new.address, new.transport, _destination(new.address), _state(held), due, new.reason,
-                         new.notify, new.orcpt, int(envelope.priority), held)
-                        for new, held in held_from_start(read_rules(connection), envelope, recipients)
-                    ],
-                )  # fmt: skip
+            self._arrivals.submit(arrival)
         except QueueError:
             self._spool.discard(spool.path)
             raise
         self._bus.publish(QUEUE_TOPIC)
-        return queue_id
+        return arrival.queue_id
 
     # runners
 
@@ -131,6 +135,8 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
         share = dict(running or {})
         until = now + timedelta(seconds=lease_seconds)
         leases: list[Lease] = []
+        if not self._has_work(now):
+            return ()
         # not flushed: a power cut takes the lease along with whoever held it, and the mail is due again
         with self._transaction(durable=False) as connection:
             connection.execute(
@@ -194,6 +200,36 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
                 head[:1],
             )
             return None
+
+    def _take_in(self, arrivals: Sequence[_Arrival]) -> Sequence[Exception | None]:
+        """Messages that came at the same moment, in one transaction; one that cannot be stored at all spoils no other."""
+        try:
+            with self._transaction() as connection:
+                rules = read_rules(connection)
+                for arrival in arrivals:
+                    _insert(connection, rules, arrival)
+        except Exception as error:
+            if len(arrivals) == 1 or isinstance(error, QueueError):
+                raise
+            return [self._take_in_alone(arrival) for arrival in arrivals]
+        return [None] * len(arrivals)
+
+    def _take_in_alone(self, arrival: _Arrival) -> Exception | None:
+        try:
+            self._take_in([arrival])
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that brought it
+            return error
+        return None
+
+    def _has_work(self, now: datetime) -> bool:
+        """Whether a claim could find something: costs no lock, which those who enqueue want at the same time."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM recipient WHERE state = 'deferred' AND next_at <= ?1)"
+                " OR EXISTS (SELECT 1 FROM recipient WHERE state = 'active' AND lease_until <= ?1)",
+                (now.timestamp(),),
+            ).fetchone()
+        return bool(row[0])
 
     def next_due_at(self) -> datetime | None:
         """When the next deferred recipient is due or a lease runs out; None when nothing waits."""
@@ -320,6 +356,29 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
         message = connection.execute(f"SELECT {MESSAGE} FROM message m WHERE queue_id = ?", (rows[0][0],)).fetchone()
         recipients = [replace(read_recipient(row), state=RecipientState.ACTIVE) for row in rows]
         return Lease(token, read_message(message, recipients), str(self._spool.directory / message[-1]), until)
+
+
+def _insert(connection: sqlite3.Connection, rules: Sequence[HoldRule], arrival: _Arrival) -> None:
+    """All rows of one message."""
+    queue_id, envelope, spool = arrival.queue_id, arrival.envelope, arrival.spool
+    due, priority = arrival.due_at.timestamp(), int(envelope.priority)
+    connection.execute(
+        "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (queue_id, envelope.sender, envelope.body, envelope.smtputf8, envelope.ret, envelope.envid,
+         envelope.submitter, envelope.message_id, spool.size_bytes, arrival.now.timestamp(),
+         (arrival.due_at + LIFETIME).timestamp(), os.path.basename(spool.path), envelope.require_tls,
+         envelope.tls_optional, priority),
+    )  # fmt: skip
+    connection.executemany(
+        "INSERT INTO recipient (queue_id, address, transport, destination, state, waits_as, attempts, next_at,"
+        " last_code, last_text, last_host, notify, orcpt, lease_token, lease_until, priority, hold_reason)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, 0, ?7, '', ?8, ?9, '', 0, ?10, ?11) ON CONFLICT DO NOTHING",
+        [
+            (queue_id, new.address, new.transport, _destination(new.address), _state(held), due, new.reason,
+             new.notify, new.orcpt, priority, held)
+            for new, held in held_from_start(rules, envelope, arrival.recipients)
+        ],
+    )  # fmt: skip
 
 
 class _OwnedSpoolFiles:

@@ -22,8 +22,6 @@ class SqliteAccess:
         self._spool = spool
         self._bus = bus
         self._clock = clock or SystemClock()
-        self._turn = 0
-        """Leases handed out so far, for the share of what has waited longest."""
         with translated():
             self._database = Database(path, MIGRATIONS)
 

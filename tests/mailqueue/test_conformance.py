@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -711,3 +712,27 @@ def test_held_leased_local_and_otherwise_routed_mail_is_not_put_off(bench: Bench
     until = NOW + HOUR
     assert bench.backend.postpone("dead.example", until, "why", gap_seconds=1.0, most_seconds=60.0) == 0
     assert bench.backend.postpone("dead.example", until, "why", route="relay", gap_seconds=1.0, most_seconds=60.0) == 1
+
+
+def test_a_message_that_cannot_be_stored_spoils_none_that_come_with_it(bench: Bench) -> None:
+    def one(number: int) -> bool:
+        try:
+            bench.put(f"bob{number}@there.example" if number % 4 else "bad\udcff@there.example")
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(one, range(24))) == [bool(number % 4) for number in range(24)]
+    assert bench.backend.stats(NOW).recipients == 18
+
+
+def test_the_less_urgent_has_its_share(bench: Bench) -> None:
+    bulk = Envelope("list@here.example", priority=Priority.BULK)
+    for number in range(4):
+        put(bench.backend, bench.spool, NOW - HOUR, [f"u@b{number}.example"], envelope=bulk)
+    for number in range(40):
+        bench.put(f"u@p{number}.example")
+    kinds = [lease.message.envelope.priority for lease in bench.claim(limit=20)]
+    assert kinds.count(Priority.BULK) >= 2  # though twice as many urgent ones wait
+    assert kinds.count(Priority.PERSON) >= 12
