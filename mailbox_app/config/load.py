@@ -45,7 +45,7 @@ _PATH_KEYS = {
     "tls": ("cert_file", "key_file", "acme_ca_file", "client_ca_file"),
     "oauth": ("client_secret_file", "ca_file"),
     "delivery": ("ca_file",),
-    "queue": ("redis_password_file", "redis_ca_file"),
+    "queue": ("redis_password_file", "redis_ca_file", "shared_dir"),
 }
 
 
@@ -209,8 +209,8 @@ def _listener_errors(config: Config) -> Iterator[tuple[str, str]]:
 
 def _queue_errors(config: Config) -> Iterator[tuple[str, str]]:
     queue = config.queue
-    if queue.backend == "redis":
-        yield "queue.backend", "redis is not part of this version; use sqlite"
+    if queue.backend == "redis" and not queue.redis_url:
+        yield "queue.redis_url", "must name the Redis server, since queue.backend is redis"
     if queue.redis_url and not queue.redis_url.startswith(("redis://", "rediss://", "unix://")):
         yield "queue.redis_url", "must start with redis://, rediss:// or unix://"
 

@@ -12,6 +12,7 @@ from msgspec import Meta, field
 from mailbox_app.config.abuse import Abuse
 from mailbox_app.config.content import Attachments, Clamav, Junk, Rspamd
 from mailbox_app.config.doors import Lmtp, Proxy
+from mailbox_app.config.pacing import Destination, WarmUp
 from mailbox_app.config.reports import Reports
 from mailbox_app.config.routes import Family, Routes
 from mailbox_app.config.section import Section
@@ -127,6 +128,9 @@ class Dns(Section, frozen=True):
     """Resolvers, "address" or "address:port"; []: the system's."""
     timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 5
     """The whole time for one question."""
+    dnssec: Literal["auto", "trust", "ignore"] = "auto"
+    """Whether the resolvers' word that an answer is signed counts; DANE needs it. auto: if all of them are on this machine;
+    trust: nobody can change answers between them and us; ignore: never."""
     authority_port: Annotated[int, Meta(ge=1, le=65535)] = 53
     """The port of zones' own name servers; another one than 53 only makes sense in a test network."""
 
@@ -163,7 +167,13 @@ class Delivery(Section, frozen=True):
     """Mail to other servers."""
 
     require_tls: bool = False
-    """Never deliver in clear, to anyone. DANE and MTA-STS are not part of this version."""
+    """Never deliver in clear, nor to hosts without a valid certificate, to anyone. DANE and MTA-STS always bind."""
+    tls_downgrade_hold: Duration = "1d"
+    """How long mail waits for a domain that used to take it encrypted and now offers no encryption. "0s": not at all."""
+    plain_after_tls_failure: Duration = "0s"
+    """Mail for a domain whose TLS keeps failing (no DANE, no MTA-STS) goes in clear after so long. "0s": it never does."""
+    mta_sts_port: Annotated[int, Meta(ge=1, le=65535)] = 443
+    """The port of other domains' policy servers; another one than 443 only makes sense in a test network."""
     ca_file: str = ""
     """Extra trust for test networks."""
     allow_private_addresses: bool = False
@@ -174,6 +184,13 @@ class Delivery(Section, frozen=True):
     """The "host:port" that takes all outgoing mail that no rule of [routes] sends elsewhere; empty: deliver by MX."""
     sources: list[str] = field(default_factory=list)
     """Addresses of this machine to send from, each "address" or "address name" with its own EHLO name; []: the system's choice."""
+    connections: Annotated[int, Meta(ge=1, le=100)] = 5
+    """Messages at once to one recipient domain."""
+    destinations: dict[str, Destination] = field(default_factory=dict)
+    """The pace of single destinations, a recipient domain or the organisation of its mail servers, for all domains there:
+    [delivery.destinations."example.org"] with connections (at once) and per_minute (messages); 0: the usual."""
+    warm_up: WarmUp = field(default_factory=WarmUp)
+    """Growing volumes for a new address."""
     family: Family = "auto"
     """IPv4 and IPv6. auto: IPv6 only if the reverse name (PTR) of our IPv6 address leads back to it; 4 or 6: that one alone;
     prefer4, prefer6: both, that one first. `mailbox route explain` shows what came of it."""
@@ -183,15 +200,21 @@ class Queue(Section, frozen=True):
     """Where waiting mail lives."""
 
     backend: Literal["sqlite", "redis"] = "sqlite"
-    """sqlite: on this machine; redis: shared by several nodes, which this version refuses."""
+    """sqlite: on this machine; redis: shared by several nodes. Waiting mail moves to the new place by itself after a restart."""
     redis_url: str = ""
-    """redis://, rediss:// or unix://. Not used by this version."""
+    """redis://, rediss:// or unix://, like "redis://192.0.2.1:6379/0"."""
     redis_password_file: str = ""
     """A file (mode 0600) holding the password, so that it is not in the address."""
     redis_ca_file: str = ""
     """For rediss://, extra trust: the certificate authority of the server's certificate; empty: the system's."""
     redis_prefix: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.{}-]+$")] = "mailbox"
     """What every key begins with. Nodes with the same prefix act as one; another one keeps two clusters on one server apart."""
+    redis_body_bytes: Annotated[int, Meta(ge=0, le=1 << 30)] = 1_048_576
+    """Larger messages are files in `shared_dir`, when there is one."""
+    redis_replicas: Annotated[int, Meta(ge=0, le=9)] = 0
+    """How many replicas of the Redis server must have a message before it counts as accepted."""
+    shared_dir: str = ""
+    """A directory that all nodes mount (NFS, for instance) for large messages of a queue in Redis; empty: all are in Redis."""
 
 
 CheckMode = Literal["off", "advisory", "enforce"]

@@ -156,6 +156,10 @@ class QueueBackend(Protocol):
         """
         ...
 
+    def problems(self) -> Sequence[str]:
+        """Sentences on what makes the queue less safe than it should be; none when all is well."""
+        ...
+
     # rules and history
 
     def rules(self) -> Sequence[HoldRule]:

@@ -12,14 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import structlog
+
 from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.redis import RedisLink
 from mailbox_app.errors import QueueError, StoreError
 from mailbox_app.events.hints import Bus
 from mailbox_app.mailqueue import redis_filters, redis_scripts
 from mailbox_app.mailqueue.redis_bodies import RedisBodies
+from mailbox_app.mailqueue.redis_durability import Durability, examine
 
 T = TypeVar("T")
+_EXAMINED_SECONDS = 60.0
 
 
 class Script:
@@ -52,23 +56,73 @@ ROWS = Script(redis_filters.ROWS)
 class RedisAccess:
     """What the parts of `RedisQueue` share."""
 
-    def __init__(self, link: RedisLink, bodies: RedisBodies, bus: Bus, clock: Clock | None = None) -> None:
+    def __init__(
+        self, link: RedisLink, bodies: RedisBodies, bus: Bus, clock: Clock | None = None, replicas: int = 0
+    ) -> None:
         self._link = link
         self._bodies = bodies
         self._bus = bus
         self._clock = clock or SystemClock()
         self._prefix = link.key("queue", "")
+        self._replicas = replicas
+        self._durability: Durability | None = None
+        self._examined_at = 0.0
+        self._log = structlog.get_logger("queue")
 
     def close(self) -> None:
         """Close the connections, remove the local copies of bodies."""
         self._bodies.close()
         self._link.close()
 
+    def problems(self) -> Sequence[str]:
+        """What the server's settings do not promise, as it was within the last minute."""
+        return self._durable().problems
+
+    def _durable(self) -> Durability:
+        now = self._clock.monotonic_seconds()
+        known = self._durability
+        if known is None or now > self._examined_at + _EXAMINED_SECONDS:
+            found = self._ask(lambda client: examine(client, self._replicas))
+            for problem in found.problems:
+                if known is None or problem not in known.problems:
+                    self._log.warning("queue_not_safe", reason=problem)
+            self._durability, self._examined_at = found, now
+            return found
+        return known
+
     def _key(self, name: str) -> str:
         return self._prefix + name
 
     def _run(self, script: Script, *args: str | bytes | float) -> Any:
         return self._ask(lambda client: _evaluate(client, script, self._prefix, args))
+
+    def _run_durably(self, script: Script, *args: str | bytes | float) -> Any:
+        """The script's answer, once what it wrote is as safe as the configuration wants; `queue.not_durable` else."""
+        durability = self._durable()
+        if not durability.waiting:
+            return self._run(script, *args)
+
+        def work(client: Any) -> list[Any]:
+            answers: list[Any] = []
+            for command in (("EVALSHA", script.hash), ("EVAL", script.text)):
+                pipeline = client.pipeline(
+                    transaction=False
+                )  # one connection: the second command waits for the first's writes
+                pipeline.execute_command(*command, 1, self._prefix, *args)
+                pipeline.execute_command(*durability.waiting)
+                answers = pipeline.execute(raise_on_error=False)
+                if not str(answers[0]).startswith(("NOSCRIPT", "No matching script")):
+                    break
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return answers
+
+        answer, reached = self._ask(work)
+        counts = reached if isinstance(reached, list) else [reached]
+        if any(int(count) < wanted for count, wanted in zip(counts, durability.wanted, strict=True)):
+            raise QueueError("queue.not_durable", "the queue cannot store a message safely now", temporary=True)
+        return answer
 
     def _command(self, *parts: str | bytes | float) -> Any:
         """One command's answer."""

@@ -80,9 +80,10 @@ class RedisQueue(RedisOperators):
         node: str,
         shared: Path | None = None,
         body_bytes: int = 1 << 20,
+        replicas: int = 0,
         caller_time: bool = False,
     ) -> None:
-        super().__init__(link, RedisBodies(spool.directory, shared, body_bytes), bus, clock)
+        super().__init__(link, RedisBodies(spool.directory, shared, body_bytes), bus, clock, replicas)
         self._spool = spool
         self._node = node
         self._caller_time = caller_time
@@ -160,7 +161,7 @@ class RedisQueue(RedisOperators):
                 for new, held in held_from_start(rules, envelope, recipients)
             ]
             message = (queue_id, envelope.sender, envelope.submitter, version, *head, *rows)
-            answer = self._run(ENQUEUE, encode(message), packed, inline)
+            answer = self._run_durably(ENQUEUE, encode(message), packed, inline)
             if answer[0] != b"rules":
                 return
             self._rules = (answer[1].decode(), read_rules(answer[2]))  # they have changed since we looked

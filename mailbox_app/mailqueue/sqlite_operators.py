@@ -176,6 +176,10 @@ class SqliteOperators(SqliteAccess):
             )
         return self._change(change, (now.timestamp(),), "r.waits_as <> 'deferred'", where)
 
+    def problems(self) -> Sequence[str]:
+        """None: what is committed is on the disk."""
+        return ()
+
     # rules and history
 
     def rules(self) -> Sequence[HoldRule]:

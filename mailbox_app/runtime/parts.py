@@ -26,9 +26,9 @@ from mailbox_app.journal.decisions import Decisions
 from mailbox_app.mailauth.arc_seal import ArcSealer
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.opening import OpenQueue, open_queue, open_spool
 from mailbox_app.mailqueue.report_signing import ReportSigner
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.net.resolver import DnsResolver, Resolver
 from mailbox_app.net.tls import TlsContexts
@@ -91,7 +91,7 @@ class Parts:
     directory: SqliteDirectory
     store: MaildirStore
     spool: Spool
-    queue: SqliteQueue
+    queue: OpenQueue
     decisions: Decisions
     mail_log: MailLog
     bounces: Bounces
@@ -130,8 +130,8 @@ class Parts:
         rewriting, rules = SenderRewriting(_srs_key(directory)), forwarding_rules(config)
         forwarder = Forwarder(directory, rewriting, ArcSealer(), offload, clock, rules)
         store = MaildirStore(data_dir, bus, hostname=hostname, clock=clock, retention=retention(config))
-        spool = Spool(data_dir / "queue")
-        queue = SqliteQueue(data_dir / "queue.db", spool, bus, clock)
+        spool = open_spool(config.queue, data_dir)
+        queue = open_queue(config.queue, data_dir, spool, bus, clock)
         decisions = Decisions(data_dir / "journal.db", clock)
         link = redis_link(config, clock)
         state = StateFiles(data_dir, clock, link, account_names(directory))

@@ -48,8 +48,8 @@ def test_only_the_hostname_is_required() -> None:
         (GOOD + '[tls]\ncert_file = "a"\n', "/etc/config.toml:4: tls.cert_file: needs tls.key_file too"),
         (GOOD + '[delivery]\nsmarthost = "relay"\n', "/etc/config.toml:4: delivery.smarthost: want \"host:port\", not 'relay'"),
         (
-            GOOD + '[queue]\nbackend = "redis"\nredis_url = "redis://localhost"\n',
-            "/etc/config.toml:4: queue.backend: redis is not part of this version; use sqlite",
+            GOOD + '[queue]\nbackend = "redis"\n',
+            "/etc/config.toml:3: queue.redis_url: must name the Redis server, since queue.backend is redis",
         ),
         (
             GOOD + '[login]\nmechanisms = ["PLAIN", "NTLM"]\n',

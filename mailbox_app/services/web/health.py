@@ -128,6 +128,7 @@ class HealthChecks:
             "deferred": stats.deferred,
             "active": stats.active,
             "held": stats.held,
+            "problems": list(self._probes.queue.problems()),
         }
 
     def _storage(self) -> tuple[str, Fields]:
