@@ -147,6 +147,15 @@ MIGRATIONS: Sequence[str] = (
         first_at_seconds REAL NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE suppressions (
+        address TEXT PRIMARY KEY,
+        days INTEGER NOT NULL,
+        last_at_seconds REAL NOT NULL,
+        text TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX suppressions_last ON suppressions (last_at_seconds);
+    """,
 )
 
 
