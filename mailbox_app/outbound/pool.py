@@ -99,7 +99,6 @@ class Pool:
 
     def keep(self, place: Place, connection: SmtpConnection) -> None:
         """Put a connection aside whose transaction is over."""
-        connection.messages += 1
         if connection.has_unread:  # its next answers would be taken for those to the next message
             connection.close()
             return

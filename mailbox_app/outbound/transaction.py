@@ -22,8 +22,11 @@ from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
 
 _CHUNK_BYTES = 262_144
 _HEADER_BYTES = 262_144
-_ROUNDS = 20
-"""Transactions on one connection when the host takes only some recipients at a time (452)."""
+_LINE_BYTES = 998
+_ROUNDS = 100
+"""Transactions on one connection when the host takes only some recipients at a time (452, RCPTMAX)."""
+_AT_ONCE = 500
+"""Recipients of one transaction: their answers fit the reader's buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Transaction:
         """Filled as answers come in."""
         self.in_step = True
         """Whether the connection can be used for another command."""
+        self.needs_another = False
+        """Recipients are left that want a connection of their own, to the same host at once."""
 
     async def run(self, recipients: Sequence[QueuedRecipient]) -> None:
         """Deliver to the recipients; `HostTrouble` when the host failed before it had the whole message.
@@ -61,10 +66,20 @@ class Transaction:
         `OSError` when the spool file cannot be read. Recipients without a verdict may be tried at another host.
         """
         waiting = await self._without_unfit([one for one in recipients if not self._refused_by_us(one)])
+        at_once = min(self._connection.limit("RCPTMAX") or _AT_ONCE, _AT_ONCE)  # RFC 9422 4.2
+        transactions = self._connection.limit("MAILMAX")
         for _ in range(_ROUNDS):
             if not waiting:
                 return
-            waiting = await self._round(waiting)
+            if transactions and self._connection.messages >= transactions:  # RFC 9422 4.1
+                self.needs_another = True
+                return
+            now, later = waiting[:at_once], waiting[at_once:]
+            self._connection.messages += 1
+            waiting = [*await self._round(now), *later]
+            if not self.in_step:
+                self.needs_another = bool(waiting)
+                return
 
     def _refused_by_us(self, recipient: QueuedRecipient) -> bool:
         if all(
@@ -81,8 +96,9 @@ class Transaction:
         unfit: Verdict | None = None
         if limit.isdigit() and 0 < int(limit) < message.size_bytes:  # RFC 1870 6.1
             unfit = Verdict(Fate.FAILED, 552, "5.3.4", f"the message is larger than the {limit} bytes the server takes")
-        elif message.envelope.body == "BINARYMIME":  # RFC 3030 3: only with BDAT
-            unfit = Verdict(Fate.FAILED, 554, "5.6.1", "the message is binary, which cannot be sent on")
+        elif message.envelope.body == "BINARYMIME" and not self._sends_binary and not await self._is_text():
+            # RFC 3030 3: only with BDAT; making other MIME of it would break signatures
+            unfit = Verdict(Fate.FAILED, 554, "5.6.1", "the message is binary, which the server does not take")
         elif message.envelope.smtputf8 and "SMTPUTF8" not in extensions and await self._needs_smtputf8(waiting):
             # RFC 6531 3.5
             unfit = Verdict(Fate.FAILED, 553, "5.6.7", "the server does not take internationalised mail")
@@ -90,6 +106,17 @@ class Transaction:
             return waiting
         self.verdicts.update((recipient.address, unfit) for recipient in waiting)
         return []
+
+    @property
+    def _sends_binary(self) -> bool:
+        """Whether the message goes by BDAT. Others go by DATA, which takes no more round trips and is the better known."""
+        extensions = self._connection.extensions
+        wanted = self._lease.message.envelope.body == "BINARYMIME"
+        return wanted and "CHUNKING" in extensions and "BINARYMIME" in extensions
+
+    async def _is_text(self) -> bool:
+        """Whether a message that was sent as binary is none: it goes as 8BITMIME."""
+        return await self._offload.run(_is_text, self._lease.spool_path)
 
     async def _needs_smtputf8(self, waiting: Sequence[QueuedRecipient]) -> bool:
         texts = [self._lease.message.envelope.sender, *(recipient.address for recipient in waiting)]
@@ -99,6 +126,8 @@ class Transaction:
         """One transaction; the recipients to try again at once."""
         file, first = await self._offload.run(_open, self._lease.spool_path)
         try:
+            if self._sends_binary:
+                return await self._binary_round(waiting, file, first)
             data, answers = await self._envelope(waiting)
             accepted = [recipient for recipient, reply in answers if reply.positive]
             if data is not None and data.positive:
@@ -113,12 +142,50 @@ class Transaction:
         if data is None or not accepted:
             return []
         self._judge(accepted, data)
-        if not data.positive:
+        return _left(data, answers)
+
+    async def _binary_round(
+        self, waiting: Sequence[QueuedRecipient], file: BinaryIO, first: bytes
+    ) -> list[QueuedRecipient]:
+        """The same with BDAT: the chunks tell their length, and each has an answer. RFC 3030 2."""
+        commands = [self._mail(), *(self._rcpt(recipient) for recipient in waiting)]
+        replies, trouble = await self._connection.commands(commands)
+        answers = [(recipient, _too_many(reply)) for recipient, reply in zip(waiting, replies[1:], strict=False)]
+        if replies and not replies[0].positive:
+            self._judge(waiting, replies[0])
+            self.in_step = trouble is None
             return []
-        # RFC 5321 4.5.3.1.10: 452 after others were accepted means the rest at once, in a transaction of their own
-        return [
-            recipient for recipient, reply in answers if reply.code == 452 and not reply.enhanced.startswith("4.2.")
-        ]
+        for recipient, reply in answers:
+            if not reply.positive:
+                self._judge([recipient], reply)
+        if trouble is not None:
+            raise trouble
+        accepted = [recipient for recipient, reply in answers if reply.positive]
+        if not accepted:
+            return []
+        data = await self._chunks(file, first)
+        self._judge(accepted, data)
+        return _left(data, answers)
+
+    async def _chunks(self, file: BinaryIO, data: bytes) -> Reply:
+        """All chunks; the answer to the last, or the refusal of one before it."""
+        self.in_step = False
+        while True:
+            following = await self._offload.run(file.read, _CHUNK_BYTES) if len(data) == _CHUNK_BYTES else b""
+            last = not following
+            early = await self._connection.send(b"BDAT %d%b\r\n%b" % (len(data), b" LAST" if last else b"", data))
+            try:
+                reply = early or await self._connection.end_of_data()
+            except HostTrouble as trouble:
+                if not last:
+                    raise
+                return _perhaps_taken(trouble)
+            if last:
+                self.in_step = reply.code != 421
+                return reply if reply.code // 100 != 3 else _out_of_step("the last chunk")
+            if not reply.positive:
+                return reply if reply.code // 100 != 3 else _out_of_step("a chunk")
+            data = following
 
     async def _envelope(
         self, waiting: Sequence[QueuedRecipient]
@@ -152,17 +219,16 @@ class Transaction:
         stuffer = DotStuffer()
         while data:
             if (early := await self._connection.send(stuffer.chunk(data))) is not None:
-                return _out_of_step("a part of the message") if early.positive else early
+                return _out_of_step("a part of the message") if early.code // 100 in (2, 3) else early
             data = await self._offload.run(file.read, _CHUNK_BYTES) if len(data) == _CHUNK_BYTES else b""
         if self._connection.has_unread:
             return _out_of_step("a part of the message")
         try:
             reply = await self._connection.send(stuffer.end()) or await self._connection.end_of_data()
         except HostTrouble as trouble:
-            text = f"{trouble.public_text} after the whole message was sent; it may have been taken"
-            return Reply(451, (f"4.4.2 {text}",))
+            return _perhaps_taken(trouble)
         self.in_step = reply.code != 421
-        return reply
+        return reply if reply.code // 100 != 3 else _out_of_step("the message")
 
     def _judge(self, recipients: Sequence[QueuedRecipient], reply: Reply) -> None:
         fate = {2: Fate.DELIVERED, 5: Fate.FAILED}.get(reply.code // 100, Fate.DEFERRED)
@@ -175,7 +241,9 @@ class Transaction:
         line = b"MAIL FROM:<" + envelope.sender.encode() + b">"
         if "SIZE" in extensions:
             line += b" SIZE=%d" % self._lease.message.size_bytes
-        if envelope.body == "8BITMIME" and "8BITMIME" in extensions:
+        if self._sends_binary:
+            line += b" BODY=BINARYMIME"
+        elif envelope.body != "7BIT" and "8BITMIME" in extensions:
             # RFC 6152 3 would have us convert or give up without the extension; every server of today passes the octets
             # on, and a conversion would break signatures.
             line += b" BODY=8BITMIME"
@@ -192,6 +260,17 @@ class Transaction:
         if "DSN" in self._connection.extensions:
             line += _parameters(NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
         return line
+
+
+def _left(data: Reply, answers: Sequence[tuple[QueuedRecipient, Reply]]) -> list[QueuedRecipient]:
+    """RFC 5321 4.5.3.1.10: 452 after others were accepted means the rest at once, in a transaction of their own."""
+    if not data.positive:
+        return []
+    return [recipient for recipient, reply in answers if reply.code == 452 and not reply.enhanced.startswith("4.2.")]
+
+
+def _perhaps_taken(trouble: HostTrouble) -> Reply:
+    return Reply(451, (f"4.4.2 {trouble.public_text} after the whole message was sent; it may have been taken",))
 
 
 def _too_many(reply: Reply) -> Reply:
@@ -211,6 +290,22 @@ def _parameters(**given: str) -> bytes:
 def _open(path: str) -> tuple[BinaryIO, bytes]:
     file = open(path, "rb")  # noqa: SIM115 - the caller closes it
     return file, file.read(_CHUNK_BYTES)
+
+
+def _is_text(path: str) -> bool:
+    """Lines of at most 998 octets that end in CRLF, and no NUL: what DATA can carry (RFC 6152 2)."""
+    held = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            if chunk.endswith(b"\r"):
+                chunk += file.read(1)
+            if b"\0" in chunk or chunk.count(b"\n") != (pairs := chunk.count(b"\r\n")) or chunk.count(b"\r") != pairs:
+                return False
+            lines = chunk.split(b"\r\n")
+            if held + len(lines[0]) > _LINE_BYTES or max(map(len, lines)) > _LINE_BYTES:
+                return False
+            held = len(lines[-1]) + (held if len(lines) == 1 else 0)
+    return True
 
 
 def _ascii_header(path: str) -> bool:
