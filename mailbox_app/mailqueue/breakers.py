@@ -51,6 +51,10 @@ class Refusal:
     host: str
     until: datetime
     sentence: str
+    gap_seconds: float = 0.2
+    """Between the messages that wait for it."""
+    most_seconds: float = 60.0
+    """After `until` for the last of them: so they come neither all at once nor much later."""
 
 
 class Breakers:

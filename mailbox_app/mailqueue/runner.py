@@ -76,6 +76,7 @@ class QueueRunner:
         per_destination: int = 5,
         chance: Callable[[], float] = random.random,
         under_way: UnderWay | None = None,
+        claim_counts: Callable[[Mapping[str, int]], Mapping[str, int]] = dict,
     ) -> None:
         self._backend = backend
         self._transports = transports
@@ -87,6 +88,8 @@ class QueueRunner:
         self._metrics = metrics
         self._workers = workers
         self._per_destination = per_destination
+        self._claim_counts = claim_counts
+        """What a claim is told of running deliveries, so that destinations keep bounds of their own (`pace`)."""
         self._chance = chance
         self._under_way = under_way or UnderWay()
         self._patience = Patience(clock, metrics)
@@ -140,7 +143,7 @@ class QueueRunner:
         free = self._free()
         if free <= 0:
             return (), None
-        running, held = dict(self._running), tuple(self._held)
+        running, held = self._claim_counts(self._running), tuple(self._held)
 
         def look() -> tuple[Sequence[Lease], datetime | None]:
             leases = self._backend.claim(
@@ -238,7 +241,8 @@ class QueueRunner:
     async def _deliver(self, lease: Lease) -> Sequence[Outcome]:
         """One outcome per leased recipient, whatever the transport does."""
         recipients = lease.message.recipients
-        if self._clock.now() >= lease.message.expires_at and recipients[0].attempts:
+        passed_over = any(recipient.hold_reason for recipient in recipients)  # then it gets its last try
+        if self._clock.now() >= lease.message.expires_at and recipients[0].attempts and not passed_over:
             return [_deferred(recipient, recipient.last_text) for recipient in recipients]  # planning ends it
         try:
             given = await self._transports[recipients[0].transport].deliver(lease)

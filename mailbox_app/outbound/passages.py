@@ -1,4 +1,4 @@
-"""Leave to go to a host, asked for before anything costs time: its breaker must let the message through.
+"""Leave to go to a host, asked for before anything costs time: its breaker and its pace must let the message through.
 
 A delivery asks for each host (`enter`) and says what came of it (`Visit.note`, `Visit.greeted`, `Visit.end`). When all hosts of a
 destination are passed over, `put_off` tells until when and takes the destination's other waiting mail along, so that
@@ -19,15 +19,14 @@ import structlog
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
+from mailbox_app.mailauth.organizations import listed_organization
 from mailbox_app.mailqueue.breakers import Breakers, Passage, Refusal
 from mailbox_app.mailqueue.model import Lease
+from mailbox_app.mailqueue.pace import Pace
 from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, is_last_chance
 from mailbox_app.outbound.next_hop import MailHost
 from mailbox_app.outbound.smtp_client import HostTrouble
 
-_GAP_SECONDS = 0.2
-_MOST_SECONDS = 60.0
-"""What waits for one host comes within a minute once it may, so that it neither comes at once nor much later."""
 _SPREAD_SECONDS = 5.0
 _AGAIN_SECONDS = 10.0
 """A destination's mail is put off as a whole at most so often; single messages in between go alone."""
@@ -54,9 +53,11 @@ class Waiting(Protocol):
 class Visit:
     """One host that a delivery may try."""
 
-    def __init__(self, breakers: Breakers, passage: Passage) -> None:
+    def __init__(self, breakers: Breakers, passage: Passage, pace: Pace | None = None, provider: str = "") -> None:
         self._breakers = breakers
         self._passage = passage
+        self._pace = pace
+        self._provider = provider
         self._was_greeted = False
         self._troubles: list[HostTrouble] = []
 
@@ -67,9 +68,17 @@ class Visit:
     def note(self, trouble: HostTrouble) -> None:
         """One of its addresses is not, or broke off."""
         self._troubles.append(trouble)
+        self.answered(trouble.smtp_code, trouble.enhanced, trouble.public_text)
+
+    def answered(self, code: int, enhanced: str, text: str) -> None:
+        """What it said to a message or a recipient: it may be about our pace."""
+        if self._pace is not None and code // 100 == 4:
+            self._pace.heard(self._provider, code, enhanced, text)
 
     async def end(self) -> None:
         """Nothing more comes of this host: its breaker hears the verdict."""
+        if self._pace is not None:
+            self._pace.ended(self._provider)
         if self._was_greeted:
             await self._breakers.greeted(self._passage)
         elif self._troubles and all(each.unreachable for each in self._troubles):
@@ -87,7 +96,9 @@ class Passages:
         offload: Offload,
         clock: Clock,
         chance: Callable[[], float] = random.random,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace
         self._breakers = breakers
         self._waiting = waiting
         self._offload = offload
@@ -101,8 +112,18 @@ class Passages:
         name = f"{host.name}:{host.port}"
         if is_last_chance(self._clock.now(), lease.message.expires_at):
             return Visit(self._breakers, Passage(name))
-        found = await self._breakers.ask(name, lease.message.recipients[0].destination)
-        return found if isinstance(found, Refusal) else Visit(self._breakers, found)
+        destination = lease.message.recipients[0].destination
+        found = await self._breakers.ask(name, destination)
+        if isinstance(found, Refusal):
+            return found
+        if self._pace is None or host.trusted:  # routes have rates of their own
+            return Visit(self._breakers, found)
+        provider = _provider(host.name)
+        wait = self._pace.admit(destination, provider, lease.message.envelope.priority)
+        if wait is None:
+            return Visit(self._breakers, found, self._pace, provider)
+        await self._breakers.end(found)
+        return Refusal(name, wait.until, wait.sentence, wait.gap_seconds, wait.most_seconds)
 
     async def put_off(
         self, lease: Lease, refusals: Sequence[Refusal], *, for_all: bool, route: str = ""
@@ -119,11 +140,11 @@ class Passages:
                 await self._offload.run(
                     self._waiting.postpone,
                     destination,
-                    first.until + timedelta(seconds=_GAP_SECONDS),
+                    first.until + timedelta(seconds=first.gap_seconds),
                     first.sentence,
                     route=route,
-                    gap_seconds=_GAP_SECONDS,
-                    most_seconds=_MOST_SECONDS,
+                    gap_seconds=first.gap_seconds,
+                    most_seconds=first.most_seconds,
                 )
             except MailboxError as error:  # each message is then put off by itself
                 self._log.warning("destination not put off", destination=destination, code=error.code)
@@ -140,3 +161,9 @@ class Passages:
         if len(self._put_off) > _MAX_DESTINATIONS:
             self._put_off.popitem(last=False)
         return True
+
+
+def _provider(host: str) -> str:
+    """The organisation that a mail server belongs to; an address stands for itself."""
+    name = host.lower().rstrip(".")
+    return name if name[-1:].isdigit() or ":" in name else listed_organization(name) or name
