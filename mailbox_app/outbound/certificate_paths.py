@@ -1,6 +1,6 @@
-"""Whether a server's certificates lead to a given anchor, and whether they bear a name: what DANE-TA needs. RFC 5280 6.1, RFC 7671 5.2.
+"""Whether a server's certificates lead to a given anchor and bear a name: what DANE-TA needs. RFC 5280 6.1, RFC 7671 5.2
 
-Used where OpenSSL cannot judge by itself: the anchor is known only once the server has shown its chain (a digest in DNS). Every step
+Used where OpenSSL cannot judge by itself: the anchor is known only once the server has shown its chain (a digest in DNS). Each step
 is checked (signature, names, dates, CA, key usage, path length, DNS name constraints); a critical extension that is not known here
 ends the path. Nothing raises: what cannot be read leads nowhere. `cryptography` is loaded at the first use.
 """
@@ -174,9 +174,10 @@ def _bears(certificate: x509.Certificate, names: Sequence[str]) -> bool:
     for presented in _dns_names(certificate):
         if presented in wanted:
             return True
-        if presented.startswith("*.") and presented.count(".") >= 2:
-            if any(name.partition(".")[2] == presented[2:] for name in wanted):
-                return True
+        if not presented.startswith("*.") or presented.count(".") < 2:
+            continue
+        if any(name.partition(".")[2] == presented[2:] for name in wanted):
+            return True
     return False
 
 

@@ -1,8 +1,8 @@
-"""DANE for mail servers: which keys a host's own DNS vouches for, and whether the server has one of them. RFC 7672.
+"""DANE for mail servers: which keys a host's own DNS vouches for, and whether the server has one of them. RFC 7672
 
-Only answers that a trusted, validating resolver calls authenticated count; where MX or addresses are not signed there is no DANE and
-nothing is asked. A TLSA lookup that fails is not the same as no records: somebody may be keeping them from us, so the host is not
-used (`DaneTrouble`, temporary). Records of which none can be used bind to encryption, to no particular key (2.1).
+Only answers that a trusted, validating resolver calls authenticated count; where MX or addresses are not signed there is no DANE
+and nothing is asked. A TLSA lookup that fails is not the same as no records: somebody may be keeping them from us, so the host is
+not used (`DaneTrouble`, temporary). Records of which none can be used bind to encryption, to no particular key (2.2).
 """
 
 from __future__ import annotations

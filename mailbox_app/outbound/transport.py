@@ -9,7 +9,6 @@ the message's size and is less than a lease lasts.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -22,6 +21,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.breaker_store import MemoryBreakerStore
 from mailbox_app.mailqueue.breakers import Breakers, Refusal
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome
+from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.outbound.next_hop import MailHost, NextHops, Unroutable
@@ -29,10 +29,12 @@ from mailbox_app.outbound.passages import Passages, Visit
 from mailbox_app.outbound.pool import Crowded, Place, Pool
 from mailbox_app.outbound.reach import Reach
 from mailbox_app.outbound.route_states import RouteStates
-from mailbox_app.outbound.routes import Route, RouteTable, grouped
+from mailbox_app.outbound.routes import Encryption, Route, RouteTable, grouped
 from mailbox_app.outbound.smarthost_auth import log_in
-from mailbox_app.outbound.smtp_client import CONNECT_SECONDS, HostTrouble, NoConnection, SmtpConnection
+from mailbox_app.outbound.smtp_client import CONNECT_SECONDS, HostTrouble, NoConnection, SmtpConnection, TlsTrouble
 from mailbox_app.outbound.sources import Families
+from mailbox_app.outbound.tls_out import OutboundTls
+from mailbox_app.outbound.tls_policy import Demand
 from mailbox_app.outbound.transaction import Transaction, Verdict
 from mailbox_app.outbound.walk import Walk
 
@@ -56,6 +58,7 @@ class SmtpTransport:
         config: Delivery,
         offload: Offload,
         clock: Clock,
+        tls: OutboundTls,
         passages: Passages | None = None,
         routes: Routes | None = None,
         families: Families | None = None,
@@ -67,16 +70,20 @@ class SmtpTransport:
         self._passages = passages or Passages(
             Breakers(MemoryBreakerStore(), offload, clock, Metrics()), None, offload, clock
         )
+        self._tls = tls
         self._offload = offload
         self._clock = clock
         self.families = families or Families(resolver, clock)
         self.states = states or RouteStates(clock)
+        self.under_way = UnderWay()
+        """Where it is told which host is talked to; the runner's own takes its place."""
         self._log = structlog.get_logger("outbound")
+        self.reach = Reach(clock, config.port)
         self.configure(config, routes or Routes())
 
     def configure(self, config: Delivery, routes: Routes) -> None:
         """Take a changed configuration: it holds for every attempt that begins from now on. Raises nothing half way."""
-        tls, proving_tls = _client_context(config, prove=config.require_tls), _client_context(config, prove=True)
+        self._tls.configure(config)
         self.routes = RouteTable(config, routes)
         self.hops = NextHops(
             self._resolver,
@@ -84,9 +91,8 @@ class SmtpTransport:
             port=config.port,
             allow_private_addresses=config.allow_private_addresses,
         )
-        self.reach = Reach(self._clock, config.port)
-        self._require_tls = config.require_tls
-        self._tls, self._proving_tls = tls, proving_tls
+        if self.reach.mx_port != config.port:
+            self.reach = Reach(self._clock, config.port)
 
     async def deliver(self, lease: Lease) -> Sequence[Outcome]:
         """One outcome per leased recipient."""
@@ -142,14 +148,19 @@ class SmtpTransport:
         """Address after address of one host."""
         try:
             addresses = self.reach.ordered(await self.hops.addresses(host, walk.families))
+            demand = await self._demand(walk, host)
         except Unroutable as error:
             walk.note(Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text))
+            return
+        except HostTrouble as trouble:  # a policy keeps mail from the host; nothing is wrong with reaching it
+            fate = Fate.DEFERRED if trouble.temporary else Fate.FAILED
+            walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text))
             return
         for place, address in enumerate(addresses):
             walk.host = walk.tls = ""
             walk.has_another = place + 1 < len(addresses) or not is_last
             try:
-                await self._try(walk, host, address, visit)
+                await self._try(walk, host, address, visit, demand)
             except HostTrouble as trouble:
                 visit.note(trouble)
                 fate = Fate.DEFERRED if trouble.temporary else Fate.FAILED
@@ -164,7 +175,9 @@ class SmtpTransport:
         """Some or all hosts were not tried: nothing fails for good before they are."""
         if walk.last is None:
             for_all = not self.routes.depends_on_message
-            retry_at, sentence = await self._passages.put_off(walk.lease, walk.refusals, for_all=for_all)
+            retry_at, sentence = await self._passages.put_off(
+                walk.lease, walk.refusals, for_all=for_all, route=walk.waiting()[0].route
+            )
             walk.last = Verdict(Fate.POSTPONED, 451, "4.4.1", sentence, retry_at)
         elif walk.last.fate not in (Fate.DEFERRED, Fate.POSTPONED):
             walk.last = Verdict(Fate.DEFERRED, 451, "4.4.1", walk.refusals[0].sentence)
@@ -182,12 +195,24 @@ class SmtpTransport:
     def _postponed(self, why: str, seconds: float) -> Verdict:
         return Verdict(Fate.POSTPONED, 451, "4.4.5", why, self._clock.now() + timedelta(seconds=seconds))
 
-    async def _try(self, walk: Walk, host: MailHost, address: str, visit: Visit) -> None:
+    async def _demand(self, walk: Walk, host: MailHost) -> Demand:
+        """What the host must show before it gets this mail."""
+        named = bool(walk.route.hosts)
+        domain = host.name if named else walk.destination
+        if (rules := walk.rules.get(domain)) is None:
+            verify = f"the route {walk.route.name}" if walk.route.verify else ""
+            envelope = walk.lease.message.envelope
+            rules = walk.rules[domain] = await self._tls.rules(domain, envelope, named=named, verify=verify)
+        return await self._tls.demand(rules, host, walk.route)
+
+    async def _try(self, walk: Walk, host: MailHost, address: str, visit: Visit, demand: Demand) -> None:
         """What one address makes of the recipients that have no verdict yet."""
+        self.under_way.at(walk.lease, f"{host.name} [{address}]")
         source, _ = walk.source_for(address)
-        place = Place(walk.route.name, source, host.name, address, host.port, "proof" if walk.needs_proof else "")
+        place = Place(walk.route.name, source, host.name, address, host.port)
         async with self._pool.turn(place, walk.route.concurrency):
-            connection = await self._pool.take(place) or await self._open(walk, host, address)
+            connection = await self._kept(place, demand) or await self._open(walk, host, address, demand)
+            place = place._replace(level=demand.place(connection.tls))
             visit.greeted()
             walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
             transaction = Transaction(connection, walk.lease, self._offload)
@@ -198,20 +223,44 @@ class SmtpTransport:
                 raise
             finally:
                 walk.take(transaction.verdicts)
+                for verdict in transaction.verdicts.values():
+                    visit.answered(verdict.code, verdict.enhanced, verdict.text)
             self.states.used(walk.route.name)
             if transaction.in_step:
                 self._pool.keep(place, connection)
             else:
                 connection.close()
 
-    async def _open(self, walk: Walk, host: MailHost, address: str) -> SmtpConnection:
+    async def open(self, walk: Walk, host: MailHost, address: str) -> SmtpConnection:
+        """As for a message, without one: for trials. Close or leave it."""
+        return await self._open(walk, host, address, await self._demand(walk, host))
+
+    async def _kept(self, place: Place, demand: Demand) -> SmtpConnection | None:
+        """A kept connection that has shown as much as is demanded."""
+        for level in demand.places():
+            if (connection := await self._pool.take(place._replace(level=level))) is not None:
+                return connection
+        return None
+
+    async def _open(self, walk: Walk, host: MailHost, address: str, demand: Demand) -> SmtpConnection:
         """A fresh connection, greeted and as encrypted as it must be."""
-        if walk.needs_proof and not (host.is_proven or host.trusted):  # RFC 8689 4.2.1
-            raise _unsafe(host.name, "has a name that DNS does not prove (DNSSEC)")
+        try:
+            return await self._greeted(walk, host, address, demand, walk.route.encryption)
+        except TlsTrouble as trouble:
+            if walk.route.encryption != "policy" or not await self._tls.wants_clear(demand, trouble):
+                raise
+        return await self._greeted(walk, host, address, demand, "none")
+
+    async def _greeted(
+        self, walk: Walk, host: MailHost, address: str, demand: Demand, encryption: Encryption
+    ) -> SmtpConnection:
         connection = await self.connect(walk, host, address)
         walk.host = f"{host.name} [{address}]"
         try:
-            await self.greet(walk, connection)
+            name = walk.source_for(address)[1] or self._hostname
+            await self._tls.greet(connection, demand, name, address, encryption)
+            if walk.route.login is not None:
+                await log_in(connection, walk.route, self._offload, self.states)
         except BaseException:
             connection.close()
             raise
@@ -232,56 +281,6 @@ class SmtpTransport:
         self.reach.connected(address, host.port)
         return connection
 
-    async def greet(self, walk: Walk, connection: SmtpConnection) -> None:
-        """Greeting, EHLO, encryption as the route or the host's policy wants it, login."""
-        name = walk.source_for(connection.address)[1] or self._hostname
-        if walk.route.encryption == "policy":
-            await self._greet(connection, name, needs_proof=walk.needs_proof)
-            return
-        route = walk.route
-        context = self._proving_tls if route.verify or walk.needs_proof else self._tls
-        if route.encryption == "tls":
-            await connection.begin_tls(context)
-        await connection.greet(name)
-        if route.encryption == "starttls":
-            if "STARTTLS" not in connection.extensions:
-                raise HostTrouble(
-                    451, "4.7.10", f"{connection.host} offers no encryption, which the route {route.name} requires"
-                )
-            await connection.start_tls(context, name)
-        if walk.needs_proof and (not connection.tls or "REQUIRETLS" not in connection.extensions):
-            raise _unsafe(connection.host, "does not promise encryption on the rest of the way (REQUIRETLS)")
-        if route.login is not None:
-            await log_in(connection, route, self._offload, self.states)
-
-    async def _greet(self, connection: SmtpConnection, name: str, *, needs_proof: bool) -> None:
-        await connection.greet(name)
-        if "STARTTLS" in connection.extensions:
-            await connection.start_tls(self._proving_tls if needs_proof else self._tls, name)
-        elif self._require_tls or needs_proof:
-            raise HostTrouble(451, "4.7.10", f"{connection.host} offers no encryption, which is required here")
-        if needs_proof and "REQUIRETLS" not in connection.extensions:
-            raise _unsafe(connection.host, "does not promise encryption on the rest of the way (REQUIRETLS)")
-
 
 def _total_seconds(size_bytes: int) -> float:
     return min(_TOTAL_SECONDS + size_bytes / _TOTAL_BYTES_PER_SECOND, max(_MOST_SECONDS, _TOTAL_SECONDS))
-
-
-def _unsafe(host: str, why: str) -> HostTrouble:
-    """A host that a message with REQUIRETLS must not go to."""
-    return HostTrouble(550, "5.7.30", f"{host} {why}, and the sender asks for an encrypted way or none")
-
-
-def _client_context(config: Delivery, *, prove: bool) -> ssl.SSLContext:
-    """Opportunistic: encrypted, whoever it is. `prove`: also the right one, by the system's and our extra trust."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if prove:
-        context.load_default_certs()
-        if config.ca_file:
-            context.load_verify_locations(config.ca_file)
-    else:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -8,6 +8,7 @@ from mailbox_app.mailqueue.breakers import Refusal
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
 from mailbox_app.outbound.routes import Route
 from mailbox_app.outbound.sources import FamilyState
+from mailbox_app.outbound.tls_policy import Rules
 from mailbox_app.outbound.transaction import Verdict
 
 
@@ -19,14 +20,14 @@ class Walk:
         self.route = route
         self.families: Sequence[FamilyState] = ()
         """In the order to try them; empty: as they come."""
-        # RFC 8689 5: a report goes back as well as it can
-        self.needs_proof = lease.message.envelope.require_tls and bool(lease.message.envelope.sender)
         self.host = ""
         self.tls = ""
         self.last: Verdict | None = None
         """Why the recipients without a verdict have none."""
         self.refusals: list[Refusal] = []
         """Hosts that were passed over."""
+        self.rules: dict[str, Rules] = {}
+        """What binds mail to a domain, as found out in this attempt."""
         self.has_another = False
         """Whether there is another address to try after the present one."""
         self._recipients = recipients

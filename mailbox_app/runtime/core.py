@@ -27,6 +27,7 @@ from mailbox_app.observe.metrics import Metrics
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.key_watch import KeyWatch
 from mailbox_app.runtime.learning import Learning
+from mailbox_app.runtime.outbound_tls import TlsUpkeep
 from mailbox_app.runtime.process import Spawn
 from mailbox_app.runtime.repairs import RepairWatch
 from mailbox_app.runtime.reporting import Reporting
@@ -142,6 +143,7 @@ class Core:
         indexing: SearchIndexing,
         learning: Learning,
         keys: KeyWatch,
+        tls_upkeep: TlsUpkeep,
         reporting: Reporting,
         reloader: Reloader,
         tls: TlsContexts,
@@ -159,6 +161,7 @@ class Core:
         self._indexing = indexing
         self._learning = learning
         self._keys = keys
+        self._tls_upkeep = tls_upkeep
         self._reporting = reporting
         self._reloader = reloader
         self._tls = tls
@@ -180,6 +183,7 @@ class Core:
         spawn(self._indexing.run())
         spawn(self._learning.run())
         spawn(self._keys.run())
+        spawn(self._tls_upkeep.run())
         spawn(self._reporting.run())
         loop = asyncio.get_running_loop()
         for _, sock in self._sockets:

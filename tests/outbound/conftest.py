@@ -17,6 +17,7 @@ from mailbox_app.mailqueue.model import Envelope, Lease, QueuedMessage, QueuedRe
 from mailbox_app.net.tls import ensure_self_signed
 from mailbox_app.outbound.transport import SmtpTransport
 from tests.support.dns import FakeResolver
+from tests.support.outbound_tls import Recorder, outbound_tls
 from tests.support.queue import MESSAGE
 from tests.support.remote import FakeRemote
 
@@ -44,12 +45,19 @@ async def remote() -> AsyncIterator[FakeRemote]:
 
 
 @pytest.fixture
-def make_transport(resolver: FakeResolver, remote: FakeRemote, offload: Offload) -> MakeTransport:
+def witness() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def make_transport(
+    resolver: FakeResolver, remote: FakeRemote, offload: Offload, tmp_path: Path, witness: Recorder
+) -> MakeTransport:
     def make(**config: object) -> SmtpTransport:
-        settings = {"port": remote.port, "allow_private_addresses": True, **config}
-        return SmtpTransport(
-            resolver, hostname="here.example", config=Delivery(**settings), offload=offload, clock=SystemClock()  # type: ignore[arg-type]
-        )  # fmt: skip
+        settings = Delivery(**{"port": remote.port, "allow_private_addresses": True, **config})  # type: ignore[arg-type]
+        clock = SystemClock()
+        tls = outbound_tls(resolver, tmp_path, settings, offload, clock, [witness])
+        return SmtpTransport(resolver, hostname="here.example", config=settings, offload=offload, clock=clock, tls=tls)
 
     return make
 

@@ -22,6 +22,7 @@ from mailbox_app.observe.metrics import Metrics
 from mailbox_app.outbound.transport import SmtpTransport
 from tests.support.clock import FakeClock
 from tests.support.dns import FakeDnsServer
+from tests.support.outbound_tls import outbound_tls
 from tests.support.queue import MESSAGE, RecordingBus, put
 from tests.support.remote import FakeRemote
 
@@ -71,8 +72,9 @@ class Site:
         queue = queue or self.queue
         config = Delivery(port=self.there.port, allow_private_addresses=True)
         resolver = DnsResolver([self.dns.address], 5, self.clock)
+        tls = outbound_tls(resolver, self.tmp_path, config, self.offload, self.clock)
         transport = SmtpTransport(
-            resolver, hostname="mx.here.example", config=config, offload=self.offload, clock=self.clock
+            resolver, hostname="mx.here.example", config=config, offload=self.offload, clock=self.clock, tls=tls
         )
         runner = QueueRunner(
             queue,

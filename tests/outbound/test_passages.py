@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from mailbox_app.outbound.passages import Passages
 from mailbox_app.outbound.transport import SmtpTransport
 from tests.support.clock import FakeClock
 from tests.support.dns import FakeResolver
+from tests.support.outbound_tls import outbound_tls
 from tests.support.remote import FakeRemote
 
 MakeLease = Callable[..., Lease]
@@ -59,15 +61,17 @@ class World:
 
 
 @pytest.fixture
-def world(resolver: FakeResolver, remote: FakeRemote, offload: Offload, make_lease: MakeLease) -> World:
+def world(resolver: FakeResolver, remote: FakeRemote, offload: Offload, make_lease: MakeLease, tmp_path: Path) -> World:
     clock, waiting = FakeClock(), Waiting()
     breakers = Breakers(MemoryBreakerStore(), offload, clock, Metrics())
+    config = Delivery(port=remote.port, allow_private_addresses=True)
     transport = SmtpTransport(
         resolver,
         hostname="here.example",
-        config=Delivery(port=remote.port, allow_private_addresses=True),
+        config=config,
         offload=offload,
         clock=clock,
+        tls=outbound_tls(resolver, tmp_path, config, offload, clock),
         passages=Passages(breakers, waiting, offload, clock),
     )
     return World(transport, breakers, clock, waiting, make_lease)

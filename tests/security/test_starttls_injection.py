@@ -23,6 +23,7 @@ from tests.outbound.conftest import make_lease as make_lease
 from tests.support.dns import FakeResolver
 from tests.support.imap_server import imap_server
 from tests.support.managesieve_server import managesieve_server
+from tests.support.outbound_tls import outbound_tls
 from tests.support.pop3_server import pop3_server
 from tests.support.smtp import insecure_context, smtp_world
 
@@ -191,12 +192,10 @@ async def test_replies_injected_in_clear_end_the_attempt(name: str, tmp_path: Pa
     port = server.sockets[0].getsockname()[1]
     answers = {("there.example", "MX"): ["10 mx.there.example."], ("mx.there.example", "A"): ["127.0.0.1"]}
     offload = Offload(2)
+    resolver, config = FakeResolver(answers), Delivery(port=port, allow_private_addresses=True)
+    tls = outbound_tls(resolver, tmp_path, config, offload, SystemClock())
     transport = SmtpTransport(
-        FakeResolver(answers),  # type: ignore[arg-type]
-        hostname="here.example",
-        config=Delivery(port=port, allow_private_addresses=True),
-        offload=offload,
-        clock=SystemClock(),
+        resolver, hostname="here.example", config=config, offload=offload, clock=SystemClock(), tls=tls
     )
     try:
         [outcome] = await asyncio.wait_for(transport.deliver(make_lease()), 30)

@@ -42,6 +42,7 @@ from mailbox_app.store.maildir.backend import MaildirStore
 from mailbox_app.store.scripts import Scripts
 from mailbox_app.store.search.builder import IndexBuilder
 from tests.support.dns import FakeResolver
+from tests.support.outbound_tls import outbound_tls
 
 HOSTNAME = "mail.example.org"
 
@@ -91,6 +92,7 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         return load(config_path)
 
     state = StateFiles(data_dir, clock)
+    tls = outbound_tls(resolver, data_dir, load(config_path).delivery, offload, clock)
     context = ControlContext(
         config=load(config_path),
         config_path=config_path,
@@ -135,7 +137,14 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         policy_state=state.state,
         reports=ReceivedReports(data_dir / "reports.db"),
         routes=RouteDesk(
-            SmtpTransport(resolver, hostname=HOSTNAME, config=load(config_path).delivery, offload=offload, clock=clock),
+            SmtpTransport(
+                resolver,
+                hostname=HOSTNAME,
+                config=load(config_path).delivery,
+                offload=offload,
+                clock=clock,
+                tls=tls,
+            ),
             clock,
         ),
         version="1.2.3",

@@ -1,0 +1,95 @@
+"""Encryption on the way out in the core: its parts, and its regular work.
+
+Cached MTA-STS policies are fetched again before they run out, old rows are dropped, and whether DANE can work here at all is
+looked at now and then and told in one line (`Dnssec.sentence`), in the log when it changes and by `mailbox tls policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from mailbox_app.clock import Clock
+from mailbox_app.db.offload import Offload
+from mailbox_app.errors import MailboxError, ResolveError
+from mailbox_app.net.resolver import Resolver
+from mailbox_app.outbound.tls_memory import TlsMemory
+from mailbox_app.outbound.tls_out import OutboundTls
+from mailbox_app.outbound.tls_witness import LoggedSessions, TlsWitness
+from mailbox_app.runtime.parts import Parts
+
+_FIRST_SECONDS = 20.0
+_ROUND_SECONDS = 3_600.0
+
+
+class Dnssec:
+    """Whether the resolver validates and its word is believed. Any resolver will do; DANE needs one that validates."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self.works: bool | None = None
+        """None: not known yet."""
+        self.sentence = "Whether DANE can be used is not known yet."
+
+    async def look(self) -> None:
+        """Ask for the root's name servers, which are signed."""
+        if not getattr(self._resolver, "trusts_ad", True):
+            self.works = False
+XX
+            return
+        try:
+            answer = await self._resolver.query(".", "NS")
+        except ResolveError:
+            self.works = None
+            self.sentence = "Whether DANE can be used is not known: the DNS resolver does not answer for the root."
+            return
+        self.works = answer.authenticated
+        self.sentence = (
+            "DANE is used: the DNS resolver validates answers (DNSSEC)."
+            if answer.authenticated
+            else "DANE is not used: the DNS resolver does not validate answers (DNSSEC); unbound on this machine would."
+        )
+
+
+class TlsUpkeep:
+    """One round an hour until cancelled; what fails is logged and comes again."""
+
+    def __init__(self, tls: OutboundTls, dnssec: Dnssec, offload: Offload, clock: Clock) -> None:
+        self._tls = tls
+        self._dnssec = dnssec
+        self._offload = offload
+        self._clock = clock
+        self._log = structlog.get_logger("outbound")
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        told = ""
+        await self._clock.sleep(_FIRST_SECONDS)
+        while True:
+            await self._dnssec.look()
+            if self._dnssec.sentence != told:
+                told = self._dnssec.sentence
+                self._log.info("dane", works=self._dnssec.works, text=told)
+            try:
+                fetched = await self._tls.sts.refresh()
+                await self._offload.run(self._tls.memory.purge)
+            except (MailboxError, OSError) as error:
+                self._log.warning("tls_upkeep_failed", reason=str(error))
+            else:
+                if fetched:
+                    self._log.info("mta_sts_refreshed", count=fetched)
+            await self._clock.sleep(_ROUND_SECONDS)
+
+
+def outbound_tls(parts: Parts, listeners: Sequence[TlsWitness] = ()) -> OutboundTls:
+    """What the transport asks; `listeners` hear of every session beside the log."""
+    memory = TlsMemory(parts.data_dir / "tls.db", parts.clock)
+    return OutboundTls(
+        parts.resolver,
+        memory,
+        config=parts.config.delivery,
+        offload=parts.offload,
+        clock=parts.clock,
+        witnesses=[LoggedSessions(), *listeners],
+    )
