@@ -36,7 +36,10 @@ class Dnssec:
         """Ask for the root's name servers, which are signed."""
         if not getattr(self._resolver, "trusts_ad", True):
             self.works = False
-XX
+            self.sentence = (
+                "DANE is not used: the DNS resolver is not on this machine, and dns.dnssec does not say that it may be"
+                " trusted."
+            )
             return
         try:
             answer = await self._resolver.query(".", "NS")
