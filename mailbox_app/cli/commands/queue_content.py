@@ -43,7 +43,7 @@ def message(config_file: str | None, queue_id: str, raw: bool) -> None:
                     f"(The message goes on: mailbox queue message {queue_id} --raw > FILE has all of it.)", err=True
                 )
             return
-        output = click.get_binary_stream("stdout")
+        output = sys.stdout.buffer
         for piece in pieces:
             output.write(piece)
         output.flush()

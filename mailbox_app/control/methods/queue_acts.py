@@ -26,7 +26,9 @@ from mailbox_app.proto.plain_text import clean
 
 _LEASE_SECONDS = 300.0
 _SAMPLE = 5
-_ID_BATCH = 200
+_SETTLED_AT_ONCE = 200
+_ID_BATCH = 2_000
+"""Messages changed in one step: long enough to share its flush, short enough to let the mail between two."""
 
 
 async def plan(context: ControlContext, _call: Call, params: Plan) -> Planned:
@@ -102,26 +104,43 @@ def _finish(context: ControlContext, where: QueueFilter, *, bounce: bool) -> int
     """Own the recipients first, so that no runner delivers what is being returned or dropped."""
     done = 0
     while leases := context.queue.take(where, context.clock.now(), _LEASE_SECONDS):
-        waiting = list(leases)
+        begun = 0
         try:
-            while waiting:
-                done += _finish_lease(context, waiting[0], bounce=bounce)
-                del waiting[0]
+            while begun < len(leases):
+                done += _finish_some(context, leases[begun : begun + _SETTLED_AT_ONCE], bounce=bounce)
+                begun += _SETTLED_AT_ONCE
         except MailboxError:
-            for lease in waiting:  # back as they were, or nobody could act on them until the leases run out
+            for lease in leases[begun:]:  # back as they were, or nobody could act on them until the leases run out
                 with suppress(MailboxError):
                     context.queue.release(lease)
             raise
     return done
 
 
-def _finish_lease(context: ControlContext, lease: Lease, *, bounce: bool) -> int:
-    outcomes = _outcomes(lease, bounce=bounce)
-    if bounce:  # the notification is durable before the recipients leave: a crash in between repeats it
-        context.bounces.report(lease, outcomes)
+def _finish_some(context: ControlContext, leases: Sequence[Lease], *, bounce: bool) -> int:
+    """Record the end of these leases in one durable step; how many recipients."""
     now = context.clock.now()
-    context.queue.settle([Settlement(lease, outcomes, now + timedelta(seconds=_LEASE_SECONDS))], now)
-    message = lease.message
+    next_at = now + timedelta(seconds=_LEASE_SECONDS)
+    settlements: list[Settlement] = []
+    lost: Sequence[Lease] = ()
+    try:
+        for lease in leases:
+            outcomes = _outcomes(lease, bounce=bounce)
+            if bounce:  # the notification is durable before the recipients leave: a crash in between repeats it
+                context.bounces.report(lease, outcomes)
+            settlements.append(Settlement(lease, outcomes, next_at))
+    finally:  # whose sender has been told is gone, also when telling the next one failed
+        if settlements:
+            lost = context.queue.settle(settlements, now)
+    tokens = {lease.token for lease in lost}
+    ended = [each for each in settlements if each.lease.token not in tokens]
+    for settlement in ended:
+        _tell(context, settlement, bounce=bounce)
+    return sum(len(settlement.outcomes) for settlement in ended)
+
+
+def _tell(context: ControlContext, settlement: Settlement, *, bounce: bool) -> None:
+    message, outcomes = settlement.lease.message, settlement.outcomes
     context.mail_log.write(
         MailEvent(
             verb="failed",
@@ -136,7 +155,6 @@ def _finish_lease(context: ControlContext, lease: Lease, *, bounce: bool) -> int
             reason="returned" if bounce else "dropped",
         )
     )
-    return len(outcomes)
 
 
 def _outcomes(lease: Lease, *, bounce: bool) -> Sequence[Outcome]:
