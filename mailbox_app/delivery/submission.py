@@ -67,6 +67,7 @@ class Submission:
         self._hostname = hostname
         self._correspondents = correspondents
         self._containment = containment
+        self._urgency = Urgency(clock)
 
     def check_sender(self, account: Account, sender: str) -> None:
         """Refuse an envelope sender that is not the account's. The null sender is allowed (RFC 8098 receipts)."""
@@ -87,7 +88,9 @@ class Submission:
         signatures = await self._sign(domain, added + cut, rest)
         prefix = signatures + mail.prefix + added + cut
         size_bytes = mail.size_bytes - len(block) - len(mail.prefix) + len(prefix)
-        envelope = replace(mail.envelope, submitter=account.address, message_id=message_id_of(header, added))
+        priority = self._urgency.of(account.account_id, header, len(mail.recipients))
+        message_id = message_id_of(header, added)
+        envelope = replace(mail.envelope, submitter=account.address, message_id=message_id, priority=priority)
         mail = replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
         if self._containment is not None:
             reason = await self._containment.judge(account, _outside(mail), remote_ip)
