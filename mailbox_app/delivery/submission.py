@@ -21,6 +21,7 @@ from mailbox_app.delivery.containment import Containment
 from mailbox_app.delivery.header_block import read_header, rest_behind
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mail import Body, Delivered, Mail
+from mailbox_app.delivery.urgency import Urgency
 from mailbox_app.mailauth.dkim_sign import SigningKey
 from mailbox_app.policy import verdict_field
 from mailbox_app.policy.state.correspondents import Correspondents
