@@ -42,6 +42,8 @@ class RedisLink:
         self._down_since: float | None = None
         self._try_at = 0.0
         self._closed = False
+        self.failure_count = 0
+        """How often it did not answer."""
         self._log = structlog.get_logger("redis")
         self._prefix = settings.redis_prefix
         self._client = connect(settings)
@@ -89,6 +91,18 @@ class RedisLink:
             self._try_at = now + PAUSE_SECONDS  # this caller tries, the others go on without
 
     def _try(self, work: Callable[[Redis], T]) -> T:
+        try:
+            result = self.aside(work)
+        except StoreError as error:
+            if error.code == "redis.unreachable":
+                self._failed(error.__cause__ or error)
+            raise
+        if self._down_since is not None:
+            self._worked()
+        return result
+
+    def aside(self, work: Callable[[Redis], T]) -> T:
+        """Like `call`, but whatever comes of it says nothing about the server: for waiting until somebody publishes."""
         from redis.exceptions import ConnectionError as NoConnection
         from redis.exceptions import RedisError
         from redis.exceptions import TimeoutError as NoAnswer
@@ -96,21 +110,18 @@ class RedisLink:
         if self._closed:
             raise StoreError("store.closed", "the server is stopping", temporary=True)
         try:
-            result = work(self._client)
+            return work(self._client)
         except (NoConnection, NoAnswer, OSError) as error:
-            self._failed(error)
             raise StoreError("redis.unreachable", UNREACHABLE, temporary=True) from error
         except RedisError as error:
             raise StoreError(
                 "redis.refused", "the Redis server that the nodes share refuses", temporary=True,
                 fields={"answer": str(error)[:200]},
             ) from error  # fmt: skip
-        if self._down_since is not None:
-            self._worked()
-        return result
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         with self._lock:
+            self.failure_count += 1
             now = self._clock.monotonic_seconds()
             is_news = self._down_since is None
             if is_news:

@@ -17,7 +17,8 @@ from mailbox_app.clock import Clock
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hints import Topic
 
-_RESYNC = "*"
+RESYNC = "*"
+"""In the place of a topic: hints were lost."""
 _BUFFER_BYTES = 262_144
 """About 10,000 hints; who is further behind is better off reading the store once."""
 _LINE_BYTES = 4_096
@@ -28,14 +29,31 @@ Connect = Callable[[], socket.socket]
 """Makes a connected, non-blocking socket to the hub; raises OSError."""
 
 
+def deliver(bus: LocalBus, topics: Sequence[Topic]) -> None:
+    """What came from elsewhere, to this process's subscribers."""
+    for topic in topics:
+        if topic == RESYNC:
+            bus.resync()
+        else:
+            bus.deliver(topic)
+
+
 class HubServer:
     """The core's end: passes each line on to all other connections and to the core's own bus."""
 
     def __init__(self, bus: LocalBus, listener: socket.socket) -> None:
         self._bus = bus
         self._listener = listener
+        self.outward: Callable[[Sequence[Topic]], None] | None = None
+        """Told what any process of this node publishes; for a bridge to other nodes."""
         self._peers: set[_Peer] = set()
         self._server: asyncio.Server | None = None
+
+    def bring(self, topics: Sequence[Topic]) -> None:
+        """Hints of another node, for all processes of this one; nothing of it goes outward again. On the loop."""
+        for peer in self._peers:
+            peer.send(topics)
+        deliver(self._bus, topics)
 
     async def start(self) -> None:
         """Accept fronts from now on."""
@@ -57,15 +75,15 @@ class HubServer:
         for peer in self._peers:
             if peer is not source:
                 peer.send(topics)
-        for topic in topics:
-            if topic == _RESYNC:
-                self._bus.resync()
-            else:
-                self._bus.deliver(topic)
+        deliver(self._bus, topics)
+        if self.outward is not None:
+            self.outward(topics)
 
     def _broadcast(self, topics: Sequence[Topic]) -> None:
         for peer in self._peers:
             peer.send(topics)
+        if self.outward is not None:
+            self.outward(topics)
 
 
 class HubClient:
@@ -100,7 +118,7 @@ class HubClient:
         def made(peer: _Peer) -> None:
             self._peer = peer
             # What was published here while cut off reached nobody else.
-            peer.send((_RESYNC,))
+            peer.send((RESYNC,))
 
         def gone(_: _Peer) -> None:
             self._peer = None
@@ -120,11 +138,7 @@ class HubClient:
             self._peer.send(topics)
 
     def _received(self, _: _Peer, topics: Sequence[Topic]) -> None:
-        for topic in topics:
-            if topic == _RESYNC:
-                self._bus.resync()
-            else:
-                self._bus.deliver(topic)
+        deliver(self._bus, topics)
 
 
 class _Peer(asyncio.Protocol):
@@ -173,7 +187,7 @@ class _Peer(asyncio.Protocol):
         self._behind = False
         if self._lost_hints:
             self._lost_hints = False
-            self.send((_RESYNC,))
+            self.send((RESYNC,))
 
     def send(self, topics: Sequence[Topic]) -> None:
         """One line per topic, written at once."""

@@ -9,13 +9,16 @@ An increment costs 0.6 us shared and 0.3 us in memory; `labels()` adds 1 us, so 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from mailbox_app.observe.mail_log import MailEvent
 
@@ -81,6 +84,10 @@ class Metrics:
         """`mode`: what several processes' values come to."""
         return Gauge(f"mailserver_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
 
+    def redis_up(self) -> Gauge:
+        """Made where nodes share a Redis, and only there: a figure that is 0 means trouble. Once in a process."""
+        return self._gauge("redis_up", "1 while the Redis that nodes share answers.", mode="livemax")
+
     def count_mail(self, event: MailEvent) -> None:
         """A sink of the mail log: what came in, was refused, was taken into the queue."""
         match event.verb:
@@ -132,6 +139,29 @@ def exposition(metrics: Metrics, directory: Path | None) -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def gauge_text(name: str, text: str, label: str, values: Mapping[str, float]) -> bytes:
+    """One gauge as /metrics tells it, made anew at each scrape: for labels that come and go. Nothing without values."""
+    if not values:
+        return b""
+    registry = CollectorRegistry()
+    family = GaugeMetricFamily(f"mailserver_{name}", text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    registry.register(_Once(family))
+    return generate_latest(registry)
+
+
+class _Once(Collector):
+    """One family, as it is."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry."""
+        return [self._family]
 
 
 def total(metrics: Metrics, directory: Path | None, name: str) -> dict[str, float]:

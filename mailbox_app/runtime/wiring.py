@@ -61,7 +61,9 @@ from mailbox_app.runtime.outbound_tls import Dnssec, TlsUpkeep, outbound_tls
 from mailbox_app.runtime.parts import Parts, retention
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.repairs import RepairWatch
+from mailbox_app.runtime.shared_state import node_jobs
 from mailbox_app.runtime.signing_keys import key_watch
+from mailbox_app.runtime.state_refresh import refresh_state
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
 from mailbox_app.store.search.builder import IndexBuilder
@@ -213,15 +215,19 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         hub,
         ControlServer(context, daemon.paths.control_socket),
         runner,
-        delays,
         _web(daemon, parts, upkeep, keys),
-        upkeep,
-        RepairWatch(parts.data_dir, audit, parts.offload, parts.bus),
-        indexing,
-        _learning(parts, refs),
-        keys,
-        TlsUpkeep(tls, dnssec, parts.offload, parts.clock),
-        reporting(parts, received),
+        [
+            delays.run,
+            upkeep.run,
+            RepairWatch(parts.data_dir, audit, parts.offload, parts.bus).run,
+            indexing.run,
+            _learning(parts, refs).run,
+            keys.run,
+            TlsUpkeep(tls, dnssec, parts.offload, parts.clock).run,
+            reporting(parts, received).run,
+            lambda: refresh_state(parts.state.refresh, parts.offload, parts.clock),
+            *node_jobs(parts, hub),
+        ],
         reloader,
         parts.tls,
         daemon.sockets(CORE_SERVICES, 0),
@@ -320,7 +326,7 @@ def _control_context(
     )
 
 
-def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch) -> WebService:
+def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch, desk: RouteDesk) -> WebService:
     def metrics_text() -> bytes:
         upkeep.note_uptime()
         return exposition(parts.metrics, daemon.metrics_dir)
@@ -332,7 +338,15 @@ def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch) -> WebSer
         return [row.role for row in daemon.board.rows() if not row.ready]
 
     probes = Probes(
-        parts.directory, parts.queue, parts.data_dir, parts.tls.certificate_days, down, lists_off, keys.problems
+        parts.directory,
+        parts.queue,
+        parts.data_dir,
+        parts.tls.certificate_days,
+        down,
+        lists_off,
+        key_problems=keys.problems,
+        outbound_trouble=desk.trouble,
+        redis=parts.link.check if parts.link is not None else None,
     )
 
     async def admits(remote_ip: str) -> bool:

@@ -69,6 +69,10 @@ class Probes:
     """DNS lists that are switched off because they answer wrong."""
     key_problems: Callable[[], Sequence[str]] = tuple
     """Sentences about signing keys whose records would not do."""
+    outbound_trouble: Callable[[], str] = str
+    """What keeps mail from leaving at all, "" for nothing."""
+    redis: Callable[[], None] | None = None
+    """Asks the Redis that nodes share and raises `MailboxError`; None: this server is alone."""
 
 
 class HealthChecks:
@@ -94,6 +98,7 @@ class HealthChecks:
 
     async def _components(self) -> Sequence[Component]:
         down = self._probes.processes_down()
+        shared = [self._check("redis", self._redis)] if self._probes.redis is not None else []
         return [
             *await asyncio.gather(
                 self._check("directory", self._directory),
@@ -101,8 +106,10 @@ class HealthChecks:
                 self._check("storage", self._storage),
                 self._check("certificate", self._certificate),
                 self._check("dns_lists", self._dns_lists),
+                *shared,
                 self._check("signing_keys", self._signing_keys),
             ),
+            self._outbound(),
             Component("processes", not down, f"not serving: {', '.join(down)}" if down else ""),
         ]
 
@@ -146,6 +153,10 @@ class HealthChecks:
         reason = "almost full" if free_bytes < _LEAST_FREE_BYTES else ""
         return reason, {"free_bytes": free_bytes, "total_bytes": disk.f_blocks * disk.f_frsize}
 
+    def _outbound(self) -> Component:
+        trouble = self._probes.outbound_trouble()
+        return Component("outbound", not trouble, trouble)
+
     def _dns_lists(self) -> tuple[str, Fields]:
         """A list that is off is worth knowing, but mail goes on without it."""
         return "", {"switched_off": list(self._probes.lists_off())}
@@ -153,6 +164,12 @@ class HealthChecks:
     def _signing_keys(self) -> tuple[str, Fields]:
         """Mail goes on, with a signature that nobody can verify."""
         return "", {"problems": list(self._probes.key_problems())}
+
+    def _redis(self) -> tuple[str, Fields]:
+        """Without it no mail is taken and counters are each process's own."""
+        assert self._probes.redis is not None
+        self._probes.redis()
+        return "", {}
 
     def _certificate(self) -> tuple[str, Fields]:
         days = self._probes.certificate_days()
