@@ -36,6 +36,7 @@ class Script:
 
 _SIFTING = redis_scripts.LIBRARY + redis_filters.SIFTING
 ENQUEUE = Script(redis_scripts.ENQUEUE)
+APPEND = Script(redis_scripts.APPEND)
 CLAIM = Script(redis_scripts.CLAIM)
 SETTLE = Script(redis_scripts.SETTLE)
 RELEASE = Script(redis_scripts.RELEASE)
@@ -172,7 +173,7 @@ def translated() -> Iterator[None]:
         answer = str(error.fields.get("answer", ""))
         if error.code == "redis.unreachable":
             code, text = "queue.unreachable", "the queue cannot be reached now"
-        elif "OOM" in answer[:20]:
+        elif "maxmemory" in answer:
             code, text = "queue.full", "the queue cannot store a message now"
         else:
             code, text = "queue.refused", "the queue does not work now"

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from mailbox_app.mailqueue.model import (
     QueueFilter,
     Settlement,
 )
-from mailbox_app.mailqueue.redis_access import CLAIM, ENQUEUE, POSTPONE, RELEASE, SETTLE, TAKE
+from mailbox_app.mailqueue.redis_access import APPEND, CLAIM, ENQUEUE, POSTPONE, RELEASE, SETTLE, TAKE
 from mailbox_app.mailqueue.redis_bodies import PIECE_BYTES, RedisBodies
 from mailbox_app.mailqueue.redis_filters import search_of
 from mailbox_app.mailqueue.redis_operators import RedisOperators
@@ -124,24 +125,12 @@ class RedisQueue(RedisOperators):
             with open(spool.path, "rb") as file:
                 if spool.size_bytes <= PIECE_BYTES:
                     return "", file.read(), False
-                loose, body = self._key("loose"), self._key(f"b:{queue_id}")
-                self._command("ZADD", loose, now.timestamp(), queue_id)
-                count = 0
-                while piece := file.read(PIECE_BYTES):
-                    count = self._append(body, piece, count)
+                self._command("ZADD", self._key("loose"), now.timestamp(), queue_id)
+                for count, piece in enumerate(iter(partial(file.read, PIECE_BYTES), b"")):
+                    self._run(APPEND, queue_id, count, piece)
         except OSError as error:
             raise QueueError("queue.unreadable", "the message's file cannot be read", temporary=True) from error
         return "", b"", True
-
-    def _append(self, body: str, piece: bytes, count: int) -> int:
-        """One piece more; not twice when the answer got lost."""
-
-        def append(client: Any) -> int:
-            if client.llen(body) > count:
-                return count + 1
-            return int(client.execute_command("RPUSH", body, piece))
-
-        return self._ask(append)
 
     def _insert(
         self,

@@ -100,6 +100,7 @@ end
 
 local function put_back(token)
   local value = call('GET', P .. 'lease:' .. token)
+  call('ZREM', P .. 'leases', token)
   if not value then return false end
   local lease = load(value)
   for i = 2, #lease do
@@ -111,7 +112,6 @@ local function put_back(token)
     end
   end
   call('DEL', P .. 'lease:' .. token)
-  call('ZREM', P .. 'leases', token)
   return true
 end
 
@@ -163,6 +163,11 @@ end
 heads()
 call('PUBLISH', P .. 'hints', 'queue')
 return {'new'}
+"""
+
+APPEND = """
+local body = P .. 'b:' .. ARGV[1]
+if call('LLEN', body) <= tonumber(ARGV[2]) then call('RPUSH', body, ARGV[3]) end
 """
 
 CLAIM = """

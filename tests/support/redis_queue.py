@@ -22,7 +22,18 @@ def redis_queue(
     node: str = "node-one",
     shared: Path | None = None,
     body_bytes: int = 1 << 20,
+    replicas: int = 0,
     caller_time: bool = False,
 ) -> RedisQueue:
     link = RedisLink(Queue(backend="redis", redis_url=server.url), clock or SystemClock())
-    return RedisQueue(link, spool, bus, clock, node=node, shared=shared, body_bytes=body_bytes, caller_time=caller_time)
+    return RedisQueue(
+        link,
+        spool,
+        bus,
+        clock,
+        node=node,
+        shared=shared,
+        body_bytes=body_bytes,
+        replicas=replicas,
+        caller_time=caller_time,
+    )
