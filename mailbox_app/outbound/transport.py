@@ -45,6 +45,8 @@ _MOST_SECONDS = 1100.0
 _HASTY_SECONDS = 5.0
 """To connect, when there is another address to try: a dead one must not eat the attempt."""
 _CROWDED_SECONDS = 5.0
+_CONNECTIONS_IN_A_ROW = 100
+"""To a host that takes only so many recipients over one."""
 
 
 class SmtpTransport:
@@ -211,25 +213,34 @@ class SmtpTransport:
         source, _ = walk.source_for(address)
         place = Place(walk.route.name, source, host.name, address, host.port)
         async with self._pool.turn(place, walk.route.concurrency):
-            connection = await self._kept(place, demand) or await self._open(walk, host, address, demand)
-            place = place._replace(level=demand.place(connection.tls))
-            visit.greeted()
-            walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
-            transaction = Transaction(connection, walk.lease, self._offload)
-            try:
-                await transaction.run(walk.waiting())
-            except BaseException:
-                connection.close()
-                raise
-            finally:
-                walk.take(transaction.verdicts)
-                for verdict in transaction.verdicts.values():
-                    visit.answered(verdict.code, verdict.enhanced, verdict.text)
-            self.states.used(walk.route.name)
-            if transaction.in_step:
-                self._pool.keep(place, connection)
-            else:
-                connection.close()
+            for _ in range(_CONNECTIONS_IN_A_ROW):
+                if not await self._hand_over(walk, host, address, visit, demand, place):
+                    return
+
+    async def _hand_over(
+        self, walk: Walk, host: MailHost, address: str, visit: Visit, demand: Demand, place: Place
+    ) -> bool:
+        """One connection's share; True when the host wants another connection for those that are left."""
+        connection = await self._kept(place, demand) or await self._open(walk, host, address, demand)
+        place = place._replace(level=demand.place(connection.tls))
+        visit.greeted()
+        walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
+        transaction = Transaction(connection, walk.lease, self._offload)
+        try:
+            await transaction.run(walk.waiting())
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            walk.take(transaction.verdicts)
+            for verdict in transaction.verdicts.values():
+                visit.answered(verdict.code, verdict.enhanced, verdict.text)
+        self.states.used(walk.route.name)
+        if transaction.in_step:
+            self._pool.keep(place, connection)
+        else:
+            connection.close()
+        return transaction.needs_another and bool(walk.waiting())
 
     async def open(self, walk: Walk, host: MailHost, address: str) -> SmtpConnection:
         """As for a message, without one: for trials. Close or leave it."""

@@ -215,7 +215,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         hub,
         ControlServer(context, daemon.paths.control_socket),
         runner,
-        _web(daemon, parts, upkeep, keys),
+        _web(daemon, parts, upkeep, keys, known),
         [
             delays.run,
             upkeep.run,
@@ -326,10 +326,10 @@ def _control_context(
     )
 
 
-def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch, desk: RouteDesk) -> WebService:
+def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch, desk: RouteDesk, known: Breakers) -> WebService:
     def metrics_text() -> bytes:
         upkeep.note_uptime()
-        return exposition(parts.metrics, daemon.metrics_dir)
+        return exposition(parts.metrics, daemon.metrics_dir) + known.exposition()
 
     def lists_off() -> Sequence[str]:
         return _lists_off(daemon, parts.metrics)
