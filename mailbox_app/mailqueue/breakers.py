@@ -22,7 +22,7 @@ from mailbox_app.errors import MailboxError
 from mailbox_app.mailqueue import breaker as machine
 from mailbox_app.mailqueue.breaker import Breaker, Condition
 from mailbox_app.mailqueue.breaker_store import MAX_BREAKERS, BreakerStore, Step, is_clean
-from mailbox_app.observe.metrics import Metrics
+from mailbox_app.observe.metrics import Metrics, gauge_text
 from mailbox_app.proto.plain_text import clean
 
 _REFRESH_SECONDS = 5.0
@@ -30,6 +30,8 @@ _PROBE_RUNNING_SECONDS = 15.0
 """How long to wait for the probe's result before asking again."""
 _SHOWN_CHARACTERS = 90
 """Of a failure in a sentence; the whole stands in the list of breakers."""
+_STATES = {Condition.CLOSED: 0.0, Condition.HALF_OPEN: 1.0, Condition.OPEN: 2.0}
+_TOLD = 100
 _WAITING_HOSTS = 2_000
 _WAITING_PER_HOST = 200
 """Destinations remembered per host, for an operator who wants a message of theirs to go now."""
@@ -55,6 +57,8 @@ class Refusal:
     """Between the messages that wait for it."""
     most_seconds: float = 60.0
     """After `until` for the last of them: so they come neither all at once nor much later."""
+    kind: str = "breaker"
+    """Or "pace": for the metrics."""
 
 
 class Breakers:
@@ -143,6 +147,15 @@ class Breakers:
     def count_not_closed(self) -> int:
         """How many hosts are passed over."""
         return sum(each.condition is not Condition.CLOSED for each in self._known.values())
+
+    def count_postponed(self, kind: str) -> None:
+        """A delivery was not tried."""
+        self._metrics.postponed.labels(kind).inc()
+
+    def exposition(self) -> bytes:
+        """Those open or half-open as a metric of their own: hosts come and go, and no more than 100 are told."""
+        states = {each.host: _STATES[each.condition] for each in self.not_closed(_TOLD)}
+        return gauge_text("breaker_state", "Hosts passed over: 2 open, 1 half-open.", "host", states)
 
     def _refusal(self, known: Breaker) -> Refusal:
         now = self._clock.epoch_seconds()

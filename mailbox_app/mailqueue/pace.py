@@ -25,6 +25,7 @@ _EASE_SECONDS = 120.0
 _QUIET_SECONDS = 60.0
 """Nothing at all after a complaint about a single connection."""
 _BUSY_SECONDS = 5.0
+_SYNC_SECONDS = 2.0
 _BULK_SHARE = 0.8
 _MAX_PROVIDERS = 5_000
 _MAX_NAMED = 200
@@ -43,6 +44,10 @@ class Counts(Protocol):
 
     def count(self, key: str, window_seconds: int, amount: int = 1) -> int:
         """Add to a key's count; what it came to within the window, this included."""
+        ...
+
+    def sync(self) -> None:
+        """Tell the other processes and hear from them. Blocks."""
         ...
 
 
@@ -79,6 +84,7 @@ class Pace:
         self._clock = clock
         self._warm_up = warm_up
         self._providers: OrderedDict[str, _Provider] = OrderedDict()
+        self._synced_seconds = float("-inf")
         self._limited: dict[str, None] = {}
         """Providers that complained lately."""
 
@@ -98,6 +104,18 @@ class Pace:
             for destination in known.destinations:
                 counts[destination] = max(counts.get(destination, 0), usual - free)
         return counts
+
+    def is_stale(self) -> bool:
+        """Whether `sync` should be called (in a thread): counts matter here, and it is a while ago."""
+        config, now = self._config(), self._clock.monotonic_seconds()
+        if not (config.destinations or self._warm_up.begins_at) or now < self._synced_seconds + _SYNC_SECONDS:
+            return False
+        self._synced_seconds = now
+        return True
+
+    def sync(self) -> None:
+        """Share the counts with the other processes."""
+        self._counts.sync()
 
     def admit(self, destination: str, provider: str, priority: Priority) -> Wait | None:
         """Whether a message may go to a host of this provider now; when it may, it is counted and `ended` follows."""

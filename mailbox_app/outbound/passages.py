@@ -118,12 +118,14 @@ class Passages:
             return found
         if self._pace is None or host.trusted:  # routes have rates of their own
             return Visit(self._breakers, found)
+        if self._pace.is_stale():
+            await self._offload.run(self._pace.sync)
         provider = _provider(host.name)
         wait = self._pace.admit(destination, provider, lease.message.envelope.priority)
         if wait is None:
             return Visit(self._breakers, found, self._pace, provider)
         await self._breakers.end(found)
-        return Refusal(name, wait.until, wait.sentence, wait.gap_seconds, wait.most_seconds)
+        return Refusal(name, wait.until, wait.sentence, wait.gap_seconds, wait.most_seconds, "pace")
 
     async def put_off(
         self, lease: Lease, refusals: Sequence[Refusal], *, for_all: bool, route: str = ""
@@ -135,6 +137,7 @@ class Passages:
         """
         first = min(refusals, key=lambda each: each.until)
         destination = lease.message.recipients[0].destination
+        self._breakers.count_postponed(first.kind)
         if for_all and self._waiting is not None and self._is_news(destination, route):
             try:
                 await self._offload.run(

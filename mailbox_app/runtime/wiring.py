@@ -215,7 +215,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         hub,
         ControlServer(context, daemon.paths.control_socket),
         runner,
-        _web(daemon, parts, upkeep, keys, known),
+        _web(daemon, parts, upkeep, keys, desk, known),
         [
             delays.run,
             upkeep.run,

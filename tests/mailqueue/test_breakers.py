@@ -130,7 +130,9 @@ async def test_a_store_in_trouble_leaves_the_process_its_own_memory(offload: Off
 
 async def test_changes_are_counted(make: Make, metrics: Metrics, clock: FakeClock) -> None:
     breakers = make()
+    assert breakers.exposition() == b""
     await fail(breakers, 7)
+    assert b'mailserver_breaker_state{host="mx.there.example:25"} 2.0' in breakers.exposition()
     assert [each.condition for each in breakers.not_closed(10)] == [Condition.OPEN]
     await breakers.reset(HOST)
     assert breakers.not_closed(10) == []

@@ -30,6 +30,9 @@ class Counts:
         self._counts[slot] += amount
         return self._counts[slot]
 
+    def sync(self) -> None:
+        pass
+
 
 @pytest.fixture
 def clock() -> FakeClock:
