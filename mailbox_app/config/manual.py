@@ -66,6 +66,7 @@ MANUAL: Mapping[str, str] = {
     "lmtp.socket_mode": "Permissions of the Unix sockets, so that the other server's group can write to them.",
     "submission": "What our users may ask of the server when they send.",
     "submission.future_release_days": "How far ahead mail may be handed in for later (FUTURERELEASE, RFC 4865); 0: not at all.",
+    "submission.save_sent": "Keep what users send in their Sent mailbox. A mail program that stores the very same message there itself, before or within a quarter of an hour, finds it once; one that stores it with other bytes has it twice.",
     "local_submission": "Mail that programs of this machine hand to `mailbox sendmail`: cron, mail(1), web applications. Who runs the program is\nasked of the kernel; what it sends is treated as if its account had logged in.",
     "local_submission.enabled": "Whether the socket submit.sock is there. A change needs a restart.",
     "local_submission.users": "The account that a Unix user sends as: { \"www-data\" = \"shop@example.org\" }. Whoever is not named here may not send; but root and the server's own user send as postmaster of the first domain when they are not named.",

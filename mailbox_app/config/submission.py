@@ -14,6 +14,9 @@ class Submission(Section, frozen=True):
 
     future_release_days: Annotated[int, Meta(ge=0, le=365)] = 30
     """How far ahead mail may be handed in for later (FUTURERELEASE, RFC 4865); 0: not at all."""
+    save_sent: bool = False
+    """Keep what users send in their Sent mailbox. A mail program that stores the very same message there itself, before or within
+    a quarter of an hour, finds it once; one that stores it with other bytes has it twice."""
 
 
 class LocalSubmission(Section, frozen=True):

@@ -21,6 +21,7 @@ from mailbox_app.delivery.containment import Containment
 from mailbox_app.delivery.header_block import read_header, rest_behind
 from mailbox_app.delivery.inbound import Inbound
 from mailbox_app.delivery.mail import Body, Delivered, Mail
+from mailbox_app.delivery.sent_copies import SentCopies
 from mailbox_app.delivery.urgency import Urgency
 from mailbox_app.mailauth.dkim_sign import SigningKey
 from mailbox_app.policy import verdict_field
@@ -59,7 +60,9 @@ class Submission:
         hostname: str,
         correspondents: Correspondents | None = None,
         containment: Containment | None = None,
+        sent: SentCopies | None = None,
     ) -> None:
+        self._sent = sent
         self._directory = directory
         self._inbound = inbound
         self._signer = signer
@@ -76,10 +79,11 @@ class Submission:
         if sender and not self._directory.owns(account, sender):
             raise Refusal(553, "5.7.1", "The sender address is not yours", reason="sender_not_owned", address=sender)
 
-    async def submit(self, account: Account, mail: Mail, remote_ip: str = "") -> Delivered:
+    async def submit(self, account: Account, mail: Mail, remote_ip: str = "", *, keep_copy: bool = True) -> Delivered:
         """Check and complete the header, sign, queue and store. `mail.prefix` holds the trace fields; `remote_ip` is who brought
-        it, "" for this machine."""
+        it, "" for this machine; `keep_copy`: a person sends, who may want it in Sent."""
         self._check_active(account)
+        given = mail.body
         block = read_header(mail.body)
         header = Header.parse(block)
         domain = self._check_author(account, header)
@@ -98,6 +102,8 @@ class Submission:
             mail = replace(mail, hold_reason=reason)
         delivered = await self._inbound.deliver(mail)
         await self._remember(account, mail)
+        if self._sent is not None and keep_copy and mail.envelope.sender:
+            await self._sent.keep(account, added, given)
         return replace(delivered, message_id=envelope.message_id, hold_reason=mail.hold_reason)
 
     async def _remember(self, account: Account, mail: Mail) -> None:

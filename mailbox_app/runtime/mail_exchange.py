@@ -13,6 +13,7 @@ from mailbox_app.delivery.dmarc_tally import DmarcTally, Sinks
 from mailbox_app.delivery.explaining import Explainer
 from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.delivery.report_reading import ReportReader
+from mailbox_app.delivery.sent_copies import SentCopies
 from mailbox_app.delivery.submission import Submission
 from mailbox_app.journal.audit import Audit, Change
 from mailbox_app.journal.received_reports import ReceivedReports
@@ -44,6 +45,9 @@ def smtp_service(parts: Parts, sasl: Sasl) -> SmtpService:
                 hostname=hostname,
                 correspondents=parts.state.state.correspondents,
                 containment=_containment(parts),
+                sent=SentCopies(
+                    parts.store, parts.offload, parts.clock, lambda: parts.current.config.submission.save_sent
+                ),
             ),
             sender_checks=SenderChecks(
                 parts.resolver,

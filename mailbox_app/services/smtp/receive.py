@@ -127,7 +127,8 @@ class Receiver:
 
     async def _submit(self, session: SmtpSession, account: Account, message: _Message, trace_id: str) -> Delivered:
         mail = self._mail(session, message, self._received(session, trace_id), trace_id)
-        return await self._submission.submit(account, mail, session.remote_ip)
+        is_person = session.kind != "local"
+        return await self._submission.submit(account, mail, session.remote_ip, keep_copy=is_person)
 
     async def _look_at(self, session: SmtpSession, message: _Message) -> None:
         """Who sent it, and the facts for the policy; the header is parsed here once for all."""

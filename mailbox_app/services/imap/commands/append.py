@@ -19,7 +19,9 @@ from mailbox_app.services.imap.replies import Refusal, refusal
 from mailbox_app.services.imap.session import Session
 from mailbox_app.services.imap.telling import tell_new
 from mailbox_app.store.appender import Place
-from mailbox_app.store.model import Appended
+from mailbox_app.store.interface import Content
+from mailbox_app.store.model import Appended, FlagMode, SpecialUse
+from mailbox_app.store.twins import find_twin
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,10 @@ async def _store(session: Session, intake: Intake, target: Located, taken: Seque
     """Durable when this returns."""
     if len(taken) == 1:
         (lone,) = taken
+        if session.service.config.submission.save_sent and isinstance(lone.message, Content):
+            known = await session.offload(_sent_before, session, target, lone, lone.message)
+            if known is not None:
+                return [known]
         place = Place(target.name, lone.flags, lone.keywords, lone.seconds)
         return [await session.service.appender.append(target.ref, lone.message, place)]
     messages = [each.new_message(target.name) for each in taken]
@@ -91,6 +97,20 @@ async def _store(session: Session, intake: Intake, target: Located, taken: Seque
         return session.service.deps.store.account(target.ref).append(messages, atomic=True)
 
     return [each for each in await session.offload(work) if isinstance(each, Appended)]
+
+
+def _sent_before(session: Session, target: Located, taken: Taken, content: Content) -> Appended | None:
+    """The copy of a message that submission has just kept in this mailbox, with the flags that the client gives it (D22)."""
+    deps = session.service.deps
+    account = deps.store.account(target.ref)
+    mailbox = account.mailbox(target.name)
+    if mailbox.special_use is not SpecialUse.SENT:
+        return None
+    twin = find_twin(account, mailbox, content, deps.clock.epoch_seconds())
+    if twin is None:
+        return None
+    account.store_flags(mailbox.mailbox_id, [twin.uid], FlagMode.ADD, taken.flags, taken.keywords)
+    return twin
 
 
 APPEND = Command(
