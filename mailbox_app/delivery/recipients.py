@@ -10,8 +10,9 @@ append's transaction and has the last word.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from mailbox_app.accounts.addresses import canonical
 from mailbox_app.accounts.interface import Directory
@@ -24,6 +25,7 @@ from mailbox_app.delivery.posting import account_may_post, refusal_text
 from mailbox_app.errors import StoreError
 from mailbox_app.ids import AccountId, AccountRef
 from mailbox_app.mailqueue.srs import SrsError, is_rewritten
+from mailbox_app.policy.state.suppressions import Suppression
 from mailbox_app.proto.smtp.commands import RcptCommand
 from mailbox_app.proto.smtp.replies import Refusal
 from mailbox_app.store.interface import Store
@@ -36,13 +38,20 @@ class Recipients:
     """Decides about RCPT."""
 
     def __init__(
-        self, directory: Directory, store: Store, offload: Offload, clock: Clock, forwarder: Forwarder | None = None
+        self,
+        directory: Directory,
+        store: Store,
+        offload: Offload,
+        clock: Clock,
+        forwarder: Forwarder | None = None,
+        suppressed: Callable[[str], Suppression | None] = lambda _: None,
     ) -> None:
         self._directory = directory
         self._store = store
         self._offload = offload
         self._clock = clock
         self._forwarder = forwarder
+        self._suppressed = suppressed
         self._usages: dict[AccountId, tuple[float, int]] = {}
 
     async def accept(
@@ -68,6 +77,7 @@ class Recipients:
         if not resolved.is_local_domain:
             if not may_relay:
                 raise Refusal(550, "5.7.1", "Relaying denied", reason="relay_denied", address=address)
+            self._check_suppressed(address)
             return Recipient(address, (), (address,), command.notify, command.orcpt, resolved.canonical)
         recipient = _recipient(resolved, address, command.notify, command.orcpt)
         if recipient is None:
@@ -94,6 +104,12 @@ class Recipients:
         if not resolved.is_local_domain:
             return None
         return _recipient(replace(resolved, lists=()), address, notify, orcpt)
+
+    def _check_suppressed(self, address: str) -> None:
+        if (found := self._suppressed(address)) is not None:
+            day = datetime.fromtimestamp(found.last_at_seconds, UTC).strftime("%Y-%m-%d")
+            text = f"Mail to this address failed for good, last on {day}: {found.text}"[:400]
+            raise Refusal(550, "5.1.1", text, reason="suppressed", address=address)
 
     def _restored(self, address: str, resolved: Resolved) -> str | None:
         """The stranger behind a rewritten sender of ours, which comes before any catch-all. What is not ours may be one's."""

@@ -350,6 +350,7 @@ class QueueRunner:
                     remote=outcome.host,
                     tls=outcome.tls,
                     code=outcome.code,
+                    enhanced=outcome.enhanced,
                     text=outcome.text,
                     reason=_REASONS.get(outcome.fate, ""),
                     duration_seconds=outcome.duration_seconds,

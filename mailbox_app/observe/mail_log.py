@@ -33,6 +33,8 @@ class MailEvent:
     """Address or host of the other side."""
     tls: str = ""
     code: int = 0
+    enhanced: str = ""
+    """The enhanced status of an attempt's answer, "5.1.1"."""
     text: str = ""
     """The reply, or the reason in words."""
     reason: str = ""

@@ -31,6 +31,7 @@ from mailbox_app.policy.state.shared.bans import RedisBans
 from mailbox_app.policy.state.shared.correspondents import RedisCorrespondents
 from mailbox_app.policy.state.shared.greylist import RedisGreylist
 from mailbox_app.policy.state.shared.rates import RedisRates
+from mailbox_app.policy.state.suppressions import SqliteSuppressions
 from mailbox_app.policy.tools import State
 
 
@@ -54,6 +55,8 @@ class StateFiles:
             dmarc_rows = SqliteDmarcRows(data_dir / "reports.db", clock)
             opened.callback(dmarc_rows.close)
             corpus, reputation = SqliteCorpus(self.junk, clock), SqliteReputation(self.junk, clock)
+            suppressions = SqliteSuppressions(self.database, clock)
+            opened.callback(suppressions.sync)
             self.failures: FailureStore
             if link is None:
                 self.failures = SqliteFailures(self.database)
@@ -66,6 +69,7 @@ class StateFiles:
                     allowances=SqliteAllowances(self.database, clock),
                     correspondents=SqliteCorrespondents(self.database, clock),
                     dmarc_rows=dmarc_rows,
+                    suppressions=suppressions,
                 )
             else:
                 self.failures = RedisFailures(link)
@@ -78,16 +82,19 @@ class StateFiles:
                     allowances=RedisAllowances(link, clock),
                     correspondents=RedisCorrespondents(link, clock, name_of),
                     dmarc_rows=dmarc_rows,
+                    suppressions=suppressions,
                 )
             opened.callback(self.state.rates.sync)
             self._opened = opened.pop_all()
         self.state.bans.refresh()
+        self.state.suppressions.sync()
 
     def refresh(self) -> None:
         """Hear from the other processes and tell them; once a second, in a thread. Never raises."""
         self.state.bans.refresh()
         self.state.rates.sync()
         self.state.dmarc_rows.sync()
+        self.state.suppressions.sync()
 
     def close(self) -> None:
         """Write what is new, close the files."""

@@ -20,6 +20,7 @@ from mailbox_app.policy.state.dmarc_rows import SqliteDmarcRows
 from mailbox_app.policy.state.greylist import Greylist
 from mailbox_app.policy.state.rates import Rates
 from mailbox_app.policy.state.reputation import Reputation
+from mailbox_app.policy.state.suppressions import Suppressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class State:
     allowances: Allowances
     correspondents: Correspondents
     dmarc_rows: SqliteDmarcRows
+    suppressions: Suppressions
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from socket import socket
+from typing import Any
 
 import structlog
 
@@ -20,17 +21,10 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.errors import ConfigError, MailboxError
 from mailbox_app.events.hub import HubServer
 from mailbox_app.ids import AccountRef
-from mailbox_app.mailqueue.delay_notices import DelayNotices
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.metrics import Metrics
-from mailbox_app.runtime.indexing import SearchIndexing
-from mailbox_app.runtime.key_watch import KeyWatch
-from mailbox_app.runtime.learning import Learning
-from mailbox_app.runtime.outbound_tls import TlsUpkeep
 from mailbox_app.runtime.process import Spawn
-from mailbox_app.runtime.repairs import RepairWatch
-from mailbox_app.runtime.reporting import Reporting
 from mailbox_app.services.web.server import WebService
 
 _RECOVER_SECONDS = 3600.0
@@ -129,22 +123,15 @@ class Upkeep:
 
 
 class Core:
-    """A `Part`. `hub` is None where one process is everything."""
+    """A `Part`. `hub` is None where one process is everything; `jobs` run until the end."""
 
     def __init__(
         self,
         hub: HubServer | None,
         control: ControlServer,
         runner: QueueRunner,
-        delays: DelayNotices,
         web: WebService,
-        upkeep: Upkeep,
-        repairs: RepairWatch,
-        indexing: SearchIndexing,
-        learning: Learning,
-        keys: KeyWatch,
-        tls_upkeep: TlsUpkeep,
-        reporting: Reporting,
+        jobs: Sequence[Callable[[], Coroutine[Any, Any, None]]],
         reloader: Reloader,
         tls: TlsContexts,
         sockets: Sequence[tuple[str, socket]],
@@ -154,15 +141,8 @@ class Core:
         self._hub = hub
         self._control = control
         self._runner = runner
-        self._delays = delays
         self._web = web
-        self._upkeep = upkeep
-        self._repairs = repairs
-        self._indexing = indexing
-        self._learning = learning
-        self._keys = keys
-        self._tls_upkeep = tls_upkeep
-        self._reporting = reporting
+        self._jobs = jobs
         self._reloader = reloader
         self._tls = tls
         self._sockets = sockets
@@ -177,14 +157,8 @@ class Core:
             await self._hub.start()
         await self._control.start()
         self._running = spawn(self._runner.run())
-        spawn(self._delays.run())
-        spawn(self._upkeep.run())
-        spawn(self._repairs.run())
-        spawn(self._indexing.run())
-        spawn(self._learning.run())
-        spawn(self._keys.run())
-        spawn(self._tls_upkeep.run())
-        spawn(self._reporting.run())
+        for job in self._jobs:
+            spawn(job())
         loop = asyncio.get_running_loop()
         for _, sock in self._sockets:
             self._servers.append(await loop.create_server(self._web.factory, sock=sock))

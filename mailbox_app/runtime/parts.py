@@ -35,6 +35,7 @@ from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.policy.gate import Gate
+from mailbox_app.policy.state.suppressions import mail_sink
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.policy.tools import Tools
 from mailbox_app.runtime.daemon import Daemon
@@ -137,7 +138,7 @@ class Parts:
         state = StateFiles(data_dir, clock, link, account_names(directory))
         memory = FilterMemory(state.database, clock)
         filters = Filters(store, Scripts(data_dir), memory, directory, clock, hostname=hostname, settings=config.sieve)
-        mail_log = MailLog([metrics.count_mail, decisions.record])
+        mail_log = MailLog([metrics.count_mail, decisions.record, mail_sink(state.state.suppressions)])
         reports = ReportSigner(directory, DkimSigner(), hostname, clock)
         bounces = Bounces(queue, spool, directory.is_local_domain, hostname, clock, reports.signed)
         receipts = Receipts(bounces, offload, clock, mail_log)
@@ -160,7 +161,7 @@ class Parts:
             mail_log=mail_log,
             bounces=bounces,
             forwarder=forwarder,
-            recipients=Recipients(directory, store, offload, clock, forwarder),
+            recipients=Recipients(directory, store, offload, clock, forwarder, state.state.suppressions.find),
             filters=filters,
             inbound=inbound,
             mailbox_scripts=MailboxScripts(store, filters, inbound.carrier, offload),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from mailbox_app.control.client import ControlClient
 from mailbox_app.control.methods import METHODS
 from mailbox_app.control.methods.domain import records_for
 from mailbox_app.errors import ControlError, MailboxError, QueueError, StoreError
-from mailbox_app.mailqueue.model import Fate, Outcome, QueueFilter, Settlement
+from mailbox_app.mailqueue.model import Envelope, Fate, Outcome, QueueFilter, RecipientState, Settlement
 from mailbox_app.observe.mail_log import MailEvent
 from tests.support.control import Appliance, Background
+from tests.support.queue import put
 
 PASSWORD = "correct horse battery"
 
@@ -371,3 +372,27 @@ def test_a_limit_of_messages_stays_unless_it_is_given(client: ControlClient) -> 
     assert (user["quota_bytes"], user["quota_messages"]) == (1000, 5)
     assert client.call("user.quota", {"address": "alice@example.org", "quota_bytes": 0})["quota_messages"] == 5
     assert client.call("user.show", {"address": "alice@example.org"})["quota_messages"] == 5
+
+
+def test_an_account_is_suspended_and_resumed_in_one_step_each(client: ControlClient, appliance: Appliance) -> None:
+    queue, address = appliance.context.queue, "alice@example.org"
+    put(queue, appliance.spool, appliance.context.clock.now(), envelope=Envelope(address, submitter=address))
+    assert client.call("user.suspend", {"address": address, "reason": "password stolen"})["recipients"] == 1
+    assert client.call("user.show", {"address": address})["state"] == "disabled"
+    [row] = queue.window(QueueFilter(), "recipient", False, 0, 10)[1]
+    assert (row.state, "password stolen" in row.hold_reason) == (RecipientState.HELD, True)
+    put(queue, appliance.spool, appliance.context.clock.now(), envelope=Envelope(address, submitter=address))
+    assert queue.stats(appliance.context.clock.now()).held == 2
+    assert client.call("user.resume", {"address": address, "release": True})["recipients"] == 2
+    assert (queue.rules(), queue.stats(appliance.context.clock.now()).held) == ([], 0)
+    assert client.call("user.show", {"address": address})["state"] == "active"
+
+
+def test_suppressions_are_added_listed_and_removed(client: ControlClient) -> None:
+    client.call("suppression.add", {"address": "Gone@far.example", "reason": "asked us"})
+    [entry] = client.call("suppression.list")["suppressions"]
+    assert (entry["address"], entry["days"], entry["text"]) == ("gone@far.example", 0, "asked us")
+    client.call("suppression.remove", {"address": "gone@far.example"})
+    assert client.call("suppression.list") == {"suppressions": []}
+    assert refused(client, "suppression.remove", address="gone@far.example") == "account.no_such_address"
+    assert refused(client, "suppression.add", address="nobody") == "account.bad_address"

@@ -12,6 +12,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("sieve", "sieve", "Filter scripts: rules for incoming mail."),
     ("queue", "queued_mail", "Waiting mail."),
     ("breaker", "breaker", "Other servers that mail waits for."),
+    ("suppression", "suppression", "Addresses that nothing is sent to any more."),
     ("route", "route", "The ways on which mail leaves."),
     ("greylist", "greylist", "Strangers who were asked to come back."),
     ("junk", "junk", "What the junk classifier has learnt."),

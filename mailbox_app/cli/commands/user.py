@@ -146,6 +146,27 @@ def enable(config_file: str | None, address: str) -> None:
     click.echo(f"{clean(user['address'])} is enabled.")
 
 
+@command.command("suspend")
+@click.argument("address")
+@click.option("--reason", default="", help="Shown with the mail that is held.")
+@click.pass_obj
+def suspend(config_file: str | None, address: str, reason: str) -> None:
+    """Stop an account in one step: no login, and what it sent and has not left yet is held."""
+    done = connection.call(config_file, "user.suspend", address=address, reason=reason)
+    click.echo(f"{clean(done['address'])} is suspended; {done['recipients']} recipients of its mail are held.")
+
+
+@command.command("resume")
+@click.argument("address")
+@click.option("--release", is_flag=True, help="What was held goes out; without it, it stays held.")
+@click.pass_obj
+def resume(config_file: str | None, address: str, release: bool) -> None:
+    """Let a suspended or braked account log in and send again."""
+    done = connection.call(config_file, "user.resume", address=address, release=release)
+    rest = f"; mail to {done['recipients']} recipients goes out" if release else "; what was held stays held"
+    click.echo(f"{clean(done['address'])} may send again{rest}.")
+
+
 @command.command("remove")
 @click.argument("address")
 @click.option("--dry-run", is_flag=True, help="Tell what would happen.")

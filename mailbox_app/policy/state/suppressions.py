@@ -1,14 +1,15 @@
 """Outside addresses that failed for good, so often and on so many days that sending there again only harms this server's name.
 
-An address counts when its own server says that there is no such mailbox (RFC 3463 X.1.1, X.1.2, X.1.6, X.1.10); each day counts once, a
-delivery in between clears the count. From the third day on our users are told at RCPT, at once and in words, instead of by one
+An address counts when its own server says that there is no such mailbox (RFC 3463 X.1.1, X.1.2, X.1.6, X.1.10); each day counts
+once, a delivery in between clears the count. From the third day on our users are told at RCPT, at once and in words, instead of by one
 more report a few minutes later. An entry ends after 90 days without a failure, or when an operator removes it. In `state.db`.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,16 +18,23 @@ import structlog
 from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
+from mailbox_app.observe.mail_log import MailEvent
 from mailbox_app.policy.state.trouble import Trouble
 
 KEPT_SECONDS = 90 * 86_400.0
 FAILED_DAYS = 3
 HARD = frozenset({"5.1.1", "5.1.2", "5.1.6", "5.1.10"})
-_DAY = 86_400
-_MAX_ROWS = 200_000
+_MAX_ROWS = 50_000
 _MAX_PENDING = 20_000
 _TEXT_CHARACTERS = 200
 _ALWAYS = 0
+_COUNT = """
+    INSERT INTO suppressions (address, days, last_at_seconds, text) VALUES (?1, 1, ?2, ?3)
+    ON CONFLICT (address) DO UPDATE SET text = ?3, last_at_seconds = ?2, days = CASE
+        WHEN days = 0 THEN 0
+        WHEN last_at_seconds < ?2 - ?4 THEN 1
+        ELSE days + (CAST(?2 / 86400 AS INTEGER) > CAST(last_at_seconds / 86400 AS INTEGER)) END
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,17 @@ class Suppressions(Protocol):
         ...
 
 
+def mail_sink(suppressions: Suppressions) -> Callable[[MailEvent], None]:
+    """For the mail log: what other servers said about recipients."""
+
+    def note(event: MailEvent) -> None:
+        if event.direction == "out" and event.remote and event.enhanced:
+            for address in event.recipients:
+                suppressions.note(address, event.enhanced, f"{event.code} {event.text}")
+
+    return note
+
+
 class SqliteSuppressions:
     """`Suppressions` in `state.db`; the ones that count are in memory too."""
 
@@ -82,7 +101,7 @@ class SqliteSuppressions:
         self._lock = threading.Lock()
         self._known: Mapping[str, Suppression] = {}
         self._pending: list[tuple[str, bool, str]] = []
-        self._seen = -1
+        self._seen: tuple[int, int] | None = None
         self._trouble = Trouble(structlog.get_logger("policy"), "suppressions_unreadable")
 
     def find(self, address: str) -> Suppression | None:
@@ -112,12 +131,9 @@ class SqliteSuppressions:
         try:
             if pending:
                 self._write(pending)
-            if (version := self._database.data_version()) != self._seen:
-                self._seen = version
-                self._known = {each.address: each for each in self._read("1 = 1", (), _MAX_ROWS)}
+            self._read_changes()
         except StoreError as error:
             self._trouble.met(error)
-            self._seen = -1
             with self._lock:
                 self._pending = (pending + self._pending)[:_MAX_PENDING]
         else:
@@ -131,7 +147,7 @@ class SqliteSuppressions:
                 "INSERT OR REPLACE INTO suppressions (address, days, last_at_seconds, text) VALUES (?, ?, ?, ?)",
                 (made.address, made.days, made.last_at_seconds, made.text),
             )
-        self._seen = -1
+            _changed(connection)
         self.sync()
         return made
 
@@ -142,16 +158,25 @@ class SqliteSuppressions:
                 "DELETE FROM suppressions WHERE address = ? RETURNING address, days, last_at_seconds, text",
                 (address.lower(),),
             ).fetchone()
-        self._seen = -1
+            _changed(connection)
         self.sync()
         return Suppression(*row) if row else None
 
     def all(self, limit: int) -> Sequence[Suppression]:
         """See `Suppressions`."""
         since = self._clock.epoch_seconds() - KEPT_SECONDS
-        return self._read(
-            "days = 0 OR (days >= ? AND last_at_seconds >= ?)", (FAILED_DAYS, since), limit
-        )
+        return self._read("days = 0 OR (days >= ? AND last_at_seconds >= ?)", (FAILED_DAYS, since), limit)
+
+    def _read_changes(self) -> None:
+        file_version = self._database.data_version()
+        if self._seen is not None and self._seen[0] == file_version:
+            return  # nobody wrote anything
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT version FROM state_versions WHERE subject = 'suppressions'").fetchone()
+        version = row[0] if row else 0
+        if self._seen is None or self._seen[1] != version:
+            self._known = {each.address: each for each in self._read("1 = 1", (), _MAX_ROWS)}
+        self._seen = file_version, version
 
     def _read(self, where: str, values: Sequence[object], limit: int) -> Sequence[Suppression]:
         with self._database.reading() as connection:
@@ -169,18 +194,18 @@ class SqliteSuppressions:
                 if not failed:
                     connection.execute("DELETE FROM suppressions WHERE address = ? AND days > 0", (address,))
                     continue
-                connection.execute(
-                    "INSERT INTO suppressions (address, days, last_at_seconds, text) VALUES (?1, 1, ?2, ?3)"
-                    " ON CONFLICT (address) DO UPDATE SET text = ?3, last_at_seconds = ?2, days = CASE"
-                    f" WHEN days = 0 THEN 0 WHEN last_at_seconds < ?2 - {KEPT_SECONDS} THEN 1"
-                    f" ELSE days + (CAST(?2 / {_DAY} AS INTEGER) > CAST(last_at_seconds / {_DAY} AS INTEGER)) END",
-                    (address, now, text),
-                )
-            connection.execute(
-                "DELETE FROM suppressions WHERE days > 0 AND last_at_seconds < ?", (now - KEPT_SECONDS,)
-            )
+                connection.execute(_COUNT, (address, now, text, KEPT_SECONDS))
+            connection.execute("DELETE FROM suppressions WHERE days > 0 AND last_at_seconds < ?", (now - KEPT_SECONDS,))
             connection.execute(
                 "DELETE FROM suppressions WHERE address IN"
                 " (SELECT address FROM suppressions ORDER BY last_at_seconds DESC LIMIT -1 OFFSET ?)",
                 (_MAX_ROWS,),
             )
+            _changed(connection)
+
+
+def _changed(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "INSERT INTO state_versions (subject, version) VALUES ('suppressions', 1)"
+        " ON CONFLICT (subject) DO UPDATE SET version = version + 1"
+    )

@@ -1,0 +1,17 @@
+"""The core tells the other processes what it counted, and hears from them, once a second; the fronts do so in their own round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mailbox_app.clock import Clock
+from mailbox_app.db.offload import Offload
+
+_SECONDS = 1.0
+
+
+async def refresh_state(refresh: Callable[[], None], offload: Offload, clock: Clock) -> None:
+    """Until cancelled; `refresh` never raises."""
+    while True:
+        await clock.sleep(_SECONDS)
+        await offload.run(refresh)
