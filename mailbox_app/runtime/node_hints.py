@@ -101,6 +101,7 @@ class NodeHints:
                 self._is_behind = False
             except MailboxError:  # the link has told it
                 self._is_behind = True
+                self._wake.set()
                 await self._clock.sleep(_RETRY_SECONDS)
             await self._clock.sleep(_PAUSE_SECONDS)
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailbox_app.accounts.interface import Directory
 from mailbox_app.clock import Clock
@@ -78,7 +78,7 @@ class Nodes:
             await self._clock.sleep(_LOOK_SECONDS)
 
 
-def node_jobs(parts: Parts, hub: HubServer | None) -> Sequence[Callable[[], Awaitable[None]]]:
+def node_jobs(parts: Parts, hub: HubServer | None) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
     """What the core runs for it; nothing on a server that is alone."""
     if parts.link is None:
         return ()
