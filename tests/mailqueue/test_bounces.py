@@ -123,3 +123,40 @@ def test_a_lost_spool_file_still_gives_a_report(desk: Desk) -> None:
     lease = desk.lease(envelope=Envelope("alice@here.example", ret="FULL"))
     Path(lease.spool_path).unlink()
     assert desk.report(lease, FAILED) is not None
+
+
+def test_what_was_passed_on_to_a_host_without_reports_is_told_to_who_asked(desk: Desk) -> None:
+    lease = desk.lease(
+        NewRecipient("bob@there.example", notify="SUCCESS,FAILURE", orcpt="rfc822;b+2Bx@there.example"),
+        NewRecipient("carol@there.example", notify="FAILURE"),
+        NewRecipient("dan@there.example"),
+    )
+    passed = [replace(outcome(one.address, Fate.DELIVERED), relayed=True) for one in lease.message.recipients]
+    assert desk.bounces.concern(lease, passed)
+    made = desk.report(lease, *passed)
+    assert made is not None
+    text = made[1]
+    assert text.count("Final-Recipient") == 1
+    assert "Action: relayed" in text
+    assert "Original-Recipient: rfc822; b+x@there.example" in text
+    assert f"Final-Log-ID: {lease.message.queue_id}" in text
+
+
+def test_what_a_host_with_reports_took_is_its_business(desk: Desk) -> None:
+    """RFC 3461 5.2.2."""
+    lease = desk.lease(NewRecipient("bob@there.example", notify="SUCCESS"))
+    done = outcome("bob@there.example", Fate.DELIVERED)
+    assert not desk.bounces.concern(lease, [done])
+    assert desk.report(lease, done) is None
+
+
+def test_deferrals_and_usual_deliveries_concern_nobody(desk: Desk) -> None:
+    lease = desk.lease()
+    for fate in (Fate.DELIVERED, Fate.DEFERRED, Fate.POSTPONED, Fate.QUARANTINED):
+        assert not desk.bounces.concern(lease, [replace(outcome("bob@there.example", fate), relayed=True)])
+
+
+def test_a_report_is_a_part_of_the_conversation(desk: Desk) -> None:
+    made = desk.report(desk.lease(envelope=Envelope("alice@here.example", message_id="<1@here.example>")), FAILED)
+    assert made is not None
+    assert "In-Reply-To: <1@here.example>\r\nReferences: <1@here.example>\r\n" in made[1]
