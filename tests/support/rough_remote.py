@@ -62,7 +62,7 @@ class RoughRemote:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> RoughRemote:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls, limit=1 << 24)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 
