@@ -192,7 +192,9 @@ def _described(recipient: QueuedRecipient, outcome: Outcome, queue_id: QueueId) 
 
 def _late(recipient: QueuedRecipient, lease: Lease) -> DsnRecipient:
     status = recipient.last_enhanced if recipient.last_enhanced.startswith("4.") else "4.4.7"
-    text = f"{recipient.last_code} {recipient.last_text}" if recipient.last_code else recipient.last_text
+    text = recipient.hold_reason or recipient.last_text  # why it was not tried, when nobody has answered yet
+    if recipient.last_code:
+        text = f"{recipient.last_code} {recipient.last_text}"
     return DsnRecipient(
         address=recipient.address,
         orcpt=readable_orcpt(recipient.orcpt),
