@@ -17,6 +17,7 @@ from mailbox_app.delivery.recipients import Recipients
 from mailbox_app.errors import MailboxError
 from mailbox_app.mailqueue.interface import Transport
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
+from mailbox_app.mailqueue.spool import is_lost
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.proto.plain_text import clean
 from mailbox_app.proto.smtp.replies import Reply, reply_for
@@ -42,6 +43,13 @@ class LocalTransport(Transport):
                 reply = await self._deliver(lease, recipient)
             except MailboxError as error:
                 reply = reply_for(error)
+            except OSError as error:
+                self._log.error("spool file unreadable", queue_id=lease.message.queue_id, error=str(error))
+                lost = is_lost(error, lease.spool_path)
+                text = "the message's file is lost" if lost else "the message's file cannot be read now"
+                fate = Fate.QUARANTINED if lost else Fate.DEFERRED
+                outcomes.append(Outcome(recipient.address, fate, 451, "4.3.0", text))
+                continue
             except Exception as error:  # noqa: BLE001 - a runner's edge: unknown means temporary for mail in hand
                 self._metrics.errors.inc()
                 self._log.error("local_delivery_failed", queue_id=lease.message.queue_id, exc_info=error)

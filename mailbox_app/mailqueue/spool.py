@@ -32,6 +32,17 @@ class SpoolFile:
     size_bytes: int
 
 
+class DamagedSpoolFile(OSError):
+    """It is not the file that was written."""
+
+
+def is_lost(error: OSError, path: str) -> bool:
+    """Whether the error says that this spool file is gone or damaged for good; all other trouble may pass."""
+    if isinstance(error, DamagedSpoolFile):
+        return True
+    return isinstance(error, FileNotFoundError | IsADirectoryError) and error.filename == path
+
+
 class Spool:
     """A directory of spool files; without `durable` they only pass bytes on to a queue that keeps them elsewhere."""
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.model import Fate, Lease, QueuedRecipient
+from mailbox_app.mailqueue.spool import DamagedSpoolFile
 from mailbox_app.outbound.dot_stuffing import DotStuffer
 from mailbox_app.outbound.replies import Reply
 from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
@@ -124,7 +125,7 @@ class Transaction:
 
     async def _round(self, waiting: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
         """One transaction; the recipients to try again at once."""
-        file, first = await self._offload.run(_open, self._lease.spool_path)
+        file, first = await self._offload.join(_open, self._lease.spool_path, self._lease.message.size_bytes)
         try:
             if self._sends_binary:
                 return await self._binary_round(waiting, file, first)
@@ -287,8 +288,11 @@ def _parameters(**given: str) -> bytes:
     return b"".join(f" {name}={value}".encode() for name, value in given.items() if value and value.isprintable())
 
 
-def _open(path: str) -> tuple[BinaryIO, bytes]:
+def _open(path: str, size_bytes: int) -> tuple[BinaryIO, bytes]:
     file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    if os.fstat(file.fileno()).st_size != size_bytes:
+        file.close()
+        raise DamagedSpoolFile(f"{path} has another size than it was written with")
     return file, file.read(_CHUNK_BYTES)
 
 

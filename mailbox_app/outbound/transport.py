@@ -21,6 +21,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.breaker_store import MemoryBreakerStore
 from mailbox_app.mailqueue.breakers import Breakers, Refusal
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome
+from mailbox_app.mailqueue.spool import is_lost
 from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.metrics import Metrics
@@ -118,7 +119,7 @@ class SmtpTransport:
                 walk.last = Verdict(Fate.DEFERRED, 451, "4.4.7", "the delivery took too long and was broken off")
             except OSError as error:
                 self._log.error("spool file unreadable", queue_id=message.queue_id, error=str(error))
-                walk.last = Verdict(Fate.DEFERRED, 451, "4.3.0", "the message's file cannot be read now")
+                walk.last = _unreadable(error, lease.spool_path)
             outcomes += walk.outcomes(self._clock.monotonic_seconds() - started)
         return outcomes
 
@@ -295,3 +296,10 @@ class SmtpTransport:
 
 def _total_seconds(size_bytes: int) -> float:
     return min(_TOTAL_SECONDS + size_bytes / _TOTAL_BYTES_PER_SECOND, max(_MOST_SECONDS, _TOTAL_SECONDS))
+
+
+def _unreadable(error: OSError, path: str) -> Verdict:
+    """A file that is gone stays away, whatever else ails a disk may pass."""
+    if is_lost(error, path):
+        return Verdict(Fate.QUARANTINED, 451, "4.3.0", "the message's file is lost or damaged")
+    return Verdict(Fate.DEFERRED, 451, "4.3.0", "the message's file cannot be read now")

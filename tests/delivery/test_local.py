@@ -57,10 +57,10 @@ async def test_trouble_defers(world: SmtpWorld, error: Exception, enhanced: str)
     assert brief(outcomes) == {("bob@example.org", Fate.DEFERRED, enhanced)}
 
 
-async def test_a_spool_file_that_cannot_be_read_defers(world: SmtpWorld) -> None:
+async def test_a_message_whose_spool_file_is_lost_is_put_aside(world: SmtpWorld) -> None:
     leased = lease(world, "alice@example.org")
     world.spool.discard(leased.spool_path)
-    assert brief(await world.local.deliver(leased)) == {("alice@example.org", Fate.DEFERRED, "4.3.0")}
+    assert brief(await world.local.deliver(leased)) == {("alice@example.org", Fate.QUARANTINED, "4.3.0")}
 
 
 async def test_an_alias_to_outside_is_queued_for_the_smtp_transport(world: SmtpWorld) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -384,11 +386,26 @@ async def test_our_own_name_as_best_mx_is_a_loop(
     assert (outcome.fate, outcome.enhanced) == (Fate.LOOP, "5.4.6")
 
 
-async def test_a_lost_spool_file_is_our_trouble_and_temporary(
-    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"short")])
+async def test_a_lost_or_damaged_spool_file_is_put_aside_and_nothing_is_sent(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, damage: Callable[[Path], object]
 ) -> None:
     lease = make_lease()
-    Path(lease.spool_path).unlink()  # noqa: ASYNC240
+    damage(Path(lease.spool_path))
+    [outcome] = await make_transport().deliver(lease)
+    assert (outcome.fate, outcome.enhanced) == (Fate.QUARANTINED, "4.3.0")
+    assert remote.messages == []
+
+
+async def test_a_disk_in_trouble_defers(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = make_lease()
+
+    def broken(path: str, size_bytes: int) -> None:
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    monkeypatch.setattr("mailbox_app.outbound.transaction._open", broken)
     [outcome] = await make_transport().deliver(lease)
     assert (outcome.fate, outcome.enhanced) == (Fate.DEFERRED, "4.3.0")
     assert remote.messages == []
