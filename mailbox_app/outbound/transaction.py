@@ -20,6 +20,7 @@ from mailbox_app.mailqueue.spool import DamagedSpoolFile
 from mailbox_app.outbound.dot_stuffing import DotStuffer
 from mailbox_app.outbound.replies import Reply
 from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
+from mailbox_app.proto.smtp.orcpt import ascii_orcpt
 
 _CHUNK_BYTES = 262_144
 _HEADER_BYTES = 262_144
@@ -259,7 +260,8 @@ class Transaction:
     def _rcpt(self, recipient: QueuedRecipient) -> bytes:
         line = b"RCPT TO:<" + recipient.address.encode() + b">"
         if "DSN" in self._connection.extensions:
-            line += _parameters(NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
+            orcpt = recipient.orcpt if "SMTPUTF8" in self._connection.extensions else ascii_orcpt(recipient.orcpt)
+            line += _parameters(NOTIFY=recipient.notify, ORCPT=orcpt)
         return line
 
 
