@@ -18,7 +18,7 @@ from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.redis import RedisLink
 from mailbox_app.errors import QueueError, StoreError
 from mailbox_app.events.hints import Bus
-from mailbox_app.mailqueue import redis_filters, redis_scripts
+from mailbox_app.mailqueue import redis_filters, redis_operator_scripts, redis_scripts
 from mailbox_app.mailqueue.redis_bodies import RedisBodies
 from mailbox_app.mailqueue.redis_durability import Durability, examine
 
@@ -40,14 +40,16 @@ APPEND = Script(redis_scripts.APPEND)
 CLAIM = Script(redis_scripts.CLAIM)
 SETTLE = Script(redis_scripts.SETTLE)
 RELEASE = Script(redis_scripts.RELEASE)
-CHANGE = Script(redis_scripts.CHANGE)
-TAKE = Script(redis_scripts.TAKE)
-FORGET = Script(redis_scripts.FORGET)
-ADD_RULE = Script(redis_scripts.ADD_RULE)
-REMOVE_RULE = Script(redis_scripts.REMOVE_RULE)
-POSTPONE = Script(redis_scripts.POSTPONE)
-PAUSE = Script(redis_scripts.PAUSE)
-EXTEND = Script(redis_scripts.EXTEND)
+LET_GO = Script(redis_operator_scripts.LET_GO)
+ADOPT_HISTORY = Script(redis_operator_scripts.ADOPT_HISTORY)
+CHANGE = Script(redis_operator_scripts.CHANGE)
+TAKE = Script(redis_operator_scripts.TAKE)
+FORGET = Script(redis_operator_scripts.FORGET)
+ADD_RULE = Script(redis_operator_scripts.ADD_RULE)
+REMOVE_RULE = Script(redis_operator_scripts.REMOVE_RULE)
+POSTPONE = Script(redis_operator_scripts.POSTPONE)
+PAUSE = Script(redis_operator_scripts.PAUSE)
+EXTEND = Script(redis_operator_scripts.EXTEND)
 SCAN = Script(redis_filters.SCAN, _SIFTING)
 WALK = Script(redis_filters.WALK, _SIFTING)
 SIFT = Script(redis_filters.SIFT, _SIFTING)

@@ -118,11 +118,12 @@ def read_attempt(record: bytes) -> Attempt:
 
 
 def write_attempt(attempt: Attempt) -> bytes:
-    """For the list of a message's attempts."""
-    return encode(
-        (attempt.at.timestamp(), attempt.address, attempt.fate.value, attempt.code, attempt.text, attempt.host, attempt.tls,
-         attempt.duration_seconds)
+    """For a script that adds to the list of a message's attempts."""
+    record = (
+        attempt.at.timestamp(), attempt.address, attempt.fate.value, attempt.code, attempt.text, attempt.host, attempt.tls,
+        attempt.duration_seconds,
     )  # fmt: skip
+    return encode(("attempt", record))
 
 
 def read_finished(queue_id: str, address: str, record: bytes) -> Finished:
@@ -137,11 +138,12 @@ def read_finished(queue_id: str, address: str, record: bytes) -> Finished:
 
 
 def write_finished(one: Finished) -> bytes:
-    """For the history."""
-    return encode(
-        (one.sender, one.submitter, one.message_id, one.size_bytes, one.arrived_at.timestamp(), one.finished_at.timestamp(),
-         one.fate.value, one.code, one.enhanced, one.text, one.host, one.tls, one.attempts)
+    """For a script that adds to the history."""
+    record = (
+        one.sender, one.submitter, one.message_id, one.size_bytes, one.arrived_at.timestamp(), one.finished_at.timestamp(),
+        one.fate.value, one.code, one.enhanced, one.text, one.host, one.tls, one.attempts,
     )  # fmt: skip
+    return encode(("finished", one.address, record))
 
 
 def write_rule(rule: HoldRule, made_at: float) -> bytes:
