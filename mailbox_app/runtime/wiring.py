@@ -23,24 +23,16 @@ from mailbox_app.config.paths import Paths
 from mailbox_app.config.schema import Config
 from mailbox_app.control.context import ControlContext, ListenerInfo, ProcessInfo
 from mailbox_app.control.server import ControlServer
-from mailbox_app.delivery.local import LocalTransport
 from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hub import HubClient, HubServer
 from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.received_reports import ReceivedReports
-from mailbox_app.mailqueue.breakers import Breakers
-from mailbox_app.mailqueue.delay_notices import DelayNotices
-from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
-from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.net import unix_socket
 from mailbox_app.observe.metrics import Metrics, exposition, total
-from mailbox_app.outbound.route_desk import RouteDesk
-from mailbox_app.outbound.route_states import RouteStates
-from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.policy.learning import Learner
 from mailbox_app.policy.lessons import Lessons
 from mailbox_app.policy.login_bans import LoginBans
@@ -50,14 +42,14 @@ from mailbox_app.policy.state_files import prepare
 from mailbox_app.runtime import memory
 from mailbox_app.runtime.core import Core, Purge, Reloader, Upkeep
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
-from mailbox_app.runtime.delivery_flow import breakers, pace, passages
 from mailbox_app.runtime.front import Front
 from mailbox_app.runtime.indexing import SearchIndexing
 from mailbox_app.runtime.key_watch import KeyWatch
 from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.mail_access import imap_service, managesieve_service, pop3_service
 from mailbox_app.runtime.mail_exchange import reporting, smtp_service
-from mailbox_app.runtime.outbound_tls import Dnssec, TlsUpkeep, outbound_tls
+from mailbox_app.runtime.mail_out import MailOut, build_mail_out
+from mailbox_app.runtime.outbound_tls import Dnssec, TlsUpkeep
 from mailbox_app.runtime.parts import Parts, retention
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.repairs import RepairWatch
@@ -157,35 +149,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
 
 
 def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:
-    config, hostname = parts.config, parts.config.server.hostname
-    delays = DelayNotices(parts.queue, parts.bounces, parts.offload, parts.clock, parts.mail_log, parts.metrics)
-    known, paced = breakers(parts), pace(parts)
-    tls, dnssec = outbound_tls(parts), Dnssec(parts.resolver)
-    outbound = SmtpTransport(
-        parts.resolver,
-        hostname=hostname,
-        config=config.delivery,
-        offload=parts.offload,
-        clock=parts.clock,
-        passages=passages(parts, known, paced),
-        tls=tls,
-        routes=config.routes,
-        states=RouteStates(parts.clock, parts.metrics),
-    )
-    local = LocalTransport(parts.inbound, parts.recipients, parts.metrics)
-    runner = QueueRunner(
-        parts.queue,
-        {"smtp": outbound, "local": local},
-        parts.bounces,
-        offload=parts.offload,
-        clock=parts.clock,
-        bus=parts.bus,
-        mail_log=parts.mail_log,
-        metrics=parts.metrics,
-        under_way=(under_way := UnderWay()),
-        per_destination=config.delivery.connections,
-        claim_counts=paced.claim_counts,
-    )
+    out, dnssec = build_mail_out(parts), Dnssec(parts.resolver)
 
     def refs() -> Sequence[AccountRef]:
         return [account.ref for account in parts.directory.accounts()]
@@ -196,34 +160,32 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     indexing = _indexing(parts, refs)
     received = ReceivedReports(parts.data_dir / "reports.db")
     keys = key_watch(parts, audit)
-    desk = RouteDesk(outbound, parts.clock)
-    context = _control_context(daemon, parts, audit, indexing, received, reloader, keys, known, desk)
-    context.under_way, outbound.under_way = under_way.all, under_way
+    context = _control_context(daemon, parts, audit, indexing, received, reloader, keys, out)
 
     def apply(new: Config) -> None:
         context.config = parts.current.config = new
-        outbound.configure(new.delivery, new.routes)
+        out.configure(new)
         parts.store.retention = retention(new)
 
     def close_all() -> None:
         close()
         audit.close()
         received.close()
-        tls.memory.close()
+        out.tls.memory.close()
 
     return Core(
         hub,
         ControlServer(context, daemon.paths.control_socket),
-        runner,
-        _web(daemon, parts, upkeep, keys, desk, known),
+        out.runner,
+        _web(daemon, parts, upkeep, keys, out),
         [
-            delays.run,
+            out.delays.run,
             upkeep.run,
             RepairWatch(parts.data_dir, audit, parts.offload, parts.bus).run,
             indexing.run,
             _learning(parts, refs).run,
             keys.run,
-            TlsUpkeep(tls, dnssec, parts.offload, parts.clock).run,
+            TlsUpkeep(out.tls, dnssec, parts.offload, parts.clock).run,
             reporting(parts, received).run,
             lambda: refresh_state(parts.state.refresh, parts.offload, parts.clock),
             *node_jobs(parts, hub),
@@ -286,8 +248,7 @@ def _control_context(
     received: ReceivedReports,
     reloader: Reloader,
     keys: KeyWatch,
-    known: Breakers,
-    desk: RouteDesk,
+    out: MailOut,
 ) -> ControlContext:
     return ControlContext(
         config=parts.config,
@@ -310,10 +271,11 @@ def _control_context(
         filters=parts.filters,
         key_rotation=keys.rotation,
         key_problems=keys.problems,
-        breakers=known,
+        breakers=out.breakers,
         policy_state=parts.state.state,
         reports=received,
-        routes=desk,
+        routes=out.desk,
+        under_way=out.under_way.all,
         version=version("mailbox"),
         started_at=daemon.started_at,
         listeners=lambda: [ListenerInfo(each.service, each.address, each.port) for each in daemon.listeners],
@@ -326,10 +288,10 @@ def _control_context(
     )
 
 
-def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch, desk: RouteDesk, known: Breakers) -> WebService:
+def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch, out: MailOut) -> WebService:
     def metrics_text() -> bytes:
         upkeep.note_uptime()
-        return exposition(parts.metrics, daemon.metrics_dir) + known.exposition()
+        return exposition(parts.metrics, daemon.metrics_dir) + out.breakers.exposition()
 
     def lists_off() -> Sequence[str]:
         return _lists_off(daemon, parts.metrics)
@@ -345,7 +307,7 @@ def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch, desk: Rou
         down,
         lists_off,
         key_problems=keys.problems,
-        outbound_trouble=desk.trouble,
+        outbound_trouble=out.desk.trouble,
         redis=parts.link.check if parts.link is not None else None,
     )
 
