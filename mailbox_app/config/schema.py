@@ -215,6 +215,8 @@ class Queue(Section, frozen=True):
     """How many replicas of the Redis server must have a message before it counts as accepted."""
     shared_dir: str = ""
     """A directory that all nodes mount (NFS, for instance) for large messages of a queue in Redis; empty: all are in Redis."""
+    history_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    """How long is known what became of mail that has left the queue."""
 
 
 CheckMode = Literal["off", "advisory", "enforce"]

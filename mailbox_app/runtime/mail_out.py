@@ -8,6 +8,7 @@ from mailbox_app.config.schema import Config
 from mailbox_app.delivery.local import LocalTransport
 from mailbox_app.mailqueue.breakers import Breakers
 from mailbox_app.mailqueue.delay_notices import DelayNotices
+from mailbox_app.mailqueue.forgetting import Forgetting
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.outbound.route_desk import RouteDesk
@@ -30,6 +31,7 @@ class MailOut:
     desk: RouteDesk
     delays: DelayNotices
     under_way: UnderWay
+    forgetting: Forgetting
 
     def configure(self, new: Config) -> None:
         """Take a changed configuration: routes are decided at each attempt."""
@@ -67,4 +69,5 @@ def build_mail_out(parts: Parts) -> MailOut:
         claim_counts=paced.claim_counts,
     )
     delays = DelayNotices(parts.queue, parts.bounces, parts.offload, parts.clock, parts.mail_log, parts.metrics)
-    return MailOut(runner, outbound, tls, known, RouteDesk(outbound, parts.clock), delays, under_way)
+    forgetting = Forgetting(parts.queue, lambda: parts.current.config.queue.history_days, parts.offload, parts.clock)
+    return MailOut(runner, outbound, tls, known, RouteDesk(outbound, parts.clock), delays, under_way, forgetting)

@@ -52,6 +52,7 @@ from mailbox_app.runtime.mail_out import MailOut, build_mail_out
 from mailbox_app.runtime.outbound_tls import Dnssec, TlsUpkeep
 from mailbox_app.runtime.parts import Parts, retention
 from mailbox_app.runtime.process import Part
+from mailbox_app.runtime.queue_place import queue_jobs
 from mailbox_app.runtime.repairs import RepairWatch
 from mailbox_app.runtime.shared_state import node_jobs
 from mailbox_app.runtime.signing_keys import key_watch
@@ -180,6 +181,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         _web(daemon, parts, upkeep, keys, out),
         [
             out.delays.run,
+            out.forgetting.run,
             upkeep.run,
             RepairWatch(parts.data_dir, audit, parts.offload, parts.bus).run,
             indexing.run,
@@ -189,6 +191,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
             reporting(parts, received).run,
             lambda: refresh_state(parts.state.refresh, parts.offload, parts.clock),
             *node_jobs(parts, hub),
+            *queue_jobs(parts),
         ],
         reloader,
         parts.tls,
@@ -285,6 +288,7 @@ def _control_context(
         certificate_days=lambda: None if parts.tls.self_signed else parts.tls.certificate_days(),
         ready=lambda: all(row.ready for row in daemon.board.rows()),
         reload=reloader.reload,
+        redis_up=lambda: parts.link.is_up if parts.link is not None else None,
     )
 
 
