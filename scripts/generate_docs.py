@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from msgspec import to_builtins
+
 from mailbox_app.config.edit import describe
 from mailbox_app.config.schema import Config, Server
 
@@ -27,7 +29,7 @@ def configuration() -> str:
     for name, doc, settings in describe(Config(server=Server(hostname="mail.example.org"))):
         lines += ["", f"## [{name}]", "", doc, "", "| key | default | meaning |", "|---|---|---|"]
         for each in settings:
-            default = "must be given" if each.key == "server.hostname" else f"`{json.dumps(each.default)}`"
+            default = "must be given" if each.key == "server.hostname" else f"`{json.dumps(to_builtins(each.default))}`"
             key = each.key.partition(".")[2]
             lines.append(f"| `{key}` | {default} | {each.doc} |".replace("\n", " "))
     return "\n".join(lines) + "\n"

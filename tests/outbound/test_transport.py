@@ -151,6 +151,24 @@ async def test_parameters_are_said_when_the_server_knows_them(
     assert (second.mail_parameters, second.rcpt_parameters) == (f"SIZE={len(MESSAGE)}", [""])
 
 
+async def test_an_original_recipient_in_utf8_goes_as_code_points_to_who_takes_no_utf8(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+) -> None:
+    """RFC 6533 3."""
+    remote.script.extensions = ("DSN",)
+    [outcome] = await make_transport().deliver(make_lease(orcpt="utf-8;jörg@here.example"))
+    assert remote.messages[0].rcpt_parameters == [r"ORCPT=utf-8;j\x{F6}rg@here.example"]
+    assert not outcome.relayed  # it reports itself
+
+
+async def test_a_host_without_reports_is_noted(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+) -> None:
+    remote.script.extensions = ("SIZE",)
+    [outcome] = await make_transport().deliver(make_lease(notify="SUCCESS"))
+    assert outcome.relayed
+
+
 async def test_parameters_are_not_said_to_a_server_that_does_not_know_them(
     make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
 ) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mailbox_app.proto.dsn import DsnRecipient, DsnReport, compose_dsn
 from mailbox_app.proto.message import scan
 from mailbox_app.proto.mime import PartTable
+from mailbox_app.proto.smtp.orcpt import unescape_address
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 FAILED = DsnRecipient(
@@ -162,3 +163,70 @@ def test_text_of_strangers_adds_no_line_and_no_part(texts, header):
 def test_a_very_long_header_is_cut():
     header = b"X-Long: " + b"y" * 200_000 + b"\r\n" + b"A: b\r\n" * 50_000
     assert len(compose_dsn(replace(REPORT, original_header=header))) < 100_000
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+    | st.from_regex(r"<[a-z@.\r\n<> ]{0,40}>", fullmatch=True)
+)
+def test_no_message_id_of_a_stranger_becomes_another_field(message_id):
+    data = compose_dsn(replace(REPORT, original_message_id=message_id))
+    parsed = email.message_from_bytes(data, policy=email.policy.compat32)
+    assert set(parsed.keys()) <= {
+        "From", "To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "Auto-Submitted", "MIME-Version",
+        "Content-Type", "Content-Transfer-Encoding",
+    }  # fmt: skip
+    assert parsed["In-Reply-To"] in (None, message_id)
+    assert not parsed.defects
+
+
+ADDRESS = st.from_regex(r"[a-zé日]{1,12}(\+[a-z]{1,5})?@[a-zä]{1,8}\.example", fullmatch=True)
+
+
+@given(ADDRESS, ADDRESS, st.booleans(), st.sampled_from(["failed", "delayed", "delivered", "relayed", "expanded"]))
+def test_international_forms_only_where_the_way_back_takes_them(address, original, smtputf8, action):
+    """RFC 6533 3 and 4: else everything is ASCII, and the address comes back from its code points."""
+    recipient = DsnRecipient(address, f"utf-8;{original}", action, "4.4.7", "mx.example", "451 später", "q1", NOW)
+    report = replace(REPORT, recipients=[recipient], smtputf8=smtputf8, original_header="Subject: für\r\n\r\n".encode())
+    parsed = email.message_from_bytes(compose_dsn(report), policy=email.policy.compat32)
+    _, status, header = parsed.get_payload()
+    fields = compose_dsn(report).partition(b"Final-Recipient: ")[2].partition(b"\r\n")[0].decode()
+    is_global = smtputf8 and not (address.isascii() and original.isascii())
+    assert status.get_content_type() == ("message/global-delivery-status" if is_global else "message/delivery-status")
+    assert header.get_content_type() == ("message/global-headers" if smtputf8 else "text/rfc822-headers")
+    kind, _, text = fields.partition("; ")
+    assert kind == ("rfc822" if address.isascii() else "utf-8")
+    assert text.isascii() or is_global
+    assert (text if is_global or address.isascii() else unescape_address(text)) == address
+
+
+@given(
+    st.lists(
+        st.builds(
+            DsnRecipient,
+            st.text(max_size=30),
+            st.none() | st.text(max_size=30),
+            st.sampled_from(["failed", "delayed", "delivered", "relayed", "expanded"]),
+            st.text(max_size=8),
+            st.none() | st.text(max_size=20),
+            st.none() | st.text(max_size=80),
+            st.none() | st.text(max_size=20),
+            st.none() | st.just(NOW),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_every_report_has_one_block_for_each_recipient(recipients, smtputf8):
+    data = compose_dsn(replace(REPORT, recipients=recipients, smtputf8=smtputf8))
+    parsed = email.message_from_bytes(data, policy=email.policy.compat32)
+    assert len(parsed.get_payload()) == 3
+    table = PartTable.decode(scan(data).parts)
+    part = table.find((2,))
+    blocks = data[part.body_start : part.body_end].strip(b"\r\n").split(b"\r\n\r\n")
+    assert len(blocks) == len(recipients) + 1
+    for block, recipient in zip(blocks[1:], recipients, strict=True):
+        assert block.count(b"\r\nAction: " + recipient.action.encode()) == 1
+        names = [line.partition(b":")[0] for line in block.split(b"\r\n") if not line.startswith(b" ")]
+        assert len(set(names)) == len(names)
