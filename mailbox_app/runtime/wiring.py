@@ -164,8 +164,8 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     context = _control_context(daemon, parts, audit, indexing, received, reloader, keys, out)
 
     def apply(new: Config) -> None:
-        context.config = parts.current.config = new
         out.configure(new)
+        context.config = parts.current.config = new
         parts.store.retention = retention(new)
 
     def close_all() -> None:

@@ -302,7 +302,7 @@ def test_settings_are_changed_in_the_file_and_applied(appliance: Appliance, clie
     done = client.call("config.set", {"key": "limits.max_recipients", "value": "7"})
     assert (done["old"], done["new"], done["applied"]) == (100, 7, "now")
     assert client.call("config.get", {"key": "limits.max_recipients"})["value"] == 7
-    for key, value in (("listen.smtp", '["*:2525"]'), ("delivery.port", "26"), ("dns.timeout_seconds", "3")):
+    for key, value in (("listen.smtp", '["*:2525"]'), ("delivery.connections", "6"), ("dns.timeout_seconds", "3")):
         assert client.call("config.set", {"key": key, "value": value})["applied"] == "restart"
     assert refused(client, "config.set", key="limits.max_recipients", value="-1") == "config.invalid"
     both = {"key": "limits.max_recipients", "value": "8", "more": {"greylist.enabled": "false"}}

@@ -18,8 +18,8 @@ from mailbox_app.errors import ConfigError, ControlError
 if TYPE_CHECKING:  # it brings tomlkit, which the daemon has no use for until somebody asks
     from mailbox_app.config import edit
 
-_RESTART = ("server.", "listen.", "dns.", "delivery.", "queue.")
-"""Sections bound at start: ports, folders, the user, resolver and outbound delivery, the queue's place."""
+_RESTART = ("server.", "listen.", "dns.", "delivery.connections", "queue.")
+"""What is bound at start: ports, folders, the user, the resolver, the queue's place and its workers."""
 
 Plain = str | int | float | bool | list[str]
 
