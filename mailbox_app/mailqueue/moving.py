@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from mailbox_app.errors import QueueError
@@ -52,6 +51,14 @@ class Place(QueueBackend, Protocol):
 
     def let_go(self, queue_id: QueueId) -> None:
         """Forget it."""
+        ...
+
+    def others_heard(self, seconds: float) -> Sequence[str]:
+        """Other nodes that have taken mail from it so lately."""
+        ...
+
+    def close(self) -> None:
+        """Give back files and connections."""
         ...
 
 
@@ -114,8 +121,3 @@ def moves_as(state: str) -> RecipientState:
 def is_empty(place: Place) -> bool:
     """Whether there is nothing to move."""
     return not place.carried_ids(0, 1) and not place.rules() and not place.pauses()
-
-
-def queue_file(data_dir: Path) -> Path:
-    """Where the queue of a single machine is."""
-    return data_dir / "queue.db"

@@ -10,13 +10,14 @@ import os
 import secrets
 import socket
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Queue
 from mailbox_app.errors import QueueError
 from mailbox_app.events.hints import Bus
 from mailbox_app.mailqueue.interface import QueueBackend
+from mailbox_app.mailqueue.moving import Place
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 
@@ -32,8 +33,10 @@ class OpenQueue(QueueBackend, Protocol):
 
 
 def open_spool(settings: Queue, data_dir: Path) -> Spool:
-    """Where messages are written before the queue has them."""
-    return Spool(data_dir / "queue", durable=settings.backend == "sqlite")
+    """Where messages are written before the queue has them; two folders, since each backend removes what it does not know."""
+    if settings.backend == "sqlite":
+        return Spool(data_dir / "queue")
+    return Spool(data_dir / "queue-passing", durable=False)
 
 
 def open_queue(settings: Queue, data_dir: Path, spool: Spool, bus: Bus, clock: Clock) -> OpenQueue:
@@ -43,16 +46,29 @@ def open_queue(settings: Queue, data_dir: Path, spool: Spool, bus: Bus, clock: C
     from mailbox_app.db.redis import RedisLink
     from mailbox_app.mailqueue.redis_queue import RedisQueue
 
-    return RedisQueue(
-        RedisLink(settings, clock),
-        spool,
-        bus,
-        clock,
-        node=node_name(data_dir),
-        shared=Path(settings.shared_dir) if settings.shared_dir else None,
-        body_bytes=settings.redis_body_bytes,
-        replicas=settings.redis_replicas,
-    )
+    return RedisQueue(RedisLink(settings, clock), spool, bus, clock, **_redis_settings(settings, data_dir))
+
+
+def open_place(settings: Queue, data_dir: Path, bus: Bus, clock: Clock) -> Place:
+    """A backend that messages can move to and from; in use by others at the same time."""
+    spool = open_spool(settings, data_dir)
+    if settings.backend == "sqlite":
+        from mailbox_app.mailqueue.sqlite_moving import SqlitePlace
+
+        return SqlitePlace(data_dir / "queue.db", spool, bus, clock)
+    from mailbox_app.db.redis import RedisLink
+    from mailbox_app.mailqueue.redis_moving import RedisPlace
+
+    return RedisPlace(RedisLink(settings, clock), spool, bus, clock, **_redis_settings(settings, data_dir))
+
+
+def _redis_settings(settings: Queue, data_dir: Path) -> dict[str, Any]:
+    return {
+        "node": node_name(data_dir),
+        "shared": Path(settings.shared_dir) if settings.shared_dir else None,
+        "body_bytes": settings.redis_body_bytes,
+        "replicas": settings.redis_replicas,
+    }
 
 
 def node_name(data_dir: Path) -> str:

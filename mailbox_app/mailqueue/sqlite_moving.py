@@ -115,6 +115,10 @@ class SqlitePlace(SqliteQueue):
             ],
         )  # fmt: skip
 
+    def others_heard(self, seconds: float) -> Sequence[str]:
+        """None: it belongs to one machine."""
+        return ()
+
     def let_go(self, queue_id: QueueId) -> None:
         """Forget it; the file goes after the rows."""
         with self._transaction() as connection:
