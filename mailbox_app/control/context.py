@@ -29,8 +29,9 @@ from mailbox_app.mailqueue.under_way import Delivery
 from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
-from mailbox_app.outbound.route_desk import RouteDesk
 from mailbox_app.outbound.key_rotation import KeyRotation
+from mailbox_app.outbound.route_desk import RouteDesk
+from mailbox_app.outbound.tls_desk import TlsDesk
 from mailbox_app.policy.tools import State
 from mailbox_app.store.interface import Store
 
@@ -111,6 +112,8 @@ class ControlContext:
     """What other servers told us about our domains."""
     routes: RouteDesk
     """The ways out."""
+    outbound_tls: TlsDesk
+    """Encryption on the ways out."""
     version: str
     started_at: datetime
     listeners: Callable[[], Sequence[ListenerInfo]]
@@ -127,3 +130,5 @@ class ControlContext:
     """Read the file again and apply it everywhere; the new configuration. ConfigError changes nothing."""
     under_way: Callable[[], Sequence[Delivery]] = tuple
     """What this process delivers right now; called on the loop."""
+    redis_up: Callable[[], bool | None] = lambda: None
+    """Whether the Redis that nodes share answers; None: this server is alone."""

@@ -16,6 +16,7 @@ from msgspec import Struct
 from mailbox_app.control import machine
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.methods.policy import Numbers, SpamNumbers
+from mailbox_app.control.queue_counts import queue_counts
 from mailbox_app.journal.decisions import Decision, Decisions
 from mailbox_app.proto.plain_text import clean
 
@@ -180,7 +181,7 @@ class HealthView:
         """The whole state."""
         context = self._context
         now = context.clock.now()
-        queue = context.queue.stats(now)
+        queue = queue_counts(context, now)
         disk = machine.disk(context.data_dir)
         days = context.certificate_days()
         found = _todo(context, queue.late, disk, days)
@@ -250,6 +251,10 @@ def _todo(
             f"The certificate ends in {certificate_days} days" if certificate_days >= 0 else "The certificate has ended"
         )
         found.append((state, text, "TLS"))
+    if context.redis_up() is False:
+        found.append(
+            ("BAD!", "The Redis server that the nodes share cannot be reached: no mail is queued or leaves", "Queue")
+        )
     if late:
         found.append(("WARN", f"{late} queued recipients are late", "Queue"))
     if context.config.dnsbl.lists or context.config.dnswl.lists:

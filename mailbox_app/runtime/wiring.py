@@ -49,7 +49,7 @@ from mailbox_app.runtime.learning import Learning
 from mailbox_app.runtime.mail_access import imap_service, managesieve_service, pop3_service
 from mailbox_app.runtime.mail_exchange import reporting, smtp_service
 from mailbox_app.runtime.mail_out import MailOut, build_mail_out
-from mailbox_app.runtime.outbound_tls import Dnssec, TlsUpkeep
+from mailbox_app.runtime.outbound_tls import TlsUpkeep
 from mailbox_app.runtime.parts import Parts, retention
 from mailbox_app.runtime.process import Part
 from mailbox_app.runtime.queue_place import queue_jobs
@@ -150,7 +150,7 @@ def _front(daemon: Daemon, index: int, parts: Parts, hub: HubClient | None, clos
 
 
 def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[], None]) -> Core:
-    out, dnssec = build_mail_out(parts), Dnssec(parts.resolver)
+    out = build_mail_out(parts)
 
     def refs() -> Sequence[AccountRef]:
         return [account.ref for account in parts.directory.accounts()]
@@ -187,7 +187,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
             indexing.run,
             _learning(parts, refs).run,
             keys.run,
-            TlsUpkeep(out.tls, dnssec, parts.offload, parts.clock).run,
+            TlsUpkeep(out.tls, out.tls_desk.dnssec, parts.offload, parts.clock).run,
             reporting(parts, received).run,
             lambda: refresh_state(parts.state.refresh, parts.offload, parts.clock),
             *node_jobs(parts, hub),
@@ -278,6 +278,7 @@ def _control_context(
         policy_state=parts.state.state,
         reports=received,
         routes=out.desk,
+        outbound_tls=out.tls_desk,
         under_way=out.under_way.all,
         version=version("mailbox"),
         started_at=daemon.started_at,

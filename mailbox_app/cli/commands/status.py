@@ -30,6 +30,7 @@ def command(config_file: str | None, as_json: bool) -> None:
         ("greylist", f"{status['greylisted']} asked to come back"),
         ("bans", status["bans"]),
         ("DNS lists", f"switched off: {', '.join(lists_off)}" if lists_off else "none is switched off"),
+        *_redis(status["redis_up"]),
     ])  # fmt: skip
     click.echo()
     print_table(
@@ -43,3 +44,14 @@ def command(config_file: str | None, as_json: bool) -> None:
         [(each["role"], each["pid"], each["restarts"]) for each in status["processes"]],
         "One process.",
     )
+
+
+def _redis(is_up: bool | None) -> list[tuple[str, str]]:
+    if is_up is None:
+        return []
+    return [
+        (
+            "Redis",
+            "answers" if is_up else "CANNOT BE REACHED: no mail is queued or leaves, and the counts above are unknown",
+        )
+    ]

@@ -15,7 +15,9 @@ from mailbox_app.control.context import ControlContext
 from mailbox_app.control.machine import memory_bytes
 from mailbox_app.control.methods.queue_rows import StatsView, stats_view
 from mailbox_app.control.methods.spans import whole_seconds
+from mailbox_app.control.queue_counts import queue_counts
 from mailbox_app.control.schema import Call, Method, NoParams
+from mailbox_app.errors import StoreError
 from mailbox_app.policy.state.bans import Ban
 
 
@@ -58,6 +60,8 @@ class Status(Struct):
     """Senders who were asked to come back."""
     dns_lists_off: list[str]
     """DNS block and allow lists that are switched off because they answer wrong."""
+    redis_up: bool | None
+    """Whether the Redis that nodes share answers; without it `queue`, `bans` and `greylisted` are 0. null: no Redis is used."""
 
 
 class MethodView(Struct):
@@ -80,7 +84,7 @@ async def status(context: ControlContext, _call: Call, _params: NoParams) -> Sta
     """The daemon at a glance."""
     now = context.clock.now()
     processes = list(context.processes())
-    queue = await context.offload.run(context.queue.stats, now)
+    queue = await context.offload.run(queue_counts, context, now)
     domains = await context.offload.run(context.directory.domains)
     memory = await context.offload.run(memory_bytes, [process.pid for process in processes])
     bans, greylisted, lists_off = await context.offload.run(_policy, context)
@@ -102,13 +106,19 @@ async def status(context: ControlContext, _call: Call, _params: NoParams) -> Sta
         bans=len(bans),
         greylisted=greylisted,
         dns_lists_off=list(lists_off),
+        redis_up=context.redis_up(),
     )
 
 
 def _policy(context: ControlContext) -> tuple[Sequence[Ban], int, Sequence[str]]:
     """(bans, how many wait for greylisting, DNS lists that are off); blocks."""
     state = context.policy_state
-    return state.bans.all(), state.greylist.waiting(0, 0)[1], context.lists_off()
+    try:
+        return state.bans.all(), state.greylist.waiting(0, 0)[1], context.lists_off()
+    except StoreError:
+        if context.redis_up() is not False:
+            raise
+        return (), 0, context.lists_off()
 
 
 def schema_method(methods: Sequence[Method]) -> Method:
