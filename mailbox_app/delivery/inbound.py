@@ -11,8 +11,9 @@ is possible, a loss is not. A recipient who refuses while others accept gets the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
@@ -23,7 +24,6 @@ from mailbox_app.delivery.carrying_out import Carrier, Job
 from mailbox_app.delivery.filter_plan import TO_INBOX, Plan
 from mailbox_app.delivery.filtering import Filters
 from mailbox_app.delivery.forwarding import Forwarder
-from mailbox_app.delivery.forwarding import Plan as Parted
 from mailbox_app.delivery.header_block import read_header
 from mailbox_app.delivery.mail import Body, Delivered, Filing, Mail, Recipient
 from mailbox_app.delivery.receipts import Receipts, after_expansion
@@ -85,13 +85,11 @@ class Inbound:
         Not `may_refuse`: the message was accepted before, so what a rule refuses is stored as junk. `each_answers`: every
         recipient has an answer of its own (LMTP): who refuses or cannot be served now is told so in `Delivered.replies`.
         """
-        asked = any("SUCCESS" in recipient.notify for recipient in mail.recipients)
-        given = mail
-        if asked and mail.due_at is None:
-            mail = replace(mail, recipients=after_expansion(mail.recipients))
-        parts = await self._forwarder.plan(mail)
         if mail.due_at is not None:
-            return await self._postpone(parts)
+            return await self._postpone(mail, mail.due_at)
+        given = mail
+        mail = replace(mail, recipients=after_expansion(mail.recipients))
+        parts = await self._forwarder.plan(mail)
         jobs = await self._jobs(parts.mail)
         refusals = {id(job): _refusal(job, mail) for job in jobs if job.plan.rejection is not None}
         if refusals and may_refuse and len(refusals) == len(jobs) and not parts.copies and not each_answers:
@@ -130,25 +128,20 @@ class Inbound:
                 targets.append(_waiting(job.account, recipient, reply))
         if targets:
             queued.append(await self.carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body))
-        if asked and self._receipts is not None:
+        if given.wants_receipts and self._receipts is not None:
             kept = [
                 job.account.address
                 for job in serving
                 if job.error is None and (job.plan.copies or not job.plan.redirects)
             ]
-            gone = {
-                *answers.replies,
-                *parts.replies,
-                *(each.address for each in mail.recipients if _is_out(each, refused)),
-            }
-            await self._receipts.send(given, kept, gone)
+            await self._receipts.send(given, kept, {*answers.replies, *parts.replies})
         return Delivered(stored, queued, filings=filings, replies=answers.replies)
 
-    async def _postpone(self, parts: Parted) -> Delivered:
+    async def _postpone(self, mail: Mail, due_at: datetime) -> Delivered:
         """All of it waits in the queue for the time its sender chose, also for recipients here. RFC 4865"""
+        given, parts = mail, await self._forwarder.plan(mail)
         mail = parts.mail
-        assert mail.due_at is not None
-        reason = f"waits until {mail.due_at:%Y-%m-%d %H:%M:%S} UTC, as its sender asked"
+        reason = f"waits until {due_at:%Y-%m-%d %H:%M:%S} UTC, as its sender asked"
         accounts = {
             account.account_id: (account, recipient) for recipient in mail.recipients for account in recipient.accounts
         }
@@ -156,11 +149,14 @@ class Inbound:
         queued = []
         for copy in parts.copies:
             later = [replace(each, reason=each.reason or reason) for each in copy.recipients]
-            queued.append(await self.carrier.enqueue(copy.envelope, later, copy.prefix, mail.body, due_at=mail.due_at))
+            queued.append(await self.carrier.enqueue(copy.envelope, later, copy.prefix, mail.body, due_at=due_at))
         if targets:
-            queued.append(
-                await self.carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body, due_at=mail.due_at)
-            )
+            queued.append(await self.carrier.enqueue(mail.envelope, targets, mail.prefix, mail.body, due_at=due_at))
+        if given.wants_receipts and self._receipts is not None:
+            lists = [
+                recipient for recipient in given.recipients if recipient.lists
+            ]  # all others report when it is time
+            await self._receipts.send(replace(given, recipients=lists), (), parts.replies)
         local = [Filing(target.address, "queued", "", reason) for target in targets]
         return Delivered((), queued, filings=[*parts.filings, *local])
 
@@ -275,12 +271,6 @@ def _waiting(account: Account, recipient: Recipient, reason: str) -> NewRecipien
     is_renamed = account.address.lower() != recipient.address.lower()
     orcpt = recipient.orcpt or (orcpt_of(recipient.address) if is_renamed else "")
     return NewRecipient(account.address, "local", recipient.notify, orcpt, reason)
-
-
-def _is_out(recipient: Recipient, refused: Collection[AccountId]) -> bool:
-    """Whether nothing of a recipient is served here or elsewhere."""
-    ids = [account.account_id for account in recipient.accounts]
-    return bool(ids) and not (recipient.outside or recipient.lists) and all(each in refused for each in ids)
 
 
 def _rejected(job: Job, reply: Reply) -> Filing:

@@ -73,6 +73,11 @@ class Mail:
     hold_reason: str = ""
     """Why what leaves waits for an operator first; "" when it does not."""
 
+    @property
+    def wants_receipts(self) -> bool:
+        """Whether a recipient's success is to be told."""
+        return any("SUCCESS" in recipient.notify for recipient in self.recipients)
+
 
 @dataclass(frozen=True, slots=True)
 class Filing:
