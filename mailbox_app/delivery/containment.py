@@ -96,13 +96,13 @@ class Containment:
         return sum(not self._correspondents.knows([account.account_id], address) for address in addresses)
 
     def _count(self, account: Account, amount: int, new: int) -> _Counts:
-        key = f"send {account.account_id}"
+        key = f"send {account.address}"  # not its number, which is each node's own
         month = self._rates.count(key, _MONTH_DAYS * DAY, amount) - amount
         burst = self._rates.count(key, _BURST_SECONDS, amount)
         return _Counts(
             hour=self._rates.count(key, HOUR, amount),
             day=self._rates.count(key, DAY, amount),
-            new=self._rates.count(f"send new {account.account_id}", DAY, new),
+            new=self._rates.count(f"send new {account.address}", DAY, new),
             burst=burst,
             usual=max(month - (burst - amount), 0) // _MONTH_DAYS,
         )
