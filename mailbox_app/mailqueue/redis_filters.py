@@ -147,7 +147,7 @@ end
 
 SCAN = """
 local spec, source, before, cursor = load(ARGV[1]), P .. ARGV[2], ARGV[3], ARGV[4]
-local budget, limit, found = tonumber(ARGV[5]), tonumber(ARGV[6]), {''}
+local budget, limit, goes_on, found = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1', {'', 0}
 local last = '+'
 if before ~= '' then last = '(' .. before .. '\\255' end
 while true do
@@ -157,9 +157,12 @@ while true do
   if before ~= '' then
     for i, name in ipairs(names) do names[i] = string.sub(name, #before + 1) end
   end
-  for _, member in ipairs(sift(names, spec)) do
-    if #found > limit then return found end
-    found[#found + 1] = member
+  local kept = sift(names, spec)
+  found[2] = found[2] + #kept
+  for _, member in ipairs(kept) do
+    if #found < limit + 2 then found[#found + 1] = member
+    elseif goes_on then break
+    else return found end
   end
   budget = budget - 1000
   if count < 1000 then return found end

@@ -119,8 +119,7 @@ class RedisOperators(RedisAccess):
         elif search.only_set is not None:
             total = self._count(search.only_set)
         else:
-            names = list(self._scan(search, _EVERYTHING))
-            total = len(names)
+            total, names = self._counted(search, _SORTED_AT_ONCE)
         if where.ids or total <= _SORTED_AT_ONCE:
             if names is None:
                 names = list(self._scan(search, _EVERYTHING))
@@ -298,12 +297,25 @@ class RedisOperators(RedisAccess):
         """The names of the recipients that meet the filter, in order of id and address."""
         source, cursor, spec = self._source(search), "", search.encoded()
         while limit > 0:
-            answer = self._run(SCAN, spec, source.key, source.before, cursor, _BUDGET, min(limit, _BUDGET))
-            cursor, names = answer[0], answer[1:]
+            answer = self._run(SCAN, spec, source.key, source.before, cursor, _BUDGET, min(limit, _BUDGET), 0)
+            cursor, names = answer[0], answer[2:]
             yield from (each.decode() for each in names)
             limit -= len(names)
             if not cursor:
                 return
+
+    def _counted(self, search: Search, limit: int) -> tuple[int, list[str]]:
+        """How many recipients meet the filter, and the names of the first `limit`."""
+        source, cursor, spec = self._source(search), "", search.encoded()
+        total = 0
+        names: list[str] = []
+        while True:
+            room = limit - len(names)
+            cursor, count, *some = self._run(SCAN, spec, source.key, source.before, cursor, _BUDGET, room, 1)
+            total += int(count)
+            names += [each.decode() for each in some]
+            if not cursor:
+                return total, names
 
     def _source(self, search: Search) -> Condition:
         """Where to look: the smallest of the sets that all meant recipients are in."""
