@@ -70,14 +70,11 @@ class OutboundTls:
         )
         encryption = Encryption(levels, self._witnesses, self._clock, config.ca_file)
         self.sts, self._encryption = sts, encryption
-        self.policies = TlsPolicies(
-            self._resolver,
-            sts,
-            self.memory,
-            self._offload,
-            self._clock,
-            self._witnesses,
-            require_tls=config.require_tls,
+        self.policies, self.looking = (
+            TlsPolicies(
+                self._resolver, sts, self.memory, self._offload, self._clock, told, require_tls=config.require_tls
+            )
+            for told in (self._witnesses, Witnesses())
         )
         self._config = config
 

@@ -11,8 +11,10 @@ from mailbox_app.mailqueue.delay_notices import DelayNotices
 from mailbox_app.mailqueue.forgetting import Forgetting
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.under_way import UnderWay
+from mailbox_app.outbound.dnssec import Dnssec
 from mailbox_app.outbound.route_desk import RouteDesk
 from mailbox_app.outbound.route_states import RouteStates
+from mailbox_app.outbound.tls_desk import TlsDesk
 from mailbox_app.outbound.tls_out import OutboundTls
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.runtime.delivery_flow import breakers, pace, passages
@@ -32,6 +34,7 @@ class MailOut:
     delays: DelayNotices
     under_way: UnderWay
     forgetting: Forgetting
+    tls_desk: TlsDesk
 
     def configure(self, new: Config) -> None:
         """Take a changed configuration: routes are decided at each attempt."""
@@ -70,4 +73,7 @@ def build_mail_out(parts: Parts) -> MailOut:
     )
     delays = DelayNotices(parts.queue, parts.bounces, parts.offload, parts.clock, parts.mail_log, parts.metrics)
     forgetting = Forgetting(parts.queue, lambda: parts.current.config.queue.history_days, parts.offload, parts.clock)
-    return MailOut(runner, outbound, tls, known, RouteDesk(outbound, parts.clock), delays, under_way, forgetting)
+    tls_desk = TlsDesk(tls, outbound, Dnssec(parts.resolver), parts.offload, parts.clock)
+    return MailOut(
+        runner, outbound, tls, known, RouteDesk(outbound, parts.clock), delays, under_way, forgetting, tls_desk
+    )

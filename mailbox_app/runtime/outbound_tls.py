@@ -12,8 +12,8 @@ import structlog
 
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
-from mailbox_app.errors import MailboxError, ResolveError
-from mailbox_app.net.resolver import Resolver
+from mailbox_app.errors import MailboxError
+from mailbox_app.outbound.dnssec import Dnssec
 from mailbox_app.outbound.tls_memory import TlsMemory
 from mailbox_app.outbound.tls_out import OutboundTls
 from mailbox_app.outbound.tls_witness import LoggedSessions, TlsWitness
@@ -21,38 +21,6 @@ from mailbox_app.runtime.parts import Parts
 
 _FIRST_SECONDS = 20.0
 _ROUND_SECONDS = 3_600.0
-
-
-class Dnssec:
-    """Whether the resolver validates and its word is believed. Any resolver will do; DANE needs one that validates."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-        self.works: bool | None = None
-        """None: not known yet."""
-        self.sentence = "Whether DANE can be used is not known yet."
-
-    async def look(self) -> None:
-        """Ask for the root's name servers, which are signed."""
-        if not getattr(self._resolver, "trusts_ad", True):
-            self.works = False
-            self.sentence = (
-                "DANE is not used: the DNS resolver is not on this machine, and dns.dnssec does not say that it may be"
-                " trusted."
-            )
-            return
-        try:
-            answer = await self._resolver.query(".", "NS")
-        except ResolveError:
-            self.works = None
-            self.sentence = "Whether DANE can be used is not known: the DNS resolver does not answer for the root."
-            return
-        self.works = answer.authenticated
-        self.sentence = (
-            "DANE is used: the DNS resolver validates answers (DNSSEC)."
-            if answer.authenticated
-            else "DANE is not used: the DNS resolver does not validate answers (DNSSEC); unbound on this machine would."
-        )
 
 
 class TlsUpkeep:

@@ -33,8 +33,10 @@ from mailbox_app.mailqueue.sqlite import SqliteQueue
 from mailbox_app.net.authority import ZoneServers
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics, total
+from mailbox_app.outbound.dnssec import Dnssec
 from mailbox_app.outbound.key_rotation import KeyRotation
 from mailbox_app.outbound.route_desk import RouteDesk
+from mailbox_app.outbound.tls_desk import TlsDesk
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.runtime.indexing import SearchIndexing
@@ -92,7 +94,9 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         return load(config_path)
 
     state = StateFiles(data_dir, clock)
-    tls = outbound_tls(resolver, data_dir, load(config_path).delivery, offload, clock)
+    delivery = load(config_path).delivery
+    tls = outbound_tls(resolver, data_dir, delivery, offload, clock)
+    transport = SmtpTransport(resolver, hostname=HOSTNAME, config=delivery, offload=offload, clock=clock, tls=tls)
     context = ControlContext(
         config=load(config_path),
         config_path=config_path,
@@ -136,17 +140,8 @@ def build(folder: Path, clock: Clock | None = None) -> Appliance:
         breakers=Breakers(MemoryBreakerStore(), offload, clock, metrics),
         policy_state=state.state,
         reports=ReceivedReports(data_dir / "reports.db"),
-        routes=RouteDesk(
-            SmtpTransport(
-                resolver,
-                hostname=HOSTNAME,
-                config=load(config_path).delivery,
-                offload=offload,
-                clock=clock,
-                tls=tls,
-            ),
-            clock,
-        ),
+        routes=RouteDesk(transport, clock),
+        outbound_tls=TlsDesk(tls, transport, Dnssec(resolver), offload, clock),
         version="1.2.3",
         started_at=clock.now(),
         listeners=lambda: [ListenerInfo("imaps", "127.0.0.1", 40123)],

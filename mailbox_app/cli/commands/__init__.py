@@ -18,6 +18,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("junk", "junk", "What the junk classifier has learnt."),
     ("ban", "ban", "Who may not connect."),
     ("policy", "policy", "How mail from outside is judged."),
+    ("tls", "tls", "Encryption on the way to other servers."),
     ("config", "config", "The configuration."),
     ("audit", "audit", "Who changed what."),
     ("report", "report", "What other servers report about your domains."),

@@ -14,6 +14,7 @@ from mailbox_app.control.methods import (
     domain,
     greylist,
     junk,
+    outbound_tls,
     policy,
     queue_acts,
     queue_rules,
@@ -58,5 +59,6 @@ METHODS: tuple[Method, ...] = (
     *store.METHODS,
     *trace.METHODS,
     *route.METHODS,
+    *outbound_tls.METHODS,
     *report.METHODS,
 )
