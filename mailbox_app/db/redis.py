@@ -72,6 +72,17 @@ class RedisLink:
 
         return run
 
+    def together(self, *commands: Sequence[str | bytes | float]) -> list[Any]:
+        """The answers of commands between which nobody comes. Raises `StoreError`."""
+
+        def work(client: Redis) -> list[Any]:
+            pipeline = client.pipeline(transaction=True)
+            for command in commands:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            return list(pipeline.execute())
+
+        return self.call(work)
+
     def check(self) -> None:
         """Ask whether it is there, also while nobody else does. Raises `StoreError`."""
         self._try(lambda client: client.ping())

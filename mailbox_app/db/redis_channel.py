@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mailbox_app.db.redis import RedisLink
 
 if TYPE_CHECKING:
-    from redis.client import PubSub
+    from redis.client import PubSub, Redis
 
 
 class RedisChannel:
@@ -25,9 +25,14 @@ class RedisChannel:
     def open(self) -> None:
         """Hear from now on, on a connection of its own."""
         self.close()
-        subscription = self._link.call(lambda client: client.pubsub(ignore_subscribe_messages=True))
-        self._subscription = subscription
-        self._link.call(lambda _: subscription.subscribe(self._key))
+        self._subscription = self._link.call(self._subscribe)
+
+    def _subscribe(self, client: Redis) -> PubSub:
+        from redis.client import PubSub
+
+        subscription = PubSub(client.connection_pool, ignore_subscribe_messages=True)
+        subscription.subscribe(self._key)
+        return subscription
 
     def receive(self, seconds: float) -> bytes | None:
         """The next message; None when there was none for so long."""

@@ -132,9 +132,7 @@ class RedisAllowances:
                 return self._table
             mark = self._link.call(lambda client: client.get(self._keys[1]))
             if mark != self._mark:
-                mark, rows = self._link.call(
-                    lambda client: client.pipeline(transaction=True).get(self._keys[1]).hvals(self._keys[0]).execute()
-                )
+                mark, rows = self._link.together(("GET", self._keys[1]), ("HVALS", self._keys[0]))
                 self._table = _Table([msgspec.json.decode(row, type=Allowance) for row in rows])
                 self._mark = mark
             self._look_at = now + _LOOK_SECONDS

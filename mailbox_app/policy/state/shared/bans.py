@@ -97,9 +97,7 @@ class RedisBans(BanTable):
 
     def _read(self) -> tuple[bytes | None, Sequence[Ban]]:
         """The mark and what it stands for, the newest first."""
-        mark, rows = self._link.call(
-            lambda client: client.pipeline(transaction=True).get(self._keys[2]).hvals(self._keys[0]).execute()
-        )
+        mark, rows = self._link.together(("GET", self._keys[2]), ("HVALS", self._keys[0]))
         now = self._clock.epoch_seconds()
         found = (msgspec.json.decode(row, type=Ban) for row in rows)
         kept = [ban for ban in found if not ban.expires_at_seconds or ban.expires_at_seconds > now]

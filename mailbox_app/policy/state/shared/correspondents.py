@@ -37,20 +37,16 @@ class RedisCorrespondents(WrittenLately):
     def wrote(self, account_id: AccountId, addresses: Sequence[str]) -> None:
         """An account sent mail to these addresses."""
         now = self._clock.epoch_seconds()
-        names = {address.lower(): now for address in addresses if address}
+        names = list(dict.fromkeys(address.lower() for address in addresses if address))
         key, most = self._key(account_id), min(_MAX_OF_ACCOUNT, correspondents.MAX_ROWS)
         if not names:
             return
         try:
-            self._link.call(
-                lambda client: (
-                    client.pipeline(transaction=True)
-                    .zadd(key, names)
-                    .zremrangebyscore(key, "-inf", now - KEPT_SECONDS)
-                    .zremrangebyrank(key, 0, -most - 1)
-                    .expire(key, int(KEPT_SECONDS))
-                    .execute()
-                )
+            self._link.together(
+                ("ZADD", key, *(word for name in names for word in (now, name))),
+                ("ZREMRANGEBYSCORE", key, "-inf", now - KEPT_SECONDS),
+                ("ZREMRANGEBYRANK", key, 0, -most - 1),
+                ("EXPIRE", key, int(KEPT_SECONDS)),
             )
         except StoreError as error:
             self._unwritable.met(error)
