@@ -736,3 +736,28 @@ def test_the_less_urgent_has_its_share(bench: Bench) -> None:
     kinds = [lease.message.envelope.priority for lease in bench.claim(limit=20)]
     assert kinds.count(Priority.BULK) >= 2  # though twice as many urgent ones wait
     assert kinds.count(Priority.PERSON) >= 12
+
+
+def test_late_is_what_waits_for_long_and_was_not_told(bench: Bench) -> None:
+    """RFC 3461 4.1 DELAY: the mark is made without an outcome, changes nothing else and survives."""
+    late = QueueFilter(state=RecipientState.DEFERRED, late_seconds=4 * HOUR.total_seconds())
+    old = put(bench.backend, bench.spool, NOW, ["a@there.example", "b@other.example"])
+    put(bench.backend, bench.spool, NOW, ["later@there.example"], due_at=NOW + HOUR)
+    put(bench.backend, bench.spool, NOW + HOUR, ["young@there.example"])
+    held = put(bench.backend, bench.spool, NOW, ["held@there.example"])
+    bench.backend.hold(QueueFilter(ids=[held]), "looked at")
+    now = NOW + 4 * HOUR
+    leases = bench.backend.take(late, now, 60)
+    assert {one.address for lease in leases for one in lease.message.recipients} == {
+        "a@there.example",
+        "b@other.example",
+    }
+    before = {one.address: one for lease in leases for one in lease.message.recipients}
+    told = [
+        Settlement(lease, (), now, delay_told=[one.address for one in lease.message.recipients]) for lease in leases
+    ]
+    assert not bench.backend.settle(told, now)
+    assert not bench.backend.take(late, now, 60)
+    for one in bench.again().message(old).recipients:
+        assert (one.delay_told, one.state, one.attempts) == (True, RecipientState.DEFERRED, 0)
+        assert one.next_at == before[one.address].next_at
