@@ -26,6 +26,7 @@ from mailbox_app.outbound.route_states import RouteState
 from mailbox_app.outbound.routes import Choice, Route
 from mailbox_app.outbound.smtp_client import HostTrouble
 from mailbox_app.outbound.sources import FamilyState
+from mailbox_app.outbound.tls_policy import Demand, Proof
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.outbound.walk import Walk
 
@@ -53,6 +54,8 @@ class HostFinding:
     addresses: Sequence[str]
     unreachable: Sequence[str]
     """Those of the addresses where nothing answered lately."""
+    encryption: str = ""
+    """What it must show before it gets mail, and whose wish that is."""
     trouble: str = ""
 
 
@@ -124,7 +127,8 @@ class RouteDesk:
             hosts = await self._hosts(choice.route, domain)
         except Unroutable as error:
             return Explanation(choice, families, (), error.public_text)
-        return Explanation(choice, families, [await self._finding(host, families) for host in hosts])
+        walk = self._walk(choice.route, families, domain)
+        return Explanation(choice, families, [await self._finding(host, walk) for host in hosts])
 
     async def test(self, name: str) -> Trial:
         """Try a route by its name, or the way to a domain."""
@@ -161,10 +165,11 @@ class RouteDesk:
             return
         trial.add("hosts", ", ".join(f"{host.name} port {host.port}" for host in hosts))
         for host in hosts:
-            finding = await self._finding(host, families)
+            finding = await self._finding(host, self._walk(route, families, trial.domain or host.name))
             if finding.trouble:
                 trial.add("addresses", finding.trouble, ok=False)
                 continue
+            trial.add("demand", f"{host.name}: {finding.encryption}")
             for address in finding.addresses:
                 await self._one(trial, route, families, host, address)
 
@@ -194,13 +199,15 @@ class RouteDesk:
     async def _hosts(self, route: Route, domain: str) -> Sequence[MailHost]:
         return route.hosts or await self._transport.hops.hosts(domain)
 
-    async def _finding(self, host: MailHost, families: Sequence[FamilyState]) -> HostFinding:
+    async def _finding(self, host: MailHost, walk: Walk) -> HostFinding:
         reach = self._transport.reach
         try:
-            addresses = reach.ordered(await self._transport.hops.addresses(host, families))
-        except Unroutable as error:
-            return HostFinding(host, (), (), error.public_text)
-        return HostFinding(host, addresses, [one for one in addresses if reach.is_dead(one)])
+            addresses = reach.ordered(await self._transport.hops.addresses(host, walk.families))
+            demand = await self._transport.demand(walk, host)
+        except (Unroutable, HostTrouble) as error:
+            return HostFinding(host, (), (), trouble=error.public_text)
+        dead = [one for one in addresses if reach.is_dead(one)]
+        return HostFinding(host, addresses, dead, _in_words(demand, walk.route))
 
     def _walk(self, route: Route, families: Sequence[FamilyState], domain: str) -> Walk:
         """A delivery of a message that does not exist: it gets as far as the greeting."""
@@ -212,3 +219,15 @@ class RouteDesk:
         walk = Walk(Lease("trial", message, "", now + timedelta(hours=1)), [recipient], route)
         walk.families = families
         return walk
+
+
+def _in_words(demand: Demand, route: Route) -> str:
+    if route.encryption == "none":
+        return f"never encrypted, as the route {route.name} says"
+    wanted = {
+        Proof.NOTHING: "encrypted if the host offers it",
+        Proof.ENCRYPTED: "encrypted",
+        Proof.CERTIFICATE: "encrypted, with a valid certificate for its name",
+        Proof.DANE: "encrypted, with a key that its DNS vouches for",
+    }[demand.proof]
+    return f"{wanted}, because of {demand.because}" if demand.because else wanted

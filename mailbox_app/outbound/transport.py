@@ -151,7 +151,7 @@ class SmtpTransport:
         """Address after address of one host."""
         try:
             addresses = self.reach.ordered(await self.hops.addresses(host, walk.families))
-            demand = await self._demand(walk, host)
+            demand = await self.demand(walk, host)
         except Unroutable as error:
             walk.note(Verdict(error.fate, error.smtp_code, error.enhanced, error.public_text))
             return
@@ -198,7 +198,7 @@ class SmtpTransport:
     def _postponed(self, why: str, seconds: float) -> Verdict:
         return Verdict(Fate.POSTPONED, 451, "4.4.5", why, self._clock.now() + timedelta(seconds=seconds))
 
-    async def _demand(self, walk: Walk, host: MailHost) -> Demand:
+    async def demand(self, walk: Walk, host: MailHost) -> Demand:
         """What the host must show before it gets this mail."""
         named = bool(walk.route.hosts)
         domain = host.name if named else walk.destination
@@ -245,7 +245,7 @@ class SmtpTransport:
 
     async def open(self, walk: Walk, host: MailHost, address: str) -> SmtpConnection:
         """As for a message, without one: for trials. Close or leave it."""
-        return await self._open(walk, host, address, await self._demand(walk, host))
+        return await self._open(walk, host, address, await self.demand(walk, host))
 
     async def _kept(self, place: Place, demand: Demand) -> SmtpConnection | None:
         """A kept connection that has shown as much as is demanded."""

@@ -70,11 +70,11 @@ def explain(config_file: str | None, address: str, sender: str, route: str, as_j
             each["port"],
             ", ".join(f"{one} (no answer lately)" if one in each["unreachable"] else one for one in each["addresses"]),
             "yes" if each["proven"] else "no",
-            each["trouble"],
+            each["trouble"] or each["encryption"],
         )
         for each in found["hosts"]
     ]
-    print_table(["HOST", "PORT", "ADDRESSES", "NAME PROVEN", "TROUBLE"], rows, "There is no host to try.")
+    print_table(["HOST", "PORT", "ADDRESSES", "NAME PROVEN", "MAIL GOES"], rows, "There is no host to try.")
     if found["trouble"]:
         click.echo(clean(f"Attention: {found['trouble']}."))
 

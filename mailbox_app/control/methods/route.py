@@ -81,6 +81,8 @@ class HostView(Struct):
     """Its name is signed (DNSSEC) or the operator's."""
     addresses: list[str]
     unreachable: list[str]
+    encryption: str
+    """What it must show before it gets mail, in words."""
     trouble: str
 
 
@@ -135,6 +137,7 @@ async def explain(context: ControlContext, _call: Call, params: Way) -> Explanat
                 each.host.is_proven or each.host.trusted,
                 list(each.addresses),
                 list(each.unreachable),
+                clean(each.encryption),
                 clean(each.trouble),
             )
             for each in found.hosts
