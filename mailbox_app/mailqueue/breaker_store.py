@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
-from mailbox_app.mailqueue.breaker import Breaker, Condition
+from mailbox_app.errors import StoreError
+from mailbox_app.mailqueue.breaker import Breaker, Condition, give_back
 
 MAX_BREAKERS = 20_000
 KEPT_SECONDS = 7 * 86_400.0
@@ -70,6 +72,15 @@ class SqliteBreakerStore:
                         (MAX_BREAKERS,),
                     )
         return before, after
+
+    def free_probes(self) -> None:
+        """At the start of the machine's only delivering process: whoever probed is no more."""
+        try:
+            for each in self.all():
+                if each.probe:
+                    self.change(each.host, lambda old: give_back(old, old.probe))
+        except StoreError as error:  # they run out by themselves
+            structlog.get_logger("breaker").warning("probes_not_freed", code=error.code)
 
     def all(self) -> Sequence[Breaker]:
         """See `BreakerStore`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mailbox_app.errors import StoreError
-from mailbox_app.mailqueue.breaker_store import SqliteBreakerStore
+from mailbox_app.mailqueue.breaker_store import BreakerStore, SqliteBreakerStore
 from mailbox_app.mailqueue.breakers import Breakers
 from mailbox_app.mailqueue.pace import Pace, parse_day
+from mailbox_app.mailqueue.redis_breakers import RedisBreakerStore
 from mailbox_app.mailqueue.warm_up import SendingAddresses, WarmUpPlan
 from mailbox_app.outbound.passages import Passages
 from mailbox_app.runtime.parts import Parts
@@ -13,7 +14,12 @@ from mailbox_app.runtime.parts import Parts
 
 def breakers(parts: Parts) -> Breakers:
     """The hosts' breakers, shared by all that deliver."""
-    store = SqliteBreakerStore(parts.state.database, parts.clock)
+    store: BreakerStore
+    if parts.link is not None:
+        store = RedisBreakerStore(parts.link)
+    else:
+        store = own = SqliteBreakerStore(parts.state.database, parts.clock)
+        own.free_probes()
     return Breakers(store, parts.offload, parts.clock, parts.metrics)
 
 

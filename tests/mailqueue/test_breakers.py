@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from mailbox_app.config.schema import Queue
 from mailbox_app.db import state_schema
 from mailbox_app.db.offload import Offload
+from mailbox_app.db.redis import RedisLink
 from mailbox_app.errors import StoreError
 from mailbox_app.mailqueue.breaker import Breaker, Condition
 from mailbox_app.mailqueue.breaker_store import BreakerStore, MemoryBreakerStore, SqliteBreakerStore, Step
 from mailbox_app.mailqueue.breakers import Breakers, Passage, Refusal
+from mailbox_app.mailqueue.redis_breakers import RedisBreakerStore
 from mailbox_app.observe.metrics import Metrics
 from tests.support.clock import FakeClock
+from tests.support.redis import RedisServer
 
 HOST = "mx.there.example:25"
 Make = Callable[[], Breakers]
@@ -37,8 +42,15 @@ def offload() -> Iterator[Offload]:
     made.close()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "redis", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[BreakerStore]:
+    if request.param == "redis":
+        server = RedisServer(tmp_path / "redis").start()
+        link = RedisLink(Queue(redis_url=server.url), clock)
+        yield RedisBreakerStore(link)
+        link.close()
+        server.destroy()
+        return
     if request.param == "memory":
         yield MemoryBreakerStore()
         return
@@ -105,6 +117,19 @@ async def test_a_restart_knows_what_is_open_and_a_probe_that_was_lost_runs_out(m
     assert isinstance(await again.ask(HOST), Refusal)
     clock.skip(960)
     assert isinstance(await again.ask(HOST), Passage)
+
+
+async def test_a_start_frees_the_probe_of_the_process_before(
+    tmp_path: Path, offload: Offload, clock: FakeClock, metrics: Metrics
+) -> None:
+    with closing(state_schema.open_state(tmp_path / "state.db")) as database:
+        store = SqliteBreakerStore(database, clock)
+        before = Breakers(store, offload, clock, metrics)
+        await fail(before)
+        clock.skip(300)
+        assert isinstance(await before.ask(HOST), Passage)  # and is killed
+        store.free_probes()
+        assert isinstance(await Breakers(store, offload, clock, metrics).ask(HOST), Passage)
 
 
 async def test_a_host_in_good_order_costs_no_look_into_the_store(offload: Offload, clock: FakeClock) -> None:
