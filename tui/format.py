@@ -194,14 +194,14 @@ def display_keys(keys: Sequence[str]) -> str:
     return " ".join(display_key(key) for key in keys)
 
 
-STATES = {"deferred": "DEFR", "active": "SEND", "held": "HOLD"}
+STATES = {"deferred": "DEFR", "active": "SEND", "held": "HOLD", "quarantined": "QUAR"}
 
 
 def state_word(state: str, next_at: datetime | None, now: datetime) -> tuple[str, str]:
     """A recipient's state as four letters and the role it is drawn in; overdue rows say `late`."""
     if state == "deferred" and next_at is not None and (now - next_at).total_seconds() > 60:
         return "late", "bad"
-    role = {"deferred": "warn", "active": "ok", "held": "mark"}.get(state, "dim")
+    role = {"deferred": "warn", "active": "ok", "held": "mark", "quarantined": "bad"}.get(state, "dim")
     return STATES.get(state, fit(state.upper(), 4)), role
 
 

@@ -14,11 +14,12 @@ from tui.format import display_key
 SCREEN_VERBS = frozenset("bcdfiwABCHKL")
 SAME_DEED = {
     "x": frozenset({"queue.hold", "account.switch"}),
+    "a": frozenset({"spam.add", "queue-rule.add", "queue-place.pause"}),
     "e": frozenset({"account.quota", "spam.mode"}),
-    "D": frozenset({"queue.drop", "app-password.revoke", "spam.remove"}),
+    "D": frozenset({"queue.drop", "app-password.revoke", "spam.remove", "queue-rule.remove", "queue-place.end"}),
     "u": frozenset({"account.restore", "deleted.restore", "spam.undo"}),
 }
-"""Keys that do the same to different things: off and on, edit, destroy, take back."""
+"""Keys that do the same to different things: off and on, add, edit, destroy, take back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,34 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
         cli="queue drop {id}",
     ),
+    Action(
+        "queue.route",
+        ("w",),
+        "way",
+        "Send it by another route; asks which one",
+        "queue",
+        changes=True,
+        cli="queue route ROUTE {id}",
+    ),
+    Action("queue.history", ("H",), "what left", "What has left the queue in the last 30 days", "queue-views"),
+    Action("queue.rules", ("L",), "hold rules", "Rules that hold new mail from the start", "queue-views"),
+    Action("queue.places", ("B",), "paused", "Where no mail goes for now, and why", "queue-views"),
+    Action(
+        "queue-rule.add", ("a",), "add", "Hold new mail of a sender, recipient, account", "queue-rule", changes=True
+    ),
+    Action("queue-rule.remove", ("D",), "remove", "End this rule; asks first", "queue-rule", changes=True),
+    Action(
+        "queue-place.pause",
+        ("a",),
+        "pause",
+        "Deliver nothing to a domain, or nothing at all",
+        "queue-place",
+        changes=True,
+    ),
+    Action(
+        "queue-place.end", ("D",), "end", "Resume it, or forget a host's failures; asks", "queue-place", changes=True
+    ),
+    Action("queue-place.probe", ("f",), "try now", "Let one message try this host now", "queue-place", changes=True),
     # Audit.
     Action(
         "audit.verify",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -225,132 +225,6 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueRow:
-    """One waiting recipient."""
-
-    id: str
-    state: str
-    next_at: datetime | None
-    arrived_at: datetime | None
-    attempts: int
-    size_bytes: int
-    sender: str
-    recipient: str
-    code: int
-    last: str
-    host: str
-    gone: bool = False
-    """It left the queue while it stood on the screen."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What identifies the row while it moves."""
-        return (self.id, self.recipient)
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> QueueRow:
-        """From `queue.list` or `queue.show`."""
-        return cls(
-            id=text_of(row, "id"),
-            state=text_of(row, "state"),
-            next_at=when_of(row, "next_at"),
-            arrived_at=when_of(row, "arrived_at"),
-            attempts=int_of(row, "attempts"),
-            size_bytes=int_of(row, "size_bytes"),
-            sender=text_of(row, "from"),
-            recipient=text_of(row, "to"),
-            code=int_of(row, "code"),
-            last=text_of(row, "last"),
-            host=text_of(row, "host"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePage:
-    """A part of the queue with what is true of the whole."""
-
-    total: int = 0
-    summary: str = ""
-    rows: Sequence[QueueRow] = ()
-    by_destination: Sequence[tuple[str, int]] = ()
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> QueuePage:
-        """From `queue.list` or the topic `queue.window`."""
-        destinations = row.get("by_destination")
-        return cls(
-            total=int_of(row, "total"),
-            summary=text_of(row, "summary"),
-            rows=[QueueRow.read(item) for item in rows_of(row, "rows")],
-            by_destination=[
-                (clean(str(item[0])), int(item[1]))
-                for item in (destinations if isinstance(destinations, list) else ())
-                if isinstance(item, list | tuple) and len(item) == 2 and isinstance(item[1], int)
-            ],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One delivery attempt for one recipient."""
-
-    at: datetime | None
-    recipient: str
-    fate: str
-    code: int
-    text: str
-    host: str
-    tls: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One queued message with its recipients and history."""
-
-    id: str = ""
-    sender: str = ""
-    size_bytes: int = 0
-    arrived_at: datetime | None = None
-    expires_at: datetime | None = None
-    submitter: str = ""
-    message_id: str = ""
-    header: Sequence[str] = ()
-    recipients: Sequence[QueueRow] = ()
-    attempts: Sequence[Attempt] = ()
-    why: str = ""
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> Message:
-        """From `queue.show`."""
-        return cls(
-            id=text_of(row, "id"),
-            sender=text_of(row, "from"),
-            size_bytes=int_of(row, "size_bytes"),
-            arrived_at=when_of(row, "arrived_at"),
-            expires_at=when_of(row, "expires_at"),
-            submitter=text_of(row, "submitter"),
-            message_id=text_of(row, "message_id"),
-            header=clean_lines(str(row.get("header") or "").rstrip()),
-            recipients=[QueueRow.read(item) for item in rows_of(row, "recipients")],
-            attempts=[
-                Attempt(
-                    when_of(item, "at"),
-                    text_of(item, "to"),
-                    text_of(item, "fate"),
-                    int_of(item, "code"),
-                    text_of(item, "text"),
-                    text_of(item, "host"),
-                    text_of(item, "tls"),
-                    float_of(item, "seconds"),
-                )
-                for item in rows_of(row, "attempts")
-            ],
-            why=text_of(row, "why"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One line of the audit chain."""
 
@@ -386,28 +260,4 @@ class AuditEntry:
             before=block_of(row.get("before")),
             after=block_of(row.get("after")),
             result=text_of(row, "result"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an action would do, with the hash that makes it binding."""
-
-    plan: str
-    count: int
-    messages: int
-    sample: Sequence[tuple[str, str]] = field(default_factory=tuple)
-    busy: int = 0
-    """Matching recipients that are being delivered right now and are left alone."""
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> Plan:
-        """From `queue.plan`."""
-        return cls(
-            # The hash goes back as it came; it is never drawn.
-            plan=str(row.get("plan") or ""),
-            count=int_of(row, "count"),
-            messages=int_of(row, "messages"),
-            sample=[(text_of(item, "id"), text_of(item, "to")) for item in rows_of(row, "sample")],
-            busy=int_of(row, "busy"),
         )

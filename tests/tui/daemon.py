@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.tui.beside_queue import BesideQueue
 from tests.tui.door import Door
 from tests.tui.people import People
 from tests.tui.refusal import Refusal, iso
@@ -50,12 +51,14 @@ class Data:
         self.size = rows
         self.gone: set[int] = set()
         self.busy = 0
+        self.routed: dict[int, str] = {}
         self.changed: dict[int, dict[str, Any]] = {}
         self.audit_count = audit
         self.hostile = hostile
         self.received = 913
         self.health_extra: dict[str, Any] = {}
         self.people = People(accounts, deleted, now, self.text)
+        self.beside = BesideQueue(now, self.text, quiet=quiet)
         self.door = Door(decisions, now, self.text, quiet=quiet)
 
     def text(self, plain: str) -> str:
@@ -83,7 +86,7 @@ class Data:
         return {**row, **self.changed.get(index, {})}
 
     def indices(self, given: dict[str, Any]) -> list[int] | range:
-        unknown = set(given) - {"filter", "recipients", "sort", "reverse", "offset", "limit", "action", "plan"}
+        unknown = set(given) - {"filter", "recipients", "sort", "reverse", "offset", "limit", "action", "plan", "route"}
         assert not unknown, unknown
         params = {**given, **(given.get("filter") or {})}
         chosen: list[int] | range = range(self.size)
@@ -283,7 +286,14 @@ class Data:
 
     def plan(self, params: dict[str, Any]) -> dict[str, Any]:
         found = [] if self.busy else list(self.indices(params))
-        verbs = {"retry": "Retry", "hold": "Hold", "release": "Release", "bounce": "Fail and bounce", "drop": "Drop"}
+        verbs = {
+            "retry": "Retry",
+            "hold": "Hold",
+            "release": "Release",
+            "bounce": "Fail and bounce",
+            "drop": "Drop",
+            "route": "Reroute",
+        }
         verb = verbs[params["action"]]
         rows = [self.row(index) for index in found[:5]]
         plural = "" if len(found) == 1 else "s"
@@ -305,6 +315,9 @@ class Data:
                 self.gone.add(index)
             else:
                 state = "held" if params["action"] == "hold" else "deferred"
+                if params["action"] == "route":
+                    self.routed[index] = params["route"]
+                    continue
                 self.changed[index] = {"state": state, "next_at": None if state == "held" else iso(self.now)}
         self.audit_count += 1
         return {"done": plan["count"], "effect": plan["effect"].replace("Hold", "Held").replace("Drop", "Dropped")}
@@ -451,6 +464,8 @@ class FixtureDaemon:
         if method == "unsub":
             self.subscriptions.pop(params["sub"], None)
             return {}
+        if method == "queue.show" and params["id"].startswith("4XJ"):
+            return data.beside.story(params["id"])
         if method == "queue.show":
             index = int(params["id"][3:], 16)
             if index in data.gone:
@@ -467,6 +482,7 @@ class FixtureDaemon:
             "audit.list": data.audit,
             **data.people.handlers(),
             **data.door.handlers(),
+            **data.beside.handlers(),
         }
         return handlers[method](params)
 

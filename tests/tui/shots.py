@@ -29,6 +29,8 @@ async def queue(screen: Console) -> None:
     await screen.press("j", "space")
     if screen.app.size.height > 30:
         await screen.shows("4XK000002  carl")
+    else:
+        await screen.shows("It waits because")
 
 
 async def message(screen: Console) -> None:
@@ -196,6 +198,30 @@ async def palette(screen: Console) -> None:
     await screen.shows("find reload")
 
 
+async def left(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("H")
+    await screen.shows("gmail.com")
+
+
+async def left_one(screen: Console) -> None:
+    await left(screen)
+    await screen.press("j", "enter")
+    await screen.shows("LEFT THE QUEUE")
+
+
+async def rules(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("L")
+    await screen.shows("password stolen")
+
+
+async def places(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("B")
+    await screen.shows("down.example")
+
+
 async def empty(screen: Console) -> None:
     await screen.press("2")
     await screen.shows("Nothing is waiting")
@@ -205,6 +231,10 @@ SCENES: dict[str, tuple[Callable[[Console], Awaitable[None]], Callable[[], Data]
     "home": (home, Data),
     "queue": (queue, Data),
     "message": (message, Data),
+    "left": (left, Data),
+    "left-one": (left_one, Data),
+    "rules": (rules, Data),
+    "places": (places, Data),
     "gone": (gone, Data),
     "drop": (drop, Data),
     "confirm": (confirm, Data),

@@ -11,6 +11,9 @@ from tui.screens.deleted_mail import DeletedMailPage, DeletedMessagePage
 from tui.screens.menu import MenuPage
 from tui.screens.message import MessagePage
 from tui.screens.offline import OfflinePage
+from tui.screens.queue_history import HistoryPage
+from tui.screens.queue_places import PlacesPage
+from tui.screens.queue_rules import RulesPage
 from tui.screens.rejects import RejectsPage
 from tui.screens.trace import TracePage
 
@@ -24,6 +27,9 @@ PAGES = (
     DeletedMessagePage,
     TracePage,
     RejectsPage,
+    HistoryPage,
+    RulesPage,
+    PlacesPage,
 )
 VIEWS = (*SCREENS, *PAGES, MenuPage, OfflinePage)
 

@@ -155,7 +155,7 @@ async def test_filter_goes_to_the_daemon_and_esc_shows_all(tmp_path: Path) -> No
         await screen.press("/")
         await screen.type("state:what")
         await screen.press("enter")
-        await screen.shows("state: is deferred, active or held.")
+        await screen.shows("state: is deferred, active, held or quarantined.")
 
 
 def test_filter_words_become_the_daemons_fields() -> None:
@@ -163,6 +163,7 @@ def test_filter_words_become_the_daemons_fields() -> None:
         "from": "a", "to": "b", "domain": "c", "state": "held", "older_than_seconds": 7200, "ids": ["X", "Y"], "text": "some words",
     }  # fmt: skip
     assert parse_filter("  ") == {}
+    assert parse_filter("submitter:a@b state:quar") == {"submitter": "a@b", "state": "quarantined"}
     for wrong in ("state:x", "older:x", "from:", "!x", "~y"):
         with pytest.raises(ValueError, match=r"\.$"):
             parse_filter(wrong)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tui.desk import Desk
 from tui.format import count, plural
-from tui.models import Plan
+from tui.queue_models import Plan
 from tui.screens.view import PageView, heading, wrapped
 from tui.theme import Line
 from tui.widgets.lines import BLANK

@@ -9,10 +9,11 @@ from typing import ClassVar
 
 from tui.client import CallError
 from tui.desk import Desk
-from tui.format import age, ago_words, fit, plural, size_words, stamp, state_word, until
+from tui.format import age, ago_words, clock, fit, plural, size_words, stamp, state_word, until
 from tui.keys import Action
-from tui.models import Attempt, Message, QueueRow
+from tui.queue_models import Attempt, Finished, Message, QueueRow
 from tui.screens.queue_actions import QueueActions, exact
+from tui.screens.queue_columns import answer_text
 from tui.screens.trace import TracePage
 from tui.screens.view import PageView, facts, heading, wrapped
 from tui.terminal import copy_message, osc52
@@ -34,15 +35,28 @@ def sentence(text: str) -> str:
 def recipient_line(row: QueueRow, now: datetime, width: int) -> Line:
     """State, next try, tries, address, last answer."""
     word, role = state_word(row.state, row.next_at, now)
-    when = "-" if row.state == "held" else "now" if row.state == "active" else until(row.next_at, now)
+    when = "-" if row.state in {"held", "quarantined"} else "now" if row.state == "active" else until(row.next_at, now)
     address = min(34, width // 3)
-    answer = row.last if not row.code or row.last.startswith(str(row.code)) else f"{row.code} {row.last}"
+    answer = answer_text(row)
     return (
         ("   " + word, role),
         (fit(when, 6, "right"), "text"),
         (fit(str(row.attempts), 4, "right") + "  ", "dim"),
         (fit(row.recipient, address) + " ", "text"),
         (fit(answer or "not tried yet", max(0, width - address - 21)), "dim"),
+    )
+
+
+def finished_line(row: Finished, now: datetime, width: int) -> Line:
+    """When it left, how, after how many tries, the address, the answer."""
+    address = min(34, width // 3)
+    answer = row.text if not row.code or row.text.startswith(str(row.code)) else f"{row.code} {row.text}"
+    return (
+        ("   " + fit(row.fate, 10), FATE_ROLES.get(row.fate, "text")),
+        (fit(clock(row.finished_at, now), 6, "right"), "text"),
+        (fit(str(row.attempts), 4, "right") + "  ", "dim"),
+        (fit(row.recipient, address) + " ", "text"),
+        (fit(f"{answer}{f' ({row.host})' if row.host else ''}", max(0, width - address - 26)), "dim"),
     )
 
 
@@ -94,16 +108,27 @@ def message_lines(message: Message, now: datetime, width: int, *, brief: bool = 
             ),
             BLANK,
         ]
+    for piece in () if brief else message.advice:
+        lines += [*wrapped(piece, width, "accent"), BLANK]
     recipients = message.recipients[:BRIEF_RECIPIENTS] if brief else message.recipients
-    lines.append(heading("RECIPIENTS", plural(len(message.recipients), "recipient")))
+    if message.recipients or not message.finished:
+        lines.append(heading("RECIPIENTS", plural(len(message.recipients), "recipient")))
     lines += [recipient_line(row, now, width) for row in recipients]
+    if message.finished and not brief:
+        lines += [BLANK] if message.recipients else []
+        lines.append(heading("LEFT THE QUEUE", plural(len(message.finished), "recipient")))
+        lines += [finished_line(row, now, width) for row in message.finished]
     attempts = list(message.attempts)[-BRIEF_ATTEMPTS:] if brief else list(message.attempts)
     if not brief:
         lines.append(BLANK)
     lines.append(heading("ATTEMPTS", plural(len(message.attempts), "attempt") if message.attempts else "none yet"))
     lines += [attempt_line(attempt, now, width) for attempt in reversed(attempts)]
     if not brief:
-        lines += [BLANK, heading("HEADER"), *(((f"   {text}", "dim"),) for text in message.header)]
+        lines += [
+            BLANK,
+            heading("HEADER", "" if any(message.header) else "is not kept after the end"),
+            *(((f"   {text}", "dim"),) for text in message.header),
+        ]
     return lines
 
 
@@ -119,6 +144,7 @@ class MessagePage(PageView):
         "queue.hold",
         "queue.bounce",
         "queue.drop",
+        "queue.route",
         "trace",
         "copy.record",
         "plain",
@@ -225,6 +251,12 @@ class MessagePage(PageView):
     def do_queue_drop(self) -> None:
         """Delete the message silently."""
         self._change("drop")
+
+    def do_queue_route(self) -> None:
+        """Another way for all its recipients."""
+        if self._message is not None:
+            pairs = [(self._message.id, row.recipient) for row in self._message.recipients]
+            self._actions.route(exact(pairs, f"message {self._queue_id}"))
 
     def do_copy_record(self) -> None:
         """The facts without the header."""

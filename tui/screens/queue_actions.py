@@ -13,14 +13,16 @@ from typing import Any
 from tui.client import CallError
 from tui.desk import Desk
 from tui.format import plural
-from tui.models import Plan
+from tui.queue_models import Plan
 from tui.screens.confirm import ConfirmPage
-from tui.widgets.prompt_row import Question
+from tui.widgets.prompt_row import Entry, Question
 
 TYPED_ABOVE_MESSAGES = 20
 PLAN_SECONDS = 30.0
 
-VERBS = {"retry": "Retry", "hold": "Hold", "release": "Release", "bounce": "Fail and bounce", "drop": "Drop"}
+VERBS = {
+    "retry": "Retry", "hold": "Hold", "release": "Release", "bounce": "Fail and bounce", "drop": "Drop", "route": "Reroute",
+}  # fmt: skip
 AFTER = {"hold": "x releases", "release": "x holds again", "retry": "R shows the result"}
 
 
@@ -38,6 +40,18 @@ class QueueActions:
     def __init__(self, desk: Desk, done: Callable[[], None]) -> None:
         self._desk = desk
         self._done = done
+
+    def route(self, target: Target) -> None:
+        """Ask by which way, then reroute."""
+
+        def chosen(name: str) -> None:
+            wanted = "" if name.strip() in {"", "-"} else name.strip()
+            there = Target({**target.params, "route": wanted}, target.name)
+            self._desk.prompt.run_worker(self.run("route", there), group="apply")
+
+        self._desk.prompt.read(
+            Entry("route (mx, smarthost or a route's name; empty: the configured one)", submit=chosen)
+        )
 
     async def run(self, action: str, target: Target) -> None:
         """From key to effect."""

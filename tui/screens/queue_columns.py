@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from tui.format import age, size, state_word, until
-from tui.models import QueueRow
+from tui.format import age, count, size, state_word, until
+from tui.queue_models import QueueRow
+from tui.theme import Line, Span
 from tui.widgets.window_list import Column
 
 
@@ -16,7 +17,9 @@ def state_cell(row: QueueRow, now: datetime) -> tuple[str, str]:
 
 
 def answer_text(row: QueueRow) -> str:
-    """The last answer with its code, once."""
+    """Why it is not tried, or the last answer with its code, once."""
+    if row.reason and row.state != "active":
+        return row.reason
     return row.last if not row.code or row.last.startswith(str(row.code)) else f"{row.code} {row.last}"
 
 
@@ -33,7 +36,11 @@ def columns_for(width: int) -> Sequence[Column[QueueRow]]:
             "NEXT",
             4,
             lambda row, now: (
-                "-" if row.gone or row.state == "held" else "now" if row.state == "active" else until(row.next_at, now),
+                "-"
+                if row.gone or row.state in {"held", "quarantined"}
+                else "now"
+                if row.state == "active"
+                else until(row.next_at, now),
                 dim(row, "text"),
             ),
             "right",
@@ -48,3 +55,18 @@ def columns_for(width: int) -> Sequence[Column[QueueRow]]:
     if wide:
         columns.insert(0, Column("ID", 13, lambda row, now: (row.id, dim(row, "dim"))))
     return columns
+
+
+def destinations_line(by_destination: Sequence[tuple[str, int]], width: int) -> Line:
+    """The domains that most recipients wait for, as many as there is room for."""
+    spans: list[Span] = [(" BY DESTINATION ", "head")]
+    used = 17
+    for domain, waiting in by_destination:
+        text = f"  {domain} "
+        if used + len(text) + 8 > width:
+            break
+        spans += [(text, "dim"), (count(waiting), "text")]
+        used += len(text) + len(count(waiting))
+    if len(spans) == 1:
+        spans.append((" -", "faint"))
+    return tuple(spans)

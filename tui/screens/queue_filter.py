@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-FIELDS = ("from", "to", "domain", "state", "older", "id")
+FIELDS = ("from", "to", "submitter", "domain", "state", "older", "id")
 STATES = {
     "defr": "deferred",
     "deferred": "deferred",
@@ -13,6 +13,8 @@ STATES = {
     "active": "active",
     "hold": "held",
     "held": "held",
+    "quar": "quarantined",
+    "quarantined": "quarantined",
 }
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -31,7 +33,7 @@ def parse_filter(text: str) -> dict[str, Any]:
             raise ValueError(f"{name}: needs a value.")
         elif name == "state":
             if value.lower() not in STATES:
-                raise ValueError("state: is deferred, active or held.")
+                raise ValueError("state: is deferred, active, held or quarantined.")
             params["state"] = STATES[value.lower()]
         elif name == "older":
             params["older_than_seconds"] = duration(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -14,13 +15,18 @@ from tui.export import Exporter
 from tui.feeds import Want
 from tui.format import clock, count, plural
 from tui.keys import Action
-from tui.models import Message, QueuePage, QueueRow
+from tui.models import rows_of
+from tui.queue_models import Finished, Message, QueuePage, QueueRow
 from tui.screens.list_view import MarkedListView
 from tui.screens.message import MessagePage, message_lines
 from tui.screens.queue_actions import QueueActions, Target, exact
-from tui.screens.queue_columns import answer_text, columns_for
+from tui.screens.queue_columns import answer_text, columns_for, destinations_line
 from tui.screens.queue_filter import parse_filter
+from tui.screens.queue_history import HistoryPage
+from tui.screens.queue_places import PlacesPage
+from tui.screens.queue_rules import RulesPage
 from tui.screens.trace import TracePage
+from tui.screens.view import wrapped
 from tui.theme import Line
 from tui.widgets.lines import BLANK, LineView
 from tui.widgets.window_list import Page, WindowList
@@ -40,6 +46,7 @@ class QueueScreen(MarkedListView[QueueRow]):
     DIGIT: ClassVar[str] = "2"
     SCOPES: ClassVar[Sequence[str]] = (
         "queue",
+        "queue-views",
         "trace",
         "open",
         "mark",
@@ -61,6 +68,10 @@ class QueueScreen(MarkedListView[QueueRow]):
         "queue.retry",
         "queue.bounce",
         "queue.drop",
+        "queue.history",
+        "queue.rules",
+        "queue.places",
+        "queue.route",
         "trace",
         "list.problems",
         "list.sort",
@@ -75,7 +86,7 @@ class QueueScreen(MarkedListView[QueueRow]):
         self.rows = WindowList(
             palette, columns=columns_for, fetch=self._fetch, now=desk.now, empty=self._empty, on_move=self._moved
         )
-        self._foot = LineView(palette, height=2)
+        self._foot = LineView(palette, height=3)
         self._detail = LineView(palette, height=DETAIL_ROWS)
         self._sort = 0
         self._reverse = False
@@ -86,6 +97,7 @@ class QueueScreen(MarkedListView[QueueRow]):
         self._fetched = 0
         self._generation = 0
         self._shown_message = Message()
+        self._last: Finished | None = None
         self._actions = QueueActions(desk, self._acted)
         self._exporter = Exporter(desk, "queue", EXPORT_FIELDS)
 
@@ -100,8 +112,7 @@ class QueueScreen(MarkedListView[QueueRow]):
         """The detail pane exists from 32 rows on."""
         self._detail.display = self._roomy
         self.draw()
-        if self._roomy:
-            self._load_detail()
+        self._load_detail()
 
     @property
     def _roomy(self) -> bool:
@@ -124,8 +135,18 @@ class QueueScreen(MarkedListView[QueueRow]):
         self._fetched += 1
         page = self._page = QueuePage.read(answer)
         self._live_total = page.total
+        if not page.total and not self._where:
+            await self._load_last()
         self.draw()
         return Page(page.total, page.rows)
+
+    async def _load_last(self) -> None:
+        """An empty queue tells what went last."""
+        try:
+            answer = await self.desk.client.call("queue.history", {"filter": {}, "offset": 0, "limit": 1})
+        except CallError:  # an older daemon: the sentence is left out
+            return
+        self._last = next((Finished.read(row) for row in rows_of(answer, "rows")), None)
 
     def wants(self) -> Sequence[Want]:
         """The whole in numbers, and the rows on the screen by id."""
@@ -163,8 +184,8 @@ class QueueScreen(MarkedListView[QueueRow]):
     def resync(self) -> None:
         """Fetch again, cursor kept."""
         self.rows.reload()
-        if self._roomy:
-            self._load_detail()
+        self._shown_message = Message()
+        self._load_detail()
 
     def _acted(self) -> None:
         """After an action: what joins the list later must not be marked by it."""
@@ -185,8 +206,7 @@ class QueueScreen(MarkedListView[QueueRow]):
             self._watched, self._generation = ids, self._fetched
             self.set_timer(0.2, self._watch)
         self.draw()
-        if self._roomy:
-            self.set_timer(0.15, self._load_detail)
+        self.set_timer(0.15, self._load_detail)
 
     def _watch(self) -> None:
         if self.display:
@@ -195,7 +215,7 @@ class QueueScreen(MarkedListView[QueueRow]):
     def _load_detail(self) -> None:
         row = self.rows.row
         if row is not None and row.id != self._shown_message.id:
-            self.run_worker(self._fetch_detail(row.id), group="detail", exclusive=True)
+            self.run_worker(partial(self._fetch_detail, row.id), group="detail", exclusive=True)
 
     async def _fetch_detail(self, name: str) -> None:
         try:
@@ -223,7 +243,7 @@ class QueueScreen(MarkedListView[QueueRow]):
         if not self.is_mounted:
             return
         self._summary.set_lines([self._sentence(), self._news()])
-        self._foot.set_lines([BLANK, self._destinations()])
+        self._foot.set_lines([*self._why(), destinations_line(self._page.by_destination, self.size.width)])
         if self._roomy:
             lines: list[Line] = [BLANK]
             if self._shown_message.id:
@@ -257,32 +277,35 @@ class QueueScreen(MarkedListView[QueueRow]):
                 spans.append((" . to show", "dim"))
         return tuple(spans)
 
-    def _destinations(self) -> Line:
-        spans: list[tuple[str, str]] = [(" BY DESTINATION ", "head")]
-        used = 17
-        for domain, waiting in self._page.by_destination:
-            text = f"  {domain} "
-            if used + len(text) + 8 > self.size.width:
-                break
-            spans += [(text, "dim"), (count(waiting), "text")]
-            used += len(text) + len(count(waiting))
-        if len(spans) == 1:
-            spans.append((" -", "faint"))
-        return tuple(spans)
+    def _why(self) -> list[Line]:
+        """Two lines: why the row under the cursor waits, what answered last, when it goes; the detail pane has it too."""
+        row = self.rows.row
+        if row is None or row.gone or self._roomy or row.id != self._shown_message.id:
+            return [BLANK, BLANK]
+        own = next((each.why for each in self._shown_message.recipients if each.key == row.key and each.why), "")
+        lines = wrapped(own or self._shown_message.why, self.size.width, "accent")[:2]
+        return [*lines, BLANK][:2]
 
     def _empty(self) -> Sequence[Line]:
         if self.filter or self._problems:
             what = self.filter_text or "problems"
             return [((f"   0 of {count(self.desk.health.queue)} match {what!r} - esc shows all", "dim"),)]
+        last = self._last
+        told = "   Every message was delivered, bounced or dropped."
+        if last is not None:
+            code = f" ({last.code})" if last.code else ""
+            told = f"   The last one, {clock(last.finished_at, self.desk.now())}: {last.fate}, {last.recipient}{code}."
         return [
-            (("   Every message was delivered, bounced or dropped.", "dim"),),
-            (("   New ones appear here by themselves. 1 shows the last messages.", "dim"),),
+            ((told, "text"),),
+            (("   t shows what has left; new mail appears here by itself.", "dim"),),
         ]
 
     # Selection
 
     def refuse(self, action: Action) -> str:
         """Row actions need a row."""
+        if action.id == "trace" and not self.rows.total:
+            return ""
         if action.scope in {"queue", "copy", "open", "trace"} and not self.rows.all_marked and not self.rows.chosen():
             return "there is no row"
         if action.scope == "queue" and not self.rows.all_marked and all(row.gone for row in self.rows.chosen()):
@@ -332,15 +355,33 @@ class QueueScreen(MarkedListView[QueueRow]):
         """Delete silently."""
         self._change("drop")
 
+    def do_queue_route(self) -> None:
+        """Another way for the chosen rows."""
+        self._actions.route(self._target())
+
+    def do_queue_history(self) -> None:
+        """What has left."""
+        self.desk.shell.open_page(HistoryPage(self.desk))
+
+    def do_queue_rules(self) -> None:
+        """What is held from the start."""
+        self.desk.shell.open_page(RulesPage(self.desk))
+
+    def do_queue_places(self) -> None:
+        """Pauses and hosts that are passed over."""
+        self.desk.shell.open_page(PlacesPage(self.desk))
+
     def do_open(self) -> None:
         """The message under the cursor."""
         if self.rows.row is not None:
             self.desk.shell.open_page(MessagePage(self.desk, self.rows.row.id))
 
     def do_trace(self) -> None:
-        """Why it is here, and what happened to it."""
+        """Why it is here, and what happened to it; of an empty queue what has left."""
         if self.rows.row is not None:
             self.desk.shell.open_page(TracePage(self.desk, self.rows.row.id))
+        elif not self.rows.total:
+            self.do_queue_history()
 
     def filter_changed(self) -> None:
         """Fetch with the new filter."""
