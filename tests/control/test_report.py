@@ -13,7 +13,7 @@ import pytest
 from mailbox_app.cli.main import main
 from mailbox_app.config.reports import Reports
 from mailbox_app.control.client import ControlClient, ControlError
-from mailbox_app.policy.state.dmarc_rows import DAY_SECONDS, Sent
+from mailbox_app.policy.state.sent_reports import DAY_SECONDS, Sent
 from mailbox_app.proto.dmarc_report import DkimLine, DmarcReport, Reason, Row, SpfLine
 from tests.proto.test_dmarc_report import REPORT
 from tests.support.control import Appliance, Background

@@ -13,7 +13,7 @@ from mailbox_app.control.schema import Call, Count, Method, Params
 from mailbox_app.errors import MailboxError
 from mailbox_app.journal.received_reports import Received, Source
 from mailbox_app.policy.report_advice import advice
-from mailbox_app.policy.state.dmarc_rows import DAY_SECONDS, Sent
+from mailbox_app.policy.state.sent_reports import DAY_SECONDS, Sent
 from mailbox_app.proto.dmarc_report import Row
 from mailbox_app.proto.plain_text import clean
 

@@ -20,9 +20,9 @@ from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
 from mailbox_app.journal import report_tables
+from mailbox_app.policy.state.sent_reports import DAY_SECONDS, SentReports
 from mailbox_app.proto.dmarc_report import Published, Row
 
-DAY_SECONDS = 86_400
 MAX_ROWS = 2_000
 """Of one domain and day: some 60 KB when packed."""
 MAX_DOMAINS = 10_000
@@ -35,7 +35,6 @@ _DOMAIN = """
     ON CONFLICT (day, domain) DO UPDATE SET published = excluded.published, addresses = excluded.addresses
     RETURNING row_count
 """
-_SENT = "INSERT INTO sent (kind, day, domain, address, at_seconds, outcome, messages) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +47,6 @@ class Gathered:
     rows: Sequence[Row]
     unlisted: int
     """Messages beyond the rows that are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A report to one address, or why there was none."""
-
-    day: int
-    domain: str
-    address: str
-    at_seconds: float
-    outcome: str
-    """queued, or a few words."""
-    messages: int
 
 
 class DmarcRows(Protocol):
@@ -94,13 +80,14 @@ class _Waiting:
     rows: dict[bytes, int] = field(default_factory=dict)
 
 
-class SqliteDmarcRows:
+class SqliteDmarcRows(SentReports):
     """`DmarcRows` in `reports.db`, and the list of what was sent; opened after the fork."""
 
     def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
-        self._database = Database(
+        database = Database(
             path, report_tables.MIGRATIONS, synchronous="NORMAL", busy_seconds=0.5, readers_kept=1, cache_kib=500
         )
+        super().__init__(database, _KIND)
         self._clock = clock
         self._lock = threading.Lock()
         self._new: dict[tuple[int, str], _Waiting] = {}
@@ -219,43 +206,6 @@ class SqliteDmarcRows:
         with self._database.transaction(durable=False) as connection:
             connection.execute("DELETE FROM dmarc_rows WHERE day = ? AND domain = ?", (day, domain))
             connection.execute("DELETE FROM dmarc_domains WHERE day = ? AND domain = ?", (day, domain))
-
-    def note_sent(self, sent: Sent) -> None:
-        """Durable: a report is not sent twice because of a crash later on."""
-        row = (_KIND, sent.day, sent.domain, sent.address, sent.at_seconds, sent.outcome, sent.messages)
-        with self._database.transaction() as connection:
-            connection.execute(f"{_SENT} ON CONFLICT DO NOTHING", row)
-
-    def sent_to(self, day: int, domain: str) -> set[str]:
-        """The addresses that have their report, or cannot have it."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT address FROM sent WHERE kind = ? AND day = ? AND domain = ?", (_KIND, day, domain)
-            )
-            return {address for (address,) in rows}
-
-    def sent_count(self, since_seconds: float) -> int:
-        """How many reports were queued since then."""
-        with self._database.reading() as connection:
-            found = connection.execute(
-                "SELECT count(*) FROM sent WHERE at_seconds >= ? AND outcome = 'queued'", (since_seconds,)
-            )
-            return int(found.fetchone()[0])
-
-    def sent(self, domain: str, since_seconds: float, limit: int) -> Sequence[Sent]:
-        """What was sent about a domain ("": all), latest first."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT day, domain, address, at_seconds, outcome, messages FROM sent"
-                " WHERE at_seconds >= ? AND (? = '' OR domain = ?) ORDER BY at_seconds DESC LIMIT ?",
-                (since_seconds, domain, domain, limit),
-            ).fetchall()
-        return [Sent(*row) for row in rows]
-
-    def forget_sent(self, before_seconds: float) -> None:
-        """Drop old entries of the list."""
-        with self._database.transaction(durable=False) as connection:
-            connection.execute("DELETE FROM sent WHERE at_seconds < ?", (before_seconds,))
 
     def close(self) -> None:
         """Write what is new, close the file."""

@@ -1,8 +1,9 @@
 """Outside addresses that failed for good, so often and on so many days that sending there again only harms this server's name.
 
 An address counts when its own server says that there is no such mailbox (RFC 3463 X.1.1, X.1.2, X.1.6, X.1.10); each day counts
-once, a delivery in between clears the count. From the third day on our users are told at RCPT, at once and in words, instead of by one
-more report a few minutes later. An entry ends after 90 days without a failure, or when an operator removes it. In `state.db`.
+once, a delivery in between clears the count. From the third day on our users are told at RCPT, at once and in words, instead of
+by one more report a few minutes later. An entry ends after 90 days without a failure, or when an operator removes it. In
+`state.db`.
 """
 
 from __future__ import annotations

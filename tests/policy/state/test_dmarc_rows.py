@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.policy.state import dmarc_rows
-from mailbox_app.policy.state.dmarc_rows import DAY_SECONDS, Sent, SqliteDmarcRows
+from mailbox_app.policy.state.dmarc_rows import SqliteDmarcRows
+from mailbox_app.policy.state.sent_reports import DAY_SECONDS, Sent
 from mailbox_app.proto.dmarc_report import Published, Row, SpfLine
 from tests.support.clock import FakeClock
 
