@@ -61,6 +61,7 @@ from tests.fuzz.corpus import ARGUMENTS, CONFIG, FRAMES, MAIL, NAMES, REPLIES
 from tests.fuzz.doors import TARGETS as DOORS
 from tests.fuzz.filters import TARGETS as FILTERS
 from tests.fuzz.forwarded import TARGETS as FORWARDED
+from tests.fuzz.outbound import TARGETS as OUTBOUND
 from tests.fuzz.reports import TARGETS as REPORTS
 from tests.fuzz.target import Target
 from tests.proto.fuzz import check_canonical, check_readers, check_scanner
@@ -380,6 +381,7 @@ TARGETS: tuple[Target, ...] = (
     *DOORS,
     *FILTERS,
     *FORWARDED,
+    *OUTBOUND,
     *REPORTS,
     Target(
         "mail",
