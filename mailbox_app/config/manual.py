@@ -171,6 +171,7 @@ MANUAL: Mapping[str, str] = {
     "clamav.action": "What happens to a message with a virus.",
     "reports": "Reports that mail servers send each other once a day, see docs/reports.md.",
     "reports.dmarc": "Tell domains whose DMARC record asks for it (rua=) what came here in their name.",
+    "reports.tls": "Tell domains whose _smtp._tls record asks for it what became of encryption with their servers (RFC 8460).",
     "reports.address": "Where others send theirs: `domain dns` prints it. A name stands for that name at each domain; an address for all domains. It must be an account or alias here; what arrives there is also read for `mailbox report`.",
     "reports.sender": "Who our reports are from; its domain should be ours and have a DKIM key. \"\": noreply-dmarc at the domain of the server's name, when it is ours, else at our first domain.",
     "reports.contact": "How to reach you about them: an address or a page, told in each report.",

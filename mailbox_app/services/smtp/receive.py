@@ -35,6 +35,8 @@ from mailbox_app.services.smtp.screening import PolicyRefusal, Screening, Sender
 from mailbox_app.services.smtp.session import SmtpSession
 
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_TLS_OPTIONAL = re.compile(rb"(?:\A|\n)tls-required[ \t]*:[ \t]*no[ \t]*(?:\r?\n(?![ \t])|\Z)", re.IGNORECASE)
+"""RFC 8689 5: rather delivered in clear than not at all."""
 _OURS = re.compile(rb"^(?:authentication-results|x-mailbox-verdict)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _NO_JUDGEMENT = Judgement()
 _LARGE_HEADER_BYTES = 32_768
@@ -207,6 +209,7 @@ class Receiver:
             transaction.envid,
             message_id=message.message_id,
             require_tls=transaction.require_tls,
+            tls_optional=not transaction.require_tls and _TLS_OPTIONAL.search(message.block) is not None,
         )
         size_bytes = (
             len(prefix) + message.size_bytes - (0 if body is None or body is message.body else len(message.block))

@@ -264,3 +264,21 @@ async def test_requiretls_is_taken_under_tls_only_and_kept_in_the_queue(world: S
     assert (await client.content(COMPLETE))[0] == 250
     (row,) = world.queued()
     assert world.queue.message(row.queue_id).envelope.require_tls
+
+
+@pytest.mark.parametrize(
+    ("field", "parameters", "is_optional"),
+    [(b"TLS-Required: No\r\n", "", True), (b"tls-required:no \r\n", "", True), (b"TLS-Required: No\r\n", " REQUIRETLS", False),
+     (b"TLS-Required: Yes\r\n", "", False), (b"TLS-Required: No\r\n way\r\n", "", False), (b"X-TLS-Required: No\r\n", "", False),
+     (b"", "", False)],
+)  # fmt: skip
+async def test_the_field_tls_required_no_is_kept_in_the_queue_unless_requiretls_was_said(
+    world: SmtpWorld, field: bytes, parameters: str, is_optional: bool
+) -> None:
+    client = await world.logged_in()
+    await client.expect(250, f"MAIL FROM:<alice@example.org>{parameters}")
+    await client.expect(250, "RCPT TO:<x@outside.example>")
+    assert (await client.content(field + COMPLETE))[0] == 250
+    (row,) = world.queued()
+    envelope = world.queue.message(row.queue_id).envelope
+    assert (envelope.tls_optional, envelope.require_tls) == (is_optional, bool(parameters))
