@@ -28,6 +28,8 @@ from mailbox_app.observe.metrics import Metrics
 DELAY_SECONDS = 14_400.0
 """RFC 5321 4.5.4.1 gives up after days; by now a person wants to know."""
 _PAUSE_SECONDS = 60.0
+_SHARE = 100.0
+"""Looking takes a hundredth of the time at most, however long the queue is."""
 _LEASE_SECONDS = 600.0
 _LATE = QueueFilter(state=RecipientState.DEFERRED, late_seconds=DELAY_SECONDS)
 
@@ -54,8 +56,10 @@ class DelayNotices:
 
     async def run(self) -> None:
         """Until cancelled; what fails is logged and tried again at the next look."""
+        took_seconds = 0.0
         while True:
-            await self._clock.sleep(_PAUSE_SECONDS)
+            await self._clock.sleep(max(_PAUSE_SECONDS, _SHARE * took_seconds))
+            began = self._clock.monotonic_seconds()
             try:
                 await self.tell_due()
             except MailboxError as error:
@@ -63,6 +67,7 @@ class DelayNotices:
             except Exception:  # noqa: BLE001 - a runner's edge: the notices of tomorrow must not depend on one of today
                 self._log.exception("delay_notices_failed")
                 self._metrics.errors.inc()
+            took_seconds = self._clock.monotonic_seconds() - began
 
     async def tell_due(self) -> int:
         """One look: how many reports were sent."""

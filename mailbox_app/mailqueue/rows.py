@@ -75,8 +75,10 @@ def filter_condition(where: QueueFilter, now: datetime) -> tuple[str, list[objec
         add("r.destination = ?", where.domain.lower())
     if where.older_than_seconds is not None:
         add("m.arrived_at <= ?", now.timestamp() - where.older_than_seconds)
-    if where.state is not None:
+    if where.state is not None and where.late_seconds is None:
         add("r.state = ?", where.state.value)
+    elif where.state is not None:  # the expression keeps the planner from walking all that waits instead of what is old
+        add("r.state || '' = ?", where.state.value)
     if where.late_seconds is not None:
         since = now.timestamp() - where.late_seconds  # the arrival for its index, the expiry for what was to go later
         expires = since + LIFETIME.total_seconds()
