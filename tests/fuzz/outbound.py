@@ -51,5 +51,5 @@ TARGETS = (
         [b"r=NONCEx,s=c2FsdA==,i=10\nv=AAAA", b"r=x,s=,i=0", b"PLAIN LOGIN", b"User Name\nPassword"],
     ),
     Target("smtp", "refusal", refusal, [b"S3140 on our block list", b"5.7.26 unauthenticated", b"listed at zen.spamhaus.org"]),
-    Target("config", "route_rule", rule, [b"to:@a.example -> r", b"* -> mx", b"[::1]:25", b"192.0.2.1 name"]),
+    Target("local", "route_rule", rule, [b"to:@a.example -> r", b"* -> mx", b"[::1]:25", b"192.0.2.1 name"]),
 )  # fmt: skip
