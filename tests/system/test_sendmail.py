@@ -139,3 +139,27 @@ def test_another_unix_user_sends_as_its_account_or_not_at_all() -> None:
             assert b"local_submission.users" in stranger.stderr
         finally:
             daemon.destroy()
+
+
+def test_root_may_send_as_any_account_and_the_socket_stays_in_clear(daemon: Daemon) -> None:
+    started(daemon, users=f'"root" = "{MASTER}"')
+    text = f"From: Alice <{ALICE}>\nTo: {MASTER}\n\nhi\n".encode()
+    assert sendmail(daemon, "-t", "-f", ALICE, content=text).returncode == 0
+    [message] = daemon.messages(MASTER)
+    assert f"Return-Path: <{ALICE}>\r\n".encode() in message
+    # the author is another account's than the sender
+    assert sendmail(daemon, "-t", "-f", MASTER, content=text).returncode == 77
+    done = sendmail(daemon, "-bs", content=b"EHLO x\r\nSTARTTLS\r\nAUTH PLAIN\r\nRCPT TO:<x@far.example>\r\nQUIT\r\n")
+    assert [line[:3] for line in done.stdout.splitlines()[-4:]] == [b"502", b"502", b"503", b"221"]
+
+
+def test_a_large_message_and_too_large_a_one(daemon: Daemon) -> None:
+    with daemon.config.open("a") as file:
+        file.write("\n[limits]\nmax_message_bytes = 2000000\n")
+    started(daemon)
+    head = f"To: {ALICE}\nSubject: large\n\n".encode()
+    assert sendmail(daemon, "-t", content=head + b"x" * 70 + b"\n" * 500_000).returncode == 0
+    done = sendmail(daemon, "-t", "-i", content=head + (b"x" * 70 + b"\n") * 40_000)
+    assert done.returncode == 65
+    assert b"larger" in done.stderr
+    assert len(daemon.messages(ALICE)) == 1
