@@ -19,6 +19,8 @@ from mailbox_app.mailqueue.model import Settlement
 from mailbox_app.observe.metrics import Metrics
 
 _TOGETHER = 100
+_LANES = 3
+"""Batches at once: while one removes the files of what has left, the next ones are written."""
 _BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 T = TypeVar("T")
 
@@ -53,13 +55,17 @@ class Settling:
         self._backend = backend
         self._clock = clock
         self._patience = patience
-        self._group = GroupCommit[str, Settlement, bool](offload, self._commit, _TOGETHER)
+        self._group = GroupCommit[int, Settlement, bool](offload, self._commit, _TOGETHER)
+        self._lane = 0
 
     async def settle(self, settlement: Settlement) -> bool:
         """Durable on return; False when the lease had been lost and nothing was recorded."""
-        return await self._patience.until_done(lambda: self._group.submit("", settlement))
+        if not self._group.is_idle(self._lane):
+            self._lane = next((lane for lane in range(_LANES) if self._group.is_idle(lane)), (self._lane + 1) % _LANES)
+        lane = self._lane
+        return await self._patience.until_done(lambda: self._group.submit(lane, settlement))
 
-    def _commit(self, _: str, settlements: Sequence[Settlement]) -> Sequence[bool | Exception]:
+    def _commit(self, _: int, settlements: Sequence[Settlement]) -> Sequence[bool | Exception]:
         try:
             lost = {lease.token for lease in self._backend.settle(settlements, self._clock.now())}
         except Exception as error:
