@@ -14,7 +14,7 @@ from mailbox_app.accounts.interface import Directory
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Config
 from mailbox_app.db.offload import Offload
-from mailbox_app.db.redis import RedisLink
+from mailbox_app.db.redis import RedisLink, connect
 from mailbox_app.db.redis_channel import RedisChannel
 from mailbox_app.errors import MailboxError
 from mailbox_app.events.bus import LocalBus
@@ -32,6 +32,12 @@ _LOOK_SECONDS = 5.0
 def redis_link(config: Config, clock: Clock) -> RedisLink | None:
     """The process's way to Redis; None on a server that is alone. `ConfigError` when address or password are unusable."""
     return RedisLink(config.queue, clock) if config.queue.backend == "redis" else None
+
+
+def check_redis(config: Config) -> None:
+    """`ConfigError` when address or password cannot be used; before the first fork, so that all share the library's memory."""
+    if config.queue.backend == "redis":
+        connect(config.queue).close()
 
 
 def account_names(directory: Directory) -> Callable[[AccountId], str]:

@@ -36,6 +36,7 @@ from mailbox_app.runtime import data_lock, memory, privileges, process, wiring
 from mailbox_app.runtime.board import Board
 from mailbox_app.runtime.daemon import CORE_SERVICES, FRONT_SERVICES, Daemon
 from mailbox_app.runtime.notify import Notifier
+from mailbox_app.runtime.shared_state import check_redis
 from mailbox_app.runtime.supervisor import Role, Supervisor
 
 _EXIT_FAILED = 1
@@ -95,6 +96,7 @@ def _prepare(config: Config, paths: Paths, *, single: bool) -> Daemon:
         for folder in (paths.data_dir, paths.run_dir):
             privileges.require_writable(folder)
         TlsContexts(config.tls, paths.data_dir, config.server.hostname)  # a certificate that cannot be used is told now
+        check_redis(config)
         wiring.initialise(paths)
         _raise_file_limit()
     except BaseException:

@@ -241,3 +241,31 @@ def _code(error: smtplib.SMTPException) -> int:
         return next(iter(error.recipients.values()))[0]
     assert isinstance(error, smtplib.SMTPResponseException), error
     return error.smtp_code
+
+
+def test_a_password_that_everybody_can_read_is_told_before_anything_starts(tmp_path: Path) -> None:
+    node = Daemon(tmp_path, fronts=1)
+    (tmp_path / "password").write_text("secret")
+    (tmp_path / "password").chmod(0o644)
+    node.config.write_text(
+        node.config.read_text() + '\n[queue]\nbackend = "redis"\nredis_url = "redis://127.0.0.1:1"\n'
+        'redis_password_file = "password"\n'
+    )
+    assert node.spawn().wait(SECONDS) == 1
+    last = node.log_path.read_text().splitlines()[-1]
+    assert last.startswith("mailbox: queue.redis_password_file ")
+    assert "chmod 600" in last
+
+
+def test_a_redis_that_hangs_holds_up_nobody_for_long(pair: Pair) -> None:
+    pair.redis.freeze()
+    try:
+        began = time.monotonic()
+        for number in range(20):
+            reply = deliver(pair.a, f"<hang{number}@x>")
+            assert reply[:1] in b"24", reply
+        assert log_in(pair.a, PASSWORD, "198.51.100.10").startswith(b"OK")
+        assert time.monotonic() - began < SECONDS, "one wait for each process, not one for each message"
+    finally:
+        pair.redis.thaw()
+    eventually("all is well", lambda: health(pair.a)[1]["redis"]["status"] == "ok")
