@@ -62,6 +62,7 @@ from tests.fuzz.doors import TARGETS as DOORS
 from tests.fuzz.filters import TARGETS as FILTERS
 from tests.fuzz.forwarded import TARGETS as FORWARDED
 from tests.fuzz.outbound import TARGETS as OUTBOUND
+from tests.fuzz.outbound_tls import TARGETS as OUTBOUND_TLS
 from tests.fuzz.reports import TARGETS as REPORTS
 from tests.fuzz.target import Target
 from tests.proto.fuzz import check_canonical, check_readers, check_scanner
@@ -382,6 +383,7 @@ TARGETS: tuple[Target, ...] = (
     *FILTERS,
     *FORWARDED,
     *OUTBOUND,
+    *OUTBOUND_TLS,
     *REPORTS,
     Target(
         "mail",
