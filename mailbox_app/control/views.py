@@ -18,6 +18,7 @@ from mailbox_app.control.context import ControlContext
 from mailbox_app.control.methods.policy import Numbers, SpamNumbers
 from mailbox_app.control.queue_counts import queue_counts
 from mailbox_app.journal.decisions import Decision, Decisions
+from mailbox_app.mailqueue.problems import queue_problems
 from mailbox_app.proto.plain_text import clean
 
 _MINUTES = 1440
@@ -165,6 +166,9 @@ class Health(Struct):
     spam: Numbers
 
 
+_WEIGHTS = ("BAD!", "WARN", "info")
+
+
 class HealthView:
     """Looks at everything once. Synchronous: call `look` in a thread."""
 
@@ -184,10 +188,16 @@ class HealthView:
         queue = queue_counts(context, now)
         disk = machine.disk(context.data_dir)
         days = context.certificate_days()
-        found = _todo(context, queue.late, disk, days)
+        found = _todo(context, queue_problems(queue, context.queue.pauses(), now), disk, days)
         self._since = {text: self._since.get(text, now.replace(microsecond=0)) for _, text, _ in found}
         todo = [Todo(state, text, screen, self._since[text]) for state, text, screen in found]
-        state = "BAD!" if any(each.state == "BAD!" for each in todo) else "WARN" if todo else "ok"
+        state = (
+            "BAD!"
+            if any(each.state == "BAD!" for each in todo)
+            else "WARN"
+            if any(each.state == "WARN" for each in todo)
+            else "ok"
+        )
         return Health(
             state=state,
             answer=_answer(state, todo),
@@ -237,7 +247,7 @@ def _open(connections: Mapping[str, int], service: str) -> int:
 
 
 def _todo(
-    context: ControlContext, late: int, disk: machine.Disk, certificate_days: int | None
+    context: ControlContext, queued: Sequence[tuple[str, str]], disk: machine.Disk, certificate_days: int | None
 ) -> Sequence[tuple[str, str, str]]:
     """(state, text, screen), the worst first."""
     found: list[tuple[str, str, str]] = []
@@ -255,17 +265,18 @@ def _todo(
         found.append(
             ("BAD!", "The Redis server that the nodes share cannot be reached: no mail is queued or leaves", "Queue")
         )
-    if late:
-        found.append(("WARN", f"{late} queued recipients are late", "Queue"))
+    found.extend((weight, text, "Queue") for weight, text in queued)
+    found.extend(("WARN", text, "Queue") for text in context.queue.problems())
     if context.config.dnsbl.lists or context.config.dnswl.lists:
         text = "The DNS list {} answers wrong and is switched off for now"
         found.extend(("WARN", text.format(zone), "Spam") for zone in context.lists_off())
     if not context.directory.domains():
         found.append(("WARN", "There is no domain yet, so all mail is refused: mailbox domain add", "Domains"))
-    return sorted(found, key=lambda each: each[0] != "BAD!")
+    return sorted(found, key=lambda each: _WEIGHTS.index(each[0]))
 
 
-def _answer(state: str, todo: Sequence[Todo]) -> str:
+def _answer(state: str, everything: Sequence[Todo]) -> str:
+    todo = [each for each in everything if each.state != "info"]
     flows = "Mail is in danger." if state == "BAD!" else "Mail flows."
     if not todo:
         return f"{flows} Nothing needs you."

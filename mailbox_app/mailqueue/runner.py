@@ -25,7 +25,7 @@ from mailbox_app.errors import MailboxError
 from mailbox_app.events.hints import QUEUE_TOPIC, Bus
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.interface import QueueBackend, Transport
-from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient, Settlement
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient, QueueStats, RecipientState, Settlement
 from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, is_last_chance, next_attempt_at
 from mailbox_app.mailqueue.settling import Patience, Settling
 from mailbox_app.mailqueue.under_way import UnderWay
@@ -220,10 +220,25 @@ class QueueRunner:
         if (began := self._clock.monotonic_seconds()) < self._measure_at:
             return False
         stats = await self._patiently(self._backend.stats, self._clock.now())
-        self._metrics.queue_depth.set(stats.recipients)
+        self._show(stats)
         took = self._clock.monotonic_seconds() - began
         self._measure_at = began + max(_DEPTH_SECONDS, min(took * _DEPTH_SHARE, _POLL_SECONDS))
         return True
+
+    def _show(self, stats: QueueStats) -> None:
+        metrics = self._metrics
+        metrics.queue_depth.set(stats.recipients)
+        metrics.queue_late.set(stats.late)
+        age = 0.0 if stats.oldest_at is None else (self._clock.now() - stats.oldest_at).total_seconds()
+        metrics.queue_oldest_seconds.set(max(age, 0.0))
+        by_state = {
+            RecipientState.DEFERRED: stats.deferred,
+            RecipientState.ACTIVE: stats.active,
+            RecipientState.HELD: stats.held,
+            RecipientState.QUARANTINED: stats.quarantined,
+        }
+        for state, count in by_state.items():
+            metrics.queue_recipients.labels(state.value).set(count)
 
     async def _work(self, lease: Lease) -> None:
         """One lease from claim to settled."""

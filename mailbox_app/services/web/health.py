@@ -17,6 +17,7 @@ from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.mailqueue.interface import QueueBackend
+from mailbox_app.mailqueue.problems import queue_problems
 
 _CHECK_SECONDS = 5.0
 _KEPT_SECONDS = 1.0
@@ -129,13 +130,19 @@ class HealthChecks:
         return "", {"domains": len(self._probes.directory.domains())}
 
     def _queue(self) -> tuple[str, Fields]:
-        stats = self._probes.queue.stats(self._clock.now())
+        now = self._clock.now()
+        stats, pauses = self._probes.queue.stats(now), self._probes.queue.pauses()
+        told = [sentence for weight, sentence in queue_problems(stats, pauses, now) if weight != "info"]
         return "", {
             "recipients": stats.recipients,
             "deferred": stats.deferred,
             "active": stats.active,
             "held": stats.held,
-            "problems": list(self._probes.queue.problems()),
+            "quarantined": stats.quarantined,
+            "late": stats.late,
+            "oldest_seconds": 0 if stats.oldest_at is None else int((now - stats.oldest_at).total_seconds()),
+            "paused": [pause.destination or "*" for pause in pauses],
+            "problems": [*self._probes.queue.problems(), *told],
         }
 
     def _storage(self) -> tuple[str, Fields]:

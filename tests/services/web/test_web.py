@@ -6,15 +6,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from mailbox_app.clock import SystemClock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import StoreError
+from mailbox_app.mailqueue.model import Pause, QueueStats
 from mailbox_app.observe.metrics import Metrics, exposition
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
@@ -33,8 +33,14 @@ class State:
             raise self.directory_error
         return ["example.org"]
 
-    def stats(self, now: datetime) -> SimpleNamespace:
-        return SimpleNamespace(recipients=3, deferred=2, active=1, held=0)
+    def stats(self, now: datetime) -> QueueStats:
+        return QueueStats(3, 3, 2, 1, 0, 0, now - timedelta(days=2))
+
+    def pauses(self) -> Sequence[Pause]:
+        return [Pause("down.example", "they move", datetime(2026, 1, 5, tzinfo=UTC))]
+
+    def problems(self) -> Sequence[str]:
+        return ["Redis keeps nothing on its disk"]
 
 
 Ask = Callable[[bytes], "asyncio.Future[tuple[int, bytes]]"]
@@ -93,8 +99,33 @@ async def test_the_detailed_answer_names_every_part(port: int) -> None:
     status, body = await get(port, "/health/detailed")
     parts = json.loads(body)["components"]
     assert status == 200
-    assert set(parts) == {"directory", "queue", "storage", "certificate", "dns_lists", "processes"}
-    assert parts["queue"] == {"status": "ok", "reason": "", "recipients": 3, "deferred": 2, "active": 1, "held": 0}
+    assert set(parts) == {
+        "directory",
+        "queue",
+        "storage",
+        "certificate",
+        "dns_lists",
+        "signing_keys",
+        "outbound",
+        "processes",
+    }
+    assert parts["queue"] == {
+        "status": "ok",
+        "reason": "",
+        "recipients": 3,
+        "deferred": 2,
+        "active": 1,
+        "held": 0,
+        "quarantined": 0,
+        "late": 0,
+        "oldest_seconds": 172_800,
+        "paused": ["down.example"],
+        "problems": [
+            "Redis keeps nothing on its disk",
+            "The oldest message has been waiting for 2 days",
+            "Delivery to down.example is paused",
+        ],
+    }
     assert parts["storage"]["free_bytes"] > 0
     assert parts["dns_lists"] == {"status": "ok", "reason": "", "switched_off": ["bl.example"]}
 
