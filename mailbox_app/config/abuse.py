@@ -31,8 +31,8 @@ class Abuse(Section, frozen=True):
     account_new_recipients_per_day: Count = 300
     """Outside recipients in a day whom the account never wrote to before."""
     account_burst: Count = 150
-    """More recipients than this within ten minutes, and more than three of the account's usual days, are a burst: all that the account
-    sends from then on is held until an operator removes the hold rule."""
+    """More recipients than this within ten minutes, and more than three of the account's usual days, are a burst: all that the
+    account sends from then on is held until an operator removes the hold rule."""
     greeting_delay_ms: Annotated[int, Meta(ge=0, le=10_000)] = 200
     """Clients that never brought mail before are greeted this much later: who talks before it is no mail server."""
     slow_down_seconds: Annotated[int, Meta(ge=0, le=60)] = 8

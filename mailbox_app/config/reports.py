@@ -14,6 +14,8 @@ class Reports(Section, frozen=True):
 
     dmarc: bool = True
     """Tell domains whose DMARC record asks for it (rua=) what came here in their name."""
+    tls: bool = True
+    """Tell domains whose _smtp._tls record asks for it what became of encryption with their servers (RFC 8460)."""
     address: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+-]+(@[A-Za-z0-9.-]+)?$")] = "postmaster"
     """Where others send theirs: `domain dns` prints it. A name stands for that name at each domain; an address for all domains. It
     must be an account or alias here; what arrives there is also read for `mailbox report`."""

@@ -1,8 +1,8 @@
 """What keeps a stolen password from ruining this server's name: limits of what an account sends, and a brake on bursts.
 
 Mail beyond a limit is taken and held, never refused: an honest sender loses nothing, an operator looks and lets it go. Each
-message beyond a limit is held by itself. A burst that is unlike the account adds a hold rule for it: everything it sends from then on
-waits until the rule is removed. Only recipients outside count. The built-in limits spare clients of this machine and of trusted
+message beyond a limit is held by itself. A burst that is unlike the account adds a hold rule for it: everything it sends from then
+on waits until the rule is removed. Only recipients outside count. The built-in limits spare clients of this machine and of trusted
 networks, where no stolen password comes from; limits that the configuration names bind everybody.
 """
 
@@ -114,7 +114,8 @@ class Containment:
 
     def _brake(self, account: Account, counts: _Counts) -> str:
         """The rule that holds all that follows, made once. Blocks."""
-        reason = f"{BRAKE}: {account.address} wrote to {counts.burst} recipients within ten minutes, usually to {counts.usual} a day"
+        what = f"wrote to {counts.burst} recipients within ten minutes, usually to {counts.usual} a day"
+        reason = f"{BRAKE}: {account.address} {what}"
         mine = [
             rule for rule in self._queue.rules() if rule.submitter == account.address and rule.reason.startswith(BRAKE)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from mailbox_app.proto.dates import format_date
 
@@ -25,11 +26,14 @@ class ReportMail:
     file_name: str
     content: bytes
     """The packed report."""
+    kind: Literal["dmarc", "tlsrpt"] = "dmarc"
 
 
 def compose(mail: ReportMail, now: datetime) -> bytes:
     """The whole message, ASCII."""
     boundary = f"=_{mail.report_id}"
+    is_tls = mail.kind == "tlsrpt"
+    form = 'multipart/report; report-type="tlsrpt";' if is_tls else "multipart/mixed;"
     lines = [
         f"From: <{mail.sender}>",
         f"To: <{mail.recipient}>",
@@ -40,7 +44,10 @@ def compose(mail: ReportMail, now: datetime) -> bytes:
         f"Message-ID: {mail.message_id}",
         "Auto-Submitted: auto-generated",
         "MIME-Version: 1.0",
-        f'Content-Type: multipart/mixed; boundary="{boundary}"',
+        # RFC 8460 5.3: so that the report is known for what it is before anybody looks inside
+        *([f"TLS-Report-Domain: {mail.domain}", f"TLS-Report-Submitter: {mail.submitter}"] if is_tls else []),
+        f"Content-Type: {form}",
+        f'\tboundary="{boundary}"',
         "",
         f"--{boundary}",
         "Content-Type: text/plain; charset=us-ascii",
@@ -48,7 +55,7 @@ def compose(mail: ReportMail, now: datetime) -> bytes:
         "",
         *mail.text.splitlines(),
         f"--{boundary}",
-        "Content-Type: application/gzip;",
+        f"Content-Type: application/{'tlsrpt+gzip' if is_tls else 'gzip'};",
         f'\tname="{mail.file_name}"',
         "Content-Transfer-Encoding: base64",
         "Content-Disposition: attachment;",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import BinaryIO
 
 import structlog
@@ -24,11 +25,14 @@ from mailbox_app.policy.content import filename_of
 from mailbox_app.policy.report_addresses import report_addresses
 from mailbox_app.proto.address import parse_address_list
 from mailbox_app.proto.authres import forged_authres, parse_authres
+from mailbox_app.proto.dmarc_report import DmarcReport
 from mailbox_app.proto.dmarc_report_reader import read_report
 from mailbox_app.proto.header import Header
 from mailbox_app.proto.mime import Part, PartTable
 from mailbox_app.proto.report_container import MAX_PACKED_BYTES, unpack
 from mailbox_app.proto.text.message import content_of, read_header
+from mailbox_app.proto.tls_report import TlsReport
+from mailbox_app.proto.tls_report import read_report as read_tls_report
 from mailbox_app.proto.transfer_decoding import transfer_decoder
 from mailbox_app.store.interface import Account, Store
 from mailbox_app.store.model import MailboxInfo
@@ -45,11 +49,13 @@ _PACKED = frozenset(
     {
         b"application/gzip", b"application/x-gzip", b"application/zip", b"application/x-zip-compressed",
         b"application/x-zip", b"text/xml", b"application/xml", b"application/octet-stream", b"application/x-gunzip",
+        b"application/tlsrpt+gzip", b"application/tlsrpt+json", b"application/json",
     }
 )  # fmt: skip
 _NAME = re.compile(
-    r"[^!/]{1,255}![^!/]{1,255}![0-9]{1,12}![0-9]{1,12}(?:![^/]{1,255})?\.(?:xml|xml\.gz|gz|zip|xml\.zip)\Z"
+    r"[^!/]{1,255}![^!/]{1,255}![0-9]{1,12}![0-9]{1,12}(?:![^/]{1,255})?\.(?:xml|xml\.gz|gz|zip|xml\.zip|json|json\.gz)\Z"
 )
+_TLS = b"application/tlsrpt"
 _SUBJECT = re.compile(rb"report\s+domain:", re.IGNORECASE)
 
 
@@ -145,7 +151,8 @@ class ReportReader:
             if part.children or part.content_type not in _PACKED or found >= _MAX_REPORTS:
                 continue
             name = filename_of(content_of(header if index == 0 else Header.parse(read_header(read, part))))
-            if not is_named and not _NAME.match(name):
+            is_tls = part.content_type.startswith(_TLS)
+            if not is_named and not is_tls and not _NAME.match(name):
                 continue
             found += 1
             kept += self._keep(header, read, part)
@@ -157,31 +164,50 @@ class ReportReader:
         proven = proven or (
             not header.count(b"received") and self._directory.is_local_domain(sender.rpartition("@")[2])
         )
+        kind = "dmarc"
         try:
-            report = read_report(unpack(_decoded(read, part)))
+            pieces = unpack(_decoded(read, part))
+            first = next(pieces, b"")
+            if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+                kind = "tls"
+                return self._keep_tls(read_tls_report(chain([first], pieces)), sender, proven=proven)
+            return self._keep_dmarc(read_report(chain([first], pieces)), sender, proven=proven)
         except ProtocolError as error:
             self._log.info("report_unread", sender=sender, code=error.code, reason=error.public_text)
-            self._count("unread")
+            self._count(kind, "unread")
             return 0
-        if not self._is_ours(report.published.domain):
-            self._log.info("report_unread", sender=sender, code="report.other_domain", domain=report.published.domain)
-            self._count("other_domain")
+
+    def _keep_dmarc(self, report: DmarcReport, sender: str, *, proven: bool) -> int:
+        domain = report.published.domain
+        if not self._is_wanted("dmarc", domain, sender):
             return 0
         new = self._received.add_dmarc(report, sender, proven=proven, at_seconds=self._clock.epoch_seconds())
-        self._count("kept" if new else "known")
+        return self._noted("dmarc", domain, report.organization, len(report.rows), new=new, proven=proven)
+
+    def _keep_tls(self, report: TlsReport, sender: str, *, proven: bool) -> int:
+        domain = report.policies[0].domain
+        if not self._is_wanted("tls", domain, sender):
+            return 0
+        new = self._received.add_tls(report, sender, proven=proven, at_seconds=self._clock.epoch_seconds())
+        return self._noted("tls", domain, report.organization, len(report.policies), new=new, proven=proven)
+
+    def _is_wanted(self, kind: str, domain: str, sender: str) -> bool:
+        if self._is_ours(domain):
+            return True
+        self._log.info("report_unread", sender=sender, code="report.other_domain", domain=domain)
+        self._count(kind, "other_domain")
+        return False
+
+    def _noted(self, kind: str, domain: str, organization: str, rows: int, *, new: bool, proven: bool) -> int:
+        self._count(kind, "kept" if new else "known")
         if new:
             self._log.info(
-                "report_received",
-                kind="dmarc",
-                domain=report.published.domain,
-                organization=report.organization,
-                rows=len(report.rows),
-                proven=proven,
+                "report_received", kind=kind, domain=domain, organization=organization, rows=rows, proven=proven
             )
         return int(new)
 
-    def _count(self, outcome: str) -> None:
-        self._metrics.reports_received.labels("dmarc", outcome).inc()
+    def _count(self, kind: str, outcome: str) -> None:
+        self._metrics.reports_received.labels(kind, outcome).inc()
 
     def _services(self) -> Sequence[str]:
         config = self._config()

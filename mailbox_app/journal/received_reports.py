@@ -7,6 +7,7 @@ Everything blocks; texts were cleaned of what could harm a terminal when they ca
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,10 +19,15 @@ from mailbox_app.ids import AccountId, MailboxId
 from mailbox_app.journal import report_tables
 from mailbox_app.proto.dmarc_report import DkimLine, DmarcReport, Reason, Row, SpfLine
 from mailbox_app.proto.plain_text import clean
+from mailbox_app.proto.tls_report import FailureDetail, TlsReport
 
 MAX_ROWS = 2_000_000
 """Some 600 MB: the unproven and the oldest reports go first."""
-_DMARC = "dmarc"
+_DMARC, _TLS = "dmarc", "tls"
+_INSERT = (
+    "INSERT INTO received (kind, domain, organization, report_id, begin_seconds, end_seconds, received_seconds, sender, proven,"
+    " messages, passed, row_count, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _SHORT = 253
 _COLUMNS = (
     "report_no, kind, organization, report_id, domain, begin_seconds, end_seconds, received_seconds, sender, proven,"
@@ -98,25 +104,14 @@ class ReceivedReports:
         rows = [_cleaned(row) for row in report.rows]
         key = (_DMARC, clean(report.published.domain, _SHORT), clean(report.organization), clean(report.report_id))
         head = msgspec.json.encode(replace(_cleaned_head(report), rows=()))
+        messages, passed = sum(row.count for row in rows), sum(row.count for row in rows if row.passed)
+        period = (report.begin_seconds, report.end_seconds, at_seconds)
         with self._database.transaction() as connection:
-            known = connection.execute(
-                "SELECT report_no, proven FROM received WHERE kind = ? AND domain = ? AND organization = ?"
-                " AND report_id = ?",
-                key,
-            ).fetchone()
-            if known is not None:
-                if known[1] or not proven:
-                    return False
-                connection.execute("DELETE FROM received_dmarc WHERE report_no = ?", (known[0],))
-                connection.execute("DELETE FROM received WHERE report_no = ?", (known[0],))
-            messages, passed = sum(row.count for row in rows), sum(row.count for row in rows if row.passed)
+            if not _is_new(connection, key, proven=proven):
+                return False
             number = connection.execute(
-                "INSERT INTO received (kind, domain, organization, report_id, begin_seconds, end_seconds,"
-                " received_seconds, sender, proven, messages, passed, row_count, detail)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key, report.begin_seconds, report.end_seconds, at_seconds, clean(sender, 320), int(proven), messages,
-                 passed, len(rows), head),
-            ).lastrowid  # fmt: skip
+                _INSERT, (*key, *period, clean(sender, 320), int(proven), messages, passed, len(rows), head)
+            ).lastrowid
             connection.executemany(
                 "INSERT INTO received_dmarc VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -126,6 +121,27 @@ class ReceivedReports:
                 ),
             )  # fmt: skip
         return True
+
+    def add_tls(self, report: TlsReport, sender: str, *, proven: bool, at_seconds: float) -> bool:
+        """Keep a TLS report; False when it is known. Its sessions count as messages, those that succeeded as passed."""
+        cleaned = _cleaned_tls(report)
+        key = (_TLS, clean(cleaned.policies[0].domain, _SHORT), cleaned.organization, cleaned.report_id)
+        passed = sum(policy.succeeded for policy in cleaned.policies)
+        messages = passed + sum(policy.failed for policy in cleaned.policies)
+        period = (report.begin_seconds, report.end_seconds, at_seconds)
+        detail = msgspec.json.encode(cleaned)
+        with self._database.transaction() as connection:
+            if not _is_new(connection, key, proven=proven):
+                return False
+            values = (clean(sender, 320), int(proven), messages, passed, len(cleaned.policies), detail)
+            connection.execute(_INSERT, (*key, *period, *values))
+        return True
+
+    def tls(self, report_no: int) -> tuple[Received, TlsReport] | None:
+        """One TLS report."""
+        with self._database.reading() as connection:
+            found = connection.execute(_ONE, (report_no, _TLS)).fetchone()
+        return None if found is None else (_received(found[:-1]), msgspec.json.decode(found[-1], type=TlsReport))
 
     def reports(self, domain: str, since_seconds: float, limit: int, offset: int = 0) -> tuple[Sequence[Received], int]:
         """Those about a domain ("": all) whose period ended since then, latest first; and how many there are."""
@@ -210,6 +226,53 @@ class ReceivedReports:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+
+def _is_new(connection: sqlite3.Connection, key: tuple[str, str, str, str], *, proven: bool) -> bool:
+    """Whether a report is to be kept; an unproven one makes room for the same one proven."""
+    known = connection.execute(
+        "SELECT report_no, proven FROM received WHERE kind = ? AND domain = ? AND organization = ? AND report_id = ?",
+        key,
+    ).fetchone()
+    if known is None:
+        return True
+    if known[1] or not proven:
+        return False
+    connection.execute("DELETE FROM received_dmarc WHERE report_no = ?", (known[0],))
+    connection.execute("DELETE FROM received WHERE report_no = ?", (known[0],))
+    return True
+
+
+def _cleaned_tls(report: TlsReport) -> TlsReport:
+    return replace(
+        report,
+        organization=clean(report.organization),
+        contact=clean(report.contact),
+        report_id=clean(report.report_id),
+        policies=[
+            replace(
+                policy,
+                kind=clean(policy.kind, 50),
+                domain=clean(policy.domain, _SHORT),
+                strings=[clean(each, 500) for each in policy.strings],
+                mx_hosts=[clean(each, _SHORT) for each in policy.mx_hosts],
+                details=[_cleaned_detail(each) for each in policy.details],
+            )
+            for policy in report.policies
+        ],
+    )
+
+
+def _cleaned_detail(detail: FailureDetail) -> FailureDetail:
+    return FailureDetail(
+        clean(detail.result, 100),
+        detail.count,
+        clean(detail.sending_ip, 100),
+        clean(detail.mx_host, _SHORT),
+        clean(detail.receiving_ip, 100),
+        clean(detail.helo, _SHORT),
+        clean(detail.reason, 500),
+    )
 
 
 def _received(row: Sequence[Any]) -> Received:

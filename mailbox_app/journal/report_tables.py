@@ -74,4 +74,14 @@ MIGRATIONS: Sequence[str] = (
         PRIMARY KEY (account_id, mailbox_id)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE tls_rows (
+        day INTEGER NOT NULL,
+        domain TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        detail BLOB NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (day, domain, digest)
+    ) WITHOUT ROWID;
+    """,
 )

@@ -1,4 +1,4 @@
-"""One GET over verified HTTPS from a host that strangers name: no redirects, bounded in size and time, to given addresses.
+"""One GET or POST over verified HTTPS from a host that strangers name: no redirects, bounded in size and time, to given addresses.
 
 The caller resolves the name and decides which addresses are fit (no private ones), so no answer of DNS between that look and the
 connection can lead elsewhere. The answer is read until it is whole and taken apart by the standard library. `HttpsTrouble` says in
@@ -48,15 +48,51 @@ async def get(
     max_bytes: int,
 ) -> Response:
     """The answer of the first address that takes a connection; `seconds` is for everything together."""
+    request = _head("GET", path, host, port) + b"Accept: text/plain\r\n\r\n"
+    return await _exchange(host, request, addresses, port, context, seconds, max_bytes)
+
+
+async def post(
+    host: str,
+    path: str,
+    body: bytes,
+    content_type: str,
+    *,
+    addresses: Sequence[str],
+    port: int,
+    context: ssl.SSLContext,
+    seconds: float,
+    max_bytes: int,
+) -> Response:
+    """As `get`, with a body."""
+    about = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    request = _head("POST", path, host, port) + about.encode("ascii") + body
+    return await _exchange(host, request, addresses, port, context, seconds, max_bytes)
+
+
+def _head(method: str, path: str, host: str, port: int) -> bytes:
+    name = host if port == 443 else f"{host}:{port}"
+    return f"{method} {path} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: mailbox\r\nConnection: close\r\n".encode("ascii")
+
+
+async def _exchange(
+    host: str,
+    request: bytes,
+    addresses: Sequence[str],
+    port: int,
+    context: ssl.SSLContext,
+    seconds: float,
+    max_bytes: int,
+) -> Response:
     try:
         async with asyncio.timeout(seconds):
-            return await _first(host, path, addresses, port, context, max_bytes)
+            return await _first(host, request, addresses, port, context, max_bytes)
     except TimeoutError as error:
         raise HttpsTrouble(f"{host} did not answer within {seconds:.0f} seconds") from error
 
 
 async def _first(
-    host: str, path: str, addresses: Sequence[str], port: int, context: ssl.SSLContext, max_bytes: int
+    host: str, request: bytes, addresses: Sequence[str], port: int, context: ssl.SSLContext, max_bytes: int
 ) -> Response:
     trouble = HttpsTrouble(f"{host} has no address")
     for address in addresses:
@@ -76,9 +112,7 @@ async def _first(
             trouble = HttpsTrouble(f"no connection to {host}: {reason}")
             continue
         try:
-            name = host if port == 443 else f"{host}:{port}"
-            fields = f"Host: {name}\r\nUser-Agent: mailbox\r\nAccept: text/plain\r\nConnection: close"
-            writer.write(f"GET {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode("ascii"))
+            writer.write(request)
             return _read(host, await _whole(host, reader, max_bytes), max_bytes)
         except OSError as error:
             raise HttpsTrouble(f"{host} broke off: {error.strerror or type(error).__name__}") from error

@@ -15,11 +15,13 @@ from mailbox_app.delivery.rejects import Rejects
 from mailbox_app.delivery.report_reading import ReportReader
 from mailbox_app.delivery.sent_copies import SentCopies
 from mailbox_app.delivery.submission import Submission
+from mailbox_app.delivery.tls_reporting import TlsReporter
 from mailbox_app.journal.audit import Audit, Change
 from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailauth.checks import SenderChecks
 from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.policy.door import Door
+from mailbox_app.policy.state.tls_rows import SqliteTlsRows
 from mailbox_app.runtime.parts import Parts
 from mailbox_app.runtime.reporting import Reporting
 from mailbox_app.services.smtp.server import SmtpDependencies, SmtpService
@@ -102,7 +104,7 @@ class _SeldomAudit:
             audit.close()
 
 
-def reporting(parts: Parts, received: ReceivedReports) -> Reporting:
+def reporting(parts: Parts, received: ReceivedReports, tls_rows: SqliteTlsRows) -> Reporting:
     """The core's job for reports: ours to others, and those of others."""
     reporter = DmarcReporter(
         parts.state.state.dmarc_rows,
@@ -116,9 +118,20 @@ def reporting(parts: Parts, received: ReceivedReports) -> Reporting:
         parts.current,
         version=version("mailbox"),
     )
+    tls_reporter = TlsReporter(
+        tls_rows,
+        parts.queue,
+        parts.spool,
+        parts.directory,
+        parts.resolver,
+        parts.offload,
+        parts.clock,
+        parts.metrics,
+        parts.current,
+    )
     reader = ReportReader(parts.store, received, parts.directory, parts.clock, parts.metrics, parts.current)
     return Reporting(
-        reporter.send_due,
+        [reporter.send_due, tls_reporter.send_due],
         reader.accounts,
         reader.catch_up,
         reader.purge,

@@ -16,7 +16,9 @@ from mailbox_app.outbound.route_desk import RouteDesk
 from mailbox_app.outbound.route_states import RouteStates
 from mailbox_app.outbound.tls_desk import TlsDesk
 from mailbox_app.outbound.tls_out import OutboundTls
+from mailbox_app.outbound.tls_tally import TlsTally
 from mailbox_app.outbound.transport import SmtpTransport
+from mailbox_app.policy.state.tls_rows import SqliteTlsRows
 from mailbox_app.runtime.delivery_flow import breakers, pace, passages
 from mailbox_app.runtime.outbound_tls import outbound_tls
 from mailbox_app.runtime.parts import Parts
@@ -35,6 +37,8 @@ class MailOut:
     under_way: UnderWay
     forgetting: Forgetting
     tls_desk: TlsDesk
+    tls_rows: SqliteTlsRows
+    """Sessions counted for reports; `sync` and `close` it."""
 
     def configure(self, new: Config) -> None:
         """Take a changed configuration: routes are decided at each attempt."""
@@ -45,7 +49,8 @@ def build_mail_out(parts: Parts) -> MailOut:
     """Everything, not yet running."""
     config, under_way = parts.config, UnderWay()
     known, paced = breakers(parts), pace(parts)
-    tls = outbound_tls(parts)
+    tls_rows = SqliteTlsRows(parts.data_dir / "reports.db", parts.clock)
+    tls = outbound_tls(parts, [TlsTally(tls_rows)])
     outbound = SmtpTransport(
         parts.resolver,
         hostname=config.server.hostname,
@@ -75,5 +80,14 @@ def build_mail_out(parts: Parts) -> MailOut:
     forgetting = Forgetting(parts.queue, lambda: parts.current.config.queue.history_days, parts.offload, parts.clock)
     tls_desk = TlsDesk(tls, outbound, Dnssec(parts.resolver), parts.offload, parts.clock)
     return MailOut(
-        runner, outbound, tls, known, RouteDesk(outbound, parts.clock), delays, under_way, forgetting, tls_desk
+        runner,
+        outbound,
+        tls,
+        known,
+        RouteDesk(outbound, parts.clock),
+        delays,
+        under_way,
+        forgetting,
+        tls_desk,
+        tls_rows,
     )

@@ -40,7 +40,7 @@ class Reporting:
 
     def __init__(
         self,
-        send_due: Callable[[], Awaitable[int]],
+        senders: Sequence[Callable[[], Awaitable[int]]],
         accounts: Callable[[], Sequence[AccountRef]],
         catch_up: Callable[[AccountRef], int],
         purge: Callable[[], int],
@@ -50,7 +50,7 @@ class Reporting:
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self._send_due = send_due
+        self._senders = senders
         self._accounts = accounts
         self._catch_up = catch_up
         self._purge = purge
@@ -76,12 +76,10 @@ class Reporting:
             early = self._after_midnight - self._clock.epoch_seconds() % DAY_SECONDS
             if early > 0:
                 await self._clock.sleep(early)
-            await self._guarded("reports_unsent", self._send_round)
+            for send_due in self._senders:
+                await self._guarded("reports_unsent", send_due)
+            await self._guarded("reports_unpurged", lambda: self._offload.run(self._purge))
             await self._clock.sleep(_AGAIN_SECONDS)
-
-    async def _send_round(self) -> None:
-        await self._send_due()
-        await self._offload.run(self._purge)
 
     async def _read(self) -> None:
         watch = self._bus.watch(self._hinted)
@@ -118,7 +116,7 @@ class Reporting:
             self._all |= everything
             raise
 
-    async def _guarded(self, event: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, event: str, work: Callable[[], Awaitable[object]]) -> None:
         try:
             await work()
         except (MailboxError, OSError) as error:

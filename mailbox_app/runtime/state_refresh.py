@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
@@ -10,8 +10,9 @@ from mailbox_app.db.offload import Offload
 _SECONDS = 1.0
 
 
-async def refresh_state(refresh: Callable[[], None], offload: Offload, clock: Clock) -> None:
-    """Until cancelled; `refresh` never raises."""
+async def refresh_state(refreshes: Sequence[Callable[[], None]], offload: Offload, clock: Clock) -> None:
+    """Until cancelled; none of them ever raises."""
     while True:
         await clock.sleep(_SECONDS)
-        await offload.run(refresh)
+        for refresh in refreshes:
+            await offload.run(refresh)

@@ -173,6 +173,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
         audit.close()
         received.close()
         out.tls.memory.close()
+        out.tls_rows.close()
 
     return Core(
         hub,
@@ -188,8 +189,8 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
             _learning(parts, refs).run,
             keys.run,
             TlsUpkeep(out.tls, out.tls_desk.dnssec, parts.offload, parts.clock).run,
-            reporting(parts, received).run,
-            lambda: refresh_state(parts.state.refresh, parts.offload, parts.clock),
+            reporting(parts, received, out.tls_rows).run,
+            lambda: refresh_state([parts.state.refresh, out.tls_rows.sync], parts.offload, parts.clock),
             *node_jobs(parts, hub),
             *queue_jobs(parts),
         ],

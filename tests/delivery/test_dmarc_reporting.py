@@ -421,7 +421,7 @@ async def test_a_virtual_week_brings_each_domain_one_report_a_day_in_spite_of_re
 
     def start() -> asyncio.Task[None]:
         job = Reporting(
-            send_due,
+            [send_due],
             list,
             lambda ref: 0,
             lambda: 0,

@@ -55,7 +55,7 @@ async def reporting() -> AsyncIterator[Scene]:
     scene.bus.bind(asyncio.get_running_loop())
     offload = Offload(1)
     job = Reporting(
-        scene.send_due, lambda: REFS, scene.catch_up, lambda: 0, HOST, scene.bus, offload, scene.clock, scene.metrics
+        [scene.send_due], lambda: REFS, scene.catch_up, lambda: 0, HOST, scene.bus, offload, scene.clock, scene.metrics
     )
     task = asyncio.ensure_future(job.run())
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from mailbox_app.cli import connection
 from mailbox_app.cli.output import json_option, print_fields, print_json, print_table, time
+from mailbox_app.errors import ControlError
 from mailbox_app.proto.plain_text import clean
 
 _domain = click.option("--domain", default="", metavar="DOMAIN", help="Only about this domain.")
@@ -34,10 +36,11 @@ def list_reports(config_file: str | None, domain: str, days: int, as_json: bool)
         print_json(found)
         return
     print_table(
-        ["NUMBER", "DOMAIN", "REPORTER", "FROM", "UNTIL", "MESSAGES", "PASSED", "SENDER PROVEN"],
+        ["NUMBER", "KIND", "DOMAIN", "REPORTER", "FROM", "UNTIL", "MESSAGES", "PASSED", "SENDER PROVEN"],
         [
             (
                 each["report_no"],
+                each["kind"],
                 each["domain"],
                 each["organization"],
                 time(each["begin_at"]),
@@ -58,7 +61,15 @@ def list_reports(config_file: str | None, domain: str, days: int, as_json: bool)
 @click.pass_obj
 def show(config_file: str | None, number: int, as_json: bool) -> None:
     """One report, by the number of the list."""
-    found: dict[str, Any] = connection.call(config_file, "report.show", report_no=number)
+    with connection.connect(config_file) as client:
+        try:
+            found: dict[str, Any] = client.call("report.show", {"report_no": number})
+        except ControlError as error:
+            if error.code != "report.unknown":
+                raise
+            tls = client.call("report.show_tls", {"report_no": number})
+            print_json(tls) if as_json else _print_tls(tls)
+            return
     if as_json:
         print_json(found)
         return
@@ -97,6 +108,45 @@ def show(config_file: str | None, number: int, as_json: bool) -> None:
     )
     if found["row_count"] > len(found["rows"]):
         click.echo(f"{found['row_count'] - len(found['rows'])} smaller rows are not shown.")
+
+
+def _print_tls(found: Mapping[str, Any]) -> None:
+    report = found["report"]
+    print_fields(
+        [
+            ("kind", "TLS: encryption of mail to this domain"),
+            ("domain", report["domain"]),
+            ("reporter", report["organization"]),
+            ("contact", found["contact"]),
+            ("report id", report["report_id"]),
+            ("period", f"{time(report['begin_at'])} to {time(report['end_at'])}"),
+            ("sent by", f"{report['sender']} ({'proven' if report['proven'] else 'not proven'})"),
+            ("sessions", f"{report['messages']}, {report['passed']} encrypted as they should be"),
+        ]
+    )
+    for policy in found["policies"]:
+        about = f" ({'; '.join(policy['strings'][:6])})" if policy["strings"] else ""
+        click.echo(
+            clean(
+                f"\npolicy {policy['kind']} of {policy['domain']}{about}: {policy['succeeded']} ok, {policy['failed']} failed"
+            )
+        )
+        if policy["failures"]:
+            print_table(
+                ["RESULT", "SESSIONS", "HOST", "ADDRESS", "FROM", "WHY"],
+                [
+                    (
+                        each["result"],
+                        each["count"],
+                        each["mx_host"],
+                        each["receiving_ip"],
+                        each["sending_ip"],
+                        each["reason"],
+                    )
+                    for each in policy["failures"]
+                ],
+                "",
+            )
 
 
 @command.command("summary")
@@ -153,9 +203,10 @@ def sent(config_file: str | None, domain: str, days: int, as_json: bool) -> None
         print_json(found)
         return
     print_table(
-        ["DOMAIN", "DAY", "TO", "AT", "MESSAGES", "OUTCOME"],
+        ["KIND", "DOMAIN", "DAY", "TO", "AT", "MESSAGES", "OUTCOME"],
         [
             (
+                each["kind"],
                 each["domain"],
                 time(each["begin_at"])[:10],
                 each["address"],

@@ -16,6 +16,7 @@ from mailbox_app.policy.report_advice import advice
 from mailbox_app.policy.state.sent_reports import DAY_SECONDS, Sent
 from mailbox_app.proto.dmarc_report import Row
 from mailbox_app.proto.plain_text import clean
+from mailbox_app.proto.tls_report import PolicyReport
 
 _MAX_ROWS = 1_000
 _DAYS = 30
@@ -61,7 +62,7 @@ class ReportView(Struct):
 
     report_no: int
     kind: str
-    """dmarc."""
+    """dmarc or tls."""
     domain: str
     organization: str
     """Who reports."""
@@ -141,6 +142,38 @@ class ReportDetail(Struct):
     row_count: int
 
 
+class TlsFailureView(Struct):
+    """Sessions that failed alike."""
+
+    result: str
+    count: int
+    sending_ip: str
+    mx_host: str
+    receiving_ip: str
+    reason: str
+
+
+class TlsPolicyView(Struct):
+    """What one policy's sessions came to."""
+
+    kind: str
+    """tlsa, sts or no-policy-found."""
+    domain: str
+    strings: list[str]
+    mx_hosts: list[str]
+    succeeded: int
+    failed: int
+    failures: list[TlsFailureView]
+
+
+class TlsDetail(Struct):
+    """One TLS report whole."""
+
+    report: ReportView
+    contact: str
+    policies: list[TlsPolicyView]
+
+
 class SourceView(Struct):
     """One address over all reports."""
 
@@ -175,8 +208,9 @@ class SentView(Struct):
     address: str
     at: datetime
     outcome: str
-    """queued, or why it was not."""
+    """queued, posted, or why it was not."""
     messages: int
+    kind: str
 
 
 class SentList(Struct):
@@ -223,6 +257,25 @@ async def show(context: ControlContext, _call: Call, params: ReportNo) -> Report
         [_row(row) for row in report.rows],
         received.row_count,
     )
+
+
+async def show_tls(context: ControlContext, _call: Call, params: ReportNo) -> TlsDetail:
+    """One TLS report."""
+    found = await context.offload.run(context.reports.tls, params.report_no)
+    if found is None:
+        raise MailboxError("report.unknown", f"there is no TLS report with number {params.report_no}", temporary=False)
+    received, report = found
+    return TlsDetail(_report(received), report.contact, [_policy(each) for each in report.policies])
+
+
+def _policy(policy: PolicyReport) -> TlsPolicyView:
+    return TlsPolicyView(
+        policy.kind, policy.domain, list(policy.strings), list(policy.mx_hosts), policy.succeeded, policy.failed,
+        [
+            TlsFailureView(each.result, each.count, each.sending_ip, each.mx_host, each.receiving_ip, each.reason)
+            for each in policy.details[:_MAX_ROWS]
+        ],
+    )  # fmt: skip
 
 
 async def summary(context: ControlContext, _call: Call, params: SummaryQuestion) -> Summary:
@@ -309,7 +362,7 @@ def _source(source: Source) -> SourceView:
 def _sent(row: Sent) -> SentView:
     begin = _time(row.day * DAY_SECONDS)
     return SentView(
-        clean(row.domain), begin, clean(row.address), _time(row.at_seconds), clean(row.outcome), row.messages
+        clean(row.domain), begin, clean(row.address), _time(row.at_seconds), clean(row.outcome), row.messages, row.kind
     )
 
 
@@ -320,6 +373,7 @@ def _time(at_seconds: float) -> datetime:
 METHODS = (
     Method("report.list", ReportPage, ReportList, list_reports, "Reports that others sent about our domains."),
     Method("report.show", ReportNo, ReportDetail, show, "One of them."),
+    Method("report.show_tls", ReportNo, TlsDetail, show_tls, "One TLS report."),
     Method("report.summary", SummaryQuestion, Summary, summary, "Who sends in our domains' names."),
     Method("report.sent", SentQuestion, SentList, list_sent, "Reports that we sent to others."),
 )
