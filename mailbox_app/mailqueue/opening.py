@@ -5,10 +5,12 @@ The spool of a queue in Redis only passes bytes on and gives leases their copies
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +24,7 @@ from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
 
 _NODE_FILE = "node"
+_FORMER_NAMES = 20
 
 
 class OpenQueue(QueueBackend, Protocol):
@@ -63,26 +66,33 @@ def open_place(settings: Queue, data_dir: Path, bus: Bus, clock: Clock) -> Place
 
 
 def _redis_settings(settings: Queue, data_dir: Path) -> dict[str, Any]:
+    name, former = node_names(data_dir)
     return {
-        "node": node_name(data_dir),
+        "node": name,
+        "former": former,
         "shared": Path(settings.shared_dir) if settings.shared_dir else None,
         "body_bytes": settings.redis_body_bytes,
         "replicas": settings.redis_replicas,
     }
 
 
-def node_name(data_dir: Path) -> str:
-    """Which node this is: chance, kept in the data folder, and the machine's name, so that a copied folder is another node."""
+def node_names(data_dir: Path) -> tuple[str, Sequence[str]]:
+    """Which node this is, and which it was before the machine was renamed or the data folder came here.
+
+    Chance kept in the data folder and the machine's name make it: two machines with a copy each are two nodes.
+    """
     path = data_dir / _NODE_FILE
     try:
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with open(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_hex(16))
-        chance = path.read_text("ascii")
+        with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # all processes of a node start at the same moment
+            file.seek(0)
+            chance, *names = file.read().split() or [""]
+            if not chance:
+                chance = secrets.token_hex(16)
+                file.write(f"{chance}\n")
+            name = hashlib.sha256(f"{chance} {socket.gethostname()}".encode()).hexdigest()[:16]
+            if not names or names[-1] != name:
+                file.write(f"{name}\n")
     except OSError as error:
         raise QueueError("queue.full", "the data folder is not writable now", temporary=True) from error
-    return hashlib.sha256(f"{chance} {socket.gethostname()}".encode()).hexdigest()[:16]
+    return name, [each for each in dict.fromkeys(names) if each != name][-_FORMER_NAMES:]

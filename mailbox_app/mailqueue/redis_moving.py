@@ -68,7 +68,11 @@ class RedisPlace(RedisQueue):
             )
             priority = int(message.envelope.priority)
             rows = [
-                (row.address, row.address.lower(), record_of(row, carried.waits_as[row.address].value, priority))
+                (
+                    row.address,
+                    row.address.lower(),
+                    record_of(row, carried.waits_as[row.address].value, priority, self._node),
+                )
                 for row in message.recipients
             ]
             version = "0"

@@ -24,7 +24,7 @@ end
 for i = 5, #ARGV do
   local id, address = string.match(ARGV[i], '^([^/]*)/(.*)$')
   local r = record(id, address)
-  local before = r and {[STATE] = r[STATE], [DEST] = r[DEST], [PRIO] = r[PRIO]}
+  local before = r and {[STATE] = r[STATE], [DEST] = r[DEST], [PRIO] = r[PRIO], [OWNER] = r[OWNER]}
   if r and changed(r) then
     unplace(ARGV[i], before)
     place(id, address, r)

@@ -67,8 +67,8 @@ _FETCHED_BYTES = 1 << 22
 class RedisQueue(RedisOperators):
     """The backend over Redis; any number of nodes and processes may enqueue and run.
 
-    `node` is this machine's name among them. `caller_time`: leases end by the time that `claim` is told instead of the
-    server's, for tests that own the time.
+    `node` is this machine's name among them, `former` are names it had before. `caller_time`: leases end by the time that
+    `claim` is told instead of the server's, for tests that own the time.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class RedisQueue(RedisOperators):
         clock: Clock | None = None,
         *,
         node: str,
+        former: Sequence[str] = (),
         shared: Path | None = None,
         body_bytes: int = 1 << 20,
         replicas: int = 0,
@@ -87,6 +88,7 @@ class RedisQueue(RedisOperators):
         super().__init__(link, RedisBodies(spool.directory, shared, body_bytes), bus, clock, replicas)
         self._spool = spool
         self._node = node
+        self._former = list(former)
         self._caller_time = caller_time
         self._rules: tuple[str, Sequence[HoldRule]] = ("0", ())
         self._turn = 0
@@ -146,7 +148,7 @@ class RedisQueue(RedisOperators):
         for _ in range(10):
             version, rules = self._rules
             rows = [
-                (new.address, new.address.lower(), new_record(new, held, due, priority))
+                (new.address, new.address.lower(), new_record(new, held, due, priority, self._node))
                 for new, held in held_from_start(rules, envelope, recipients)
             ]
             message = (queue_id, envelope.sender, envelope.submitter, version, *head, *rows)
@@ -203,7 +205,7 @@ class RedisQueue(RedisOperators):
         base, lost = self._lease_name(), self._lost_leases()
         arguments = (
             now.timestamp(), self._lease_time(now), self._node, base, limit, lease_seconds, per_destination, list(held),
-            list((running or {}).items()), lost, _OUTAGE_SECONDS, self._turn,
+            list((running or {}).items()), lost, _OUTAGE_SECONDS, self._turn, self._former,
         )  # fmt: skip
         leases = self._lease(CLAIM, arguments, base, limit, lost)
         self._turn += len(leases)

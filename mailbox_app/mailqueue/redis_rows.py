@@ -40,22 +40,22 @@ def write_envelope(envelope: Envelope) -> bytes:
     )  # fmt: skip
 
 
-def new_record(new: NewRecipient, hold_reason: str, due_at: float, priority: int) -> tuple[object, ...]:
+def new_record(new: NewRecipient, hold_reason: str, due_at: float, priority: int, node: str) -> tuple[object, ...]:
     """Transport, destination, state, what it waits as, tries, time, last answer (4), wishes (2), and what operators set (5)."""
     state = "held" if hold_reason else "deferred"
     destination = new.address.rpartition("@")[2].lower()
     return (
         new.transport, destination, state, state, 0, due_at, 0, "", new.reason, "", new.notify, new.orcpt, "", hold_reason,
-        0, "", priority,
+        0, "", priority, node if new.transport == "local" else "",
     )  # fmt: skip
 
 
-def record_of(row: QueuedRecipient, waits_as: str, priority: int) -> tuple[object, ...]:
+def record_of(row: QueuedRecipient, waits_as: str, priority: int, node: str) -> tuple[object, ...]:
     """A record of a recipient that has waited elsewhere."""
     return (
         row.transport, row.destination, waits_as, waits_as, row.attempts, row.next_at.timestamp(), row.last_code,
         row.last_enhanced, row.last_text, row.last_host, row.notify, row.orcpt, row.route, row.hold_reason,
-        int(row.delay_told), "", priority,
+        int(row.delay_told), "", priority, node if row.transport == "local" else "",
     )  # fmt: skip
 
 

@@ -3,17 +3,18 @@
 Below the prefix: `m:<id>` a message's hash, `r:<id>` its recipients (address to record), `b:<id>` its body in pieces, `a:<id>` its
 attempts, `h:<id>` its recipients that have left. A recipient's name in every sorted set is `<id>/<address>`: `due` by time with
 only the deferred ones, `due:<priority>:<destination>` the same per destination, `heads:<priority>` each destination by the time
-of its first; `state:*`, `dest:*`, `from:*`, `sub:*` for filters and `by:*` for sorting. `leases` has each token by its end,
-`lease:<token>` what it owns. A record is an array, see `redis_rows.py`. No script looks at more than its arguments say: Redis
-serves others in between. Whatever takes nothing new in starts with a harmless deletion, because Redis lets a script that has
-written already go on when its memory is full.
+of its first (what goes into mailboxes of one node has that node's name behind the destination); `state:*`, `dest:*`,
+`from:*`, `sub:*` for filters and `by:*` for sorting. `leases` has each token by its end, `lease:<token>` what it owns. A record
+is an array, see `redis_rows.py`. No script looks at more than its arguments say: Redis serves others in between. Whatever
+takes nothing new in starts with a harmless deletion, because Redis lets a script that has written already go on when its
+memory is full.
 """
 
 LIBRARY = """
 local P = KEYS[1]
 local call, pack, load = redis.call, cmsgpack.pack, cmsgpack.unpack
 local DEST, STATE, WAITS, TRIES, NEXT, CODE, ENH, TEXT, HOST = 2, 3, 4, 5, 6, 7, 8, 9, 10
-local ROUTE, WHY, TOLD, TOKEN, PRIO = 13, 14, 15, 16, 17
+local ROUTE, WHY, TOLD, TOKEN, PRIO, OWNER = 13, 14, 15, 16, 17, 18
 local touched = {}
 
 local function record(id, address)
@@ -30,12 +31,19 @@ local function heads()
   touched = {}
 end
 
+local function row_of(r)
+  local name = r[DEST]
+  if (r[OWNER] or '') ~= '' then name = name .. '\\0' .. r[OWNER] end
+  local key = r[PRIO] .. ':' .. name
+  touched[key] = {r[PRIO], name}
+  return key
+end
+
 local function unplace(member, r)
   if r[STATE] == 'deferred' then
-    local key = r[PRIO] .. ':' .. r[DEST]
+    local key = row_of(r)
     call('ZREM', P .. 'due', member)
     call('ZREM', P .. 'due:' .. key, member)
-    touched[key] = {r[PRIO], r[DEST]}
   else call('ZREM', P .. 'state:' .. r[STATE], member) end
 end
 
@@ -43,10 +51,8 @@ local function place(id, address, r)
   local member = id .. '/' .. address
   call('HSET', P .. 'r:' .. id, address, pack(r))
   if r[STATE] == 'deferred' then
-    local key = r[PRIO] .. ':' .. r[DEST]
     call('ZADD', P .. 'due', r[NEXT], member)
-    call('ZADD', P .. 'due:' .. key, r[NEXT], member)
-    touched[key] = {r[PRIO], r[DEST]}
+    call('ZADD', P .. 'due:' .. row_of(r), r[NEXT], member)
   else call('ZADD', P .. 'state:' .. r[STATE], 0, member) end
 end
 
@@ -191,10 +197,13 @@ for _, token in ipairs(held) do
   local till = call('ZSCORE', P .. 'leases', token)
   if till and tonumber(till) < time + seconds / 2 then call('ZADD', P .. 'leases', time + seconds, token) end
 end
+local own = {[''] = true, [node] = true}
+for _, former in ipairs(a[13]) do own[former] = true end
 if a[2] == '' then
   local nodes, latest, mine = call('HGETALL', P .. 'nodes'), 0, 0
   for i = 1, #nodes, 2 do
     latest = math.max(latest, tonumber(nodes[i + 1]))
+    if nodes[i] ~= node and time - nodes[i + 1] < 600 then own[nodes[i]] = nil end
     if nodes[i] == node then mine = tonumber(nodes[i + 1]) end
   end
   if latest > 0 and time - latest > a[11] then call('SET', P .. 'grace', time + a[11] / 2) end
@@ -214,7 +223,10 @@ local function first_due(priority)
   while true do
     local found = call('ZRANGEBYSCORE', P .. 'heads:' .. priority, '-inf', now, 'WITHSCORES', 'LIMIT', from, 20)
     for i = 1, #found, 2 do
-      if not paused[found[i]] and (share[found[i]] or 0) < share_of then return found[i], tonumber(found[i + 1]) end
+      local dest, owner = string.match(found[i], '^(%Z*)%z?(.*)$')
+      if not paused[dest] and (share[dest] or 0) < share_of and own[owner] then
+        return found[i], tonumber(found[i + 1])
+      end
     end
     if #found < 40 then return nil end
     from = from + 20
@@ -235,7 +247,8 @@ while #leases < limit do
   local priority, dest = next_head()
   if not dest then break
   else
-    share[dest] = (share[dest] or 0) + 1
+    local name = string.match(dest, '^%Z*')
+    share[name] = (share[name] or 0) + 1
     local due = P .. 'due:' .. priority .. ':' .. dest
     local first = call('ZRANGE', due, 0, 0)[1]
     local id, address = string.match(first, '^([^/]*)/(.*)$')
@@ -304,7 +317,7 @@ local function settle(token, outcomes, told)
     end
   end
   put_back(token)
-  call('SET', P .. 'settled:' .. token, 1, 'EX', 86400)
+  call('SET', P .. 'settled:' .. token, 1, 'EX', 3600)
   local file = emptied(id)
   if file ~= '' then files[#files + 1] = file end
 end

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as NoConnection
 from mailbox_app.errors import QueueError
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.interface import QueueBackend
-from mailbox_app.mailqueue.model import Fate, HoldRule, Lease, QueueFilter, RecipientState, Settlement
+from mailbox_app.mailqueue.model import Fate, HoldRule, Lease, NewRecipient, QueueFilter, RecipientState, Settlement
 from mailbox_app.mailqueue.redis_bodies import PIECE_BYTES
 from mailbox_app.mailqueue.redis_queue import RedisQueue
 from mailbox_app.mailqueue.spool import Spool
@@ -142,6 +142,28 @@ def test_a_node_puts_back_what_its_own_dead_processes_held_and_nothing_of_others
     assert two.recover(now()) == 0
     assert [token.decode() for token in client.zrange(PREFIX + "leases", 0, -1)] == [living.token]
     assert one.settle([delivered(living)], now()) == []
+
+
+def test_mail_for_a_nodes_own_mailboxes_is_delivered_by_that_node_only(cluster: Cluster) -> None:
+    one, two = cluster.node("one"), cluster.node("two")
+    spool = Spool(cluster.directory / "in")
+    put(one, spool, now(), [NewRecipient("local@here.example", "local"), NewRecipient("far@here.example")])
+    assert [[row.address for row in lease.message.recipients] for lease in claim(two)] == [["far@here.example"]]
+    [lease] = claim(one)
+    assert [row.address for row in lease.message.recipients] == ["local@here.example"]
+    one.settle([Settlement(lease, [outcome("local@here.example", Fate.DEFERRED)], now())], now())
+    assert claim(two) == []
+    assert len(claim(one)) == 1
+
+
+def test_a_renamed_node_delivers_what_came_in_under_its_old_name_unless_somebody_else_has_it(cluster: Cluster) -> None:
+    old, new = cluster.node("old"), cluster.node("new", former=["old"])
+    put(old, Spool(cluster.directory / "in"), now(), [NewRecipient("local@here.example", "local")])
+    client = cluster.server.client()
+    client.hset(PREFIX + "nodes", "old", now().timestamp())
+    assert claim(new) == []
+    client.hset(PREFIX + "nodes", "old", now().timestamp() - 900)
+    assert len(claim(new)) == 1
 
 
 # --- lost answers

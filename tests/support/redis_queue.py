@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mailbox_app.clock import Clock, SystemClock
@@ -20,6 +21,7 @@ def redis_queue(
     clock: Clock | None = None,
     *,
     node: str = "node-one",
+    former: Sequence[str] = (),
     shared: Path | None = None,
     body_bytes: int = 1 << 20,
     replicas: int = 0,
@@ -32,6 +34,7 @@ def redis_queue(
         bus,
         clock,
         node=node,
+        former=former,
         shared=shared,
         body_bytes=body_bytes,
         replicas=replicas,
