@@ -13,6 +13,9 @@ from mailbox_app.observe.metrics import Metrics
 from mailbox_app.outbound.routes import Route
 
 _MAX_ROUTES = 1000
+_FIRST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 900.0
+"""After refused logins: a wrong password tried with every message locks accounts."""
 _BURST_SECONDS = 10.0
 """So much of a rate may go at once after a rest."""
 
@@ -26,6 +29,9 @@ class RouteState:
     failed_count: int = 0
     """Hosts of it that were of no use."""
     refused_logins: int = 0
+    refusals_in_a_row: int = 0
+    next_login_seconds: float = 0.0
+    """On the monotonic clock: no login before this."""
     last_success_at: datetime | None = None
     last_failure_at: datetime | None = None
     last_failure: str = ""
@@ -59,9 +65,27 @@ class RouteStates:
 
     def login_refused(self, name: str) -> None:
         """A host of it did not take the login."""
-        self._own(name).refused_logins += 1
+        state = self._own(name)
+        state.refused_logins += 1
+        state.refusals_in_a_row += 1
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(state.refusals_in_a_row - 1, 10), _LONGEST_PAUSE_SECONDS)
+        state.next_login_seconds = self._clock.monotonic_seconds() + pause
         if self._metrics is not None:
             self._metrics.route_logins_refused.labels(name).inc()
+
+    def login_taken(self, name: str) -> None:
+        """A host of it let us in."""
+        state = self._own(name)
+        state.refusals_in_a_row, state.next_login_seconds = 0, 0.0
+
+    def forget_refusals(self) -> None:
+        """The configuration changed: perhaps the login, too."""
+        for name in self._states:
+            self.login_taken(name)
+
+    def seconds_to_login(self, name: str) -> float:
+        """How long to leave the hosts of a route alone after a refused login; 0.0: not at all."""
+        return max(self.state(name).next_login_seconds - self._clock.monotonic_seconds(), 0.0)
 
     def seconds_to_wait(self, route: Route) -> float:
         """0.0 and one message counted, or how long until the route's rate lets one go."""

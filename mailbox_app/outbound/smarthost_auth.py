@@ -52,6 +52,7 @@ async def log_in(connection: SmtpConnection, route: Route, offload: Offload, sta
         reply = await _exchange(connection, mechanism, exchange, offload)
         if reply.code == 235:
             connection.login = mechanism
+            states.login_taken(route.name)
             return
         if reply.code not in _ANOTHER_MECHANISM:
             break

@@ -29,6 +29,7 @@ from mailbox_app.outbound.next_hop import MailHost, NextHops, Unroutable
 from mailbox_app.outbound.passages import Passages, Visit
 from mailbox_app.outbound.pool import Crowded, Place, Pool
 from mailbox_app.outbound.reach import Reach
+from mailbox_app.outbound.replies import clean
 from mailbox_app.outbound.route_states import RouteStates
 from mailbox_app.outbound.routes import Encryption, Route, RouteTable, grouped
 from mailbox_app.outbound.smarthost_auth import log_in
@@ -88,6 +89,7 @@ class SmtpTransport:
         """Take a changed configuration: it holds for every attempt that begins from now on. Raises nothing half way."""
         self._tls.configure(config)
         self.routes = RouteTable(config, routes)
+        self.states.forget_refusals()
         self.hops = NextHops(
             self._resolver,
             hostname=self._hostname,
@@ -186,7 +188,14 @@ class SmtpTransport:
             walk.last = Verdict(Fate.DEFERRED, 451, "4.4.1", walk.refusals[0].sentence)
 
     async def _has_turn(self, walk: Walk) -> bool:
-        """Whether the route's rate lets a message go now; else it is put off."""
+        """Whether the route lets a message go now, by its rate and its login; else it is put off."""
+        if seconds := self.states.seconds_to_login(walk.route.name):
+            walk.last = self._postponed(
+                f"the login of the route {walk.route.name} was refused and is tried again later; the last answer:"
+                f" {self.states.state(walk.route.name).last_failure}",
+                seconds,
+            )
+            return False
         seconds = self.states.seconds_to_wait(walk.route)
         if not seconds:
             return True
@@ -196,7 +205,7 @@ class SmtpTransport:
         return False
 
     def _postponed(self, why: str, seconds: float) -> Verdict:
-        return Verdict(Fate.POSTPONED, 451, "4.4.5", why, self._clock.now() + timedelta(seconds=seconds))
+        return Verdict(Fate.POSTPONED, 451, "4.4.5", clean(why), self._clock.now() + timedelta(seconds=seconds))
 
     async def demand(self, walk: Walk, host: MailHost) -> Demand:
         """What the host must show before it gets this mail."""

@@ -40,6 +40,7 @@ def transport_to(
         routes = Routes(rules=["* -> relay"], via={"relay": Route(**given)})  # type: ignore[arg-type]
         config = Delivery(ca_file=str(certificate[0]))
         tls = outbound_tls(resolver, tmp_path, config, offload, clock)
+        make.ca_file, make.routes = config.ca_file, routes  # type: ignore[attr-defined]
         return SmtpTransport(
             resolver, hostname="here.example", config=config, offload=offload, clock=clock, tls=tls, routes=routes
         )
@@ -164,6 +165,24 @@ async def test_a_wicked_login_ends_soon_and_is_temporary(
         outcome = await deliver(transport_to(remote.port, tls="tls"), make_lease)
     assert outcome.fate is Fate.DEFERRED
     assert not any(line.startswith(b"MAIL") for line in remote.heard)
+
+
+async def test_a_refused_login_is_not_tried_with_every_message(
+    server_tls: ssl.SSLContext, transport_to: Callable[..., SmtpTransport], make_lease: MakeLease, password_file: Path
+) -> None:
+    right = password_file.read_text()  # noqa: ASYNC240
+    password_file.write_text("falsch")  # noqa: ASYNC240
+    async with RoughRemote(session := polite(server_tls)) as remote:
+        transport = transport_to(remote.port)
+        fates = [(await transport.deliver(make_lease()))[0] for _ in range(3)]
+        assert [one.fate for one in fates] == [Fate.DEFERRED, Fate.POSTPONED, Fate.POSTPONED]
+        assert "535" in fates[1].text
+        assert remote.connections == 1
+        password_file.write_text(right)  # noqa: ASYNC240
+        transport.configure(Delivery(ca_file=transport_to.ca_file), transport_to.routes)  # type: ignore[attr-defined]
+        assert (await transport.deliver(make_lease()))[0].fate is Fate.DELIVERED
+        transport.close()
+    assert len(session.messages) == 1
 
 
 async def test_a_connection_that_is_logged_in_is_used_again(
