@@ -227,10 +227,14 @@ async def run(
             cpu, started = cpu_seconds(), time.monotonic()
             running = asyncio.create_task(runner.run())
             taken = 0
+            reached: dict[str, float] = {}
             while taken < wanted and time.monotonic() < started + LONGEST_SECONDS:
                 await asyncio.sleep(0.05)
                 ask.send("count")
                 taken = (await asyncio.to_thread(ask.recv)) - base
+                for share in (0.5, 0.9, 0.99):
+                    if taken >= share * wanted:
+                        reached.setdefault(f"{share:.0%}", round(time.monotonic() - started, 2))
             seconds = time.monotonic() - started
             cpu = cpu_seconds() - cpu
             opened = breakers.count_not_closed()
@@ -244,6 +248,7 @@ async def run(
             "dead": dead,
             "healthy_messages": taken,
             "seconds": round(seconds, 2),
+            "seconds_to": reached,
             "healthy_per_second": round(taken / seconds, 1),
             "cpu_ms_per_message": round(cpu / max(taken, 1) * 1000, 2),
             "hosts_passed_over_at_the_end": opened,
