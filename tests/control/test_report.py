@@ -70,7 +70,7 @@ def test_reports_are_listed_and_shown(appliance: Appliance, client: ControlClien
     assert code == 0
     assert "203.0.113.7" in out
     assert "100, 90 passed" in out
-    assert run("list")[1].splitlines()[1].split()[1:3] == ["example.org", "mail.example.org"]
+    assert run("list")[1].splitlines()[1].split()[1:4] == ["dmarc", "example.org", "mail.example.org"]
     assert json.loads(run("list", "--json")[1])["total"] == 1
 
 
