@@ -87,6 +87,8 @@ def line_of(text: str, key: str) -> int:
         header = re.match(r"\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$", stripped)
         if header:
             section = header[1].replace('"', "").replace(" ", "")
+            if section == key.split("[")[0]:  # a table of its own, like routes.via.relay
+                return number
             if section == section_wanted:
                 section_line = number
                 if not name_wanted:
