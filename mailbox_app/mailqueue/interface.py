@@ -61,7 +61,10 @@ class QueueBackend(Protocol):
         per_destination: int = 5,
         held: Sequence[str] = (),
     ) -> Sequence[Lease]:
-        """Due recipients, grouped by message and destination, oldest first; reclaims expired leases.
+        """Due recipients, grouped by message and destination, the urgent first; reclaims expired leases.
+
+        A share of the leases goes to what is due for the longest time, so that urgent mail never stops all other. What cannot be
+        read is put aside (quarantined) and stops nothing.
 
         At most `per_destination` leases of one destination, those the caller already has `running` included. Leases whose
         tokens are `held` are still worked on, however late: their results wait for a disk that takes them.

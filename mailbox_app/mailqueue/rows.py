@@ -45,6 +45,7 @@ FINISHED = (
     "queue_id, address, sender, submitter, message_id, size_bytes, arrived_at, finished_at, fate, code, enhanced, text, host,"
     " tls, attempts"
 )
+_PRIORITIES = frozenset(Priority)
 JOINED = "recipient r JOIN message m ON m.queue_id = r.queue_id"
 
 
@@ -158,11 +159,16 @@ def read_message(row: Sequence[Any], recipients: Sequence[QueuedRecipient]) -> Q
     size_bytes, arrived_at, expires_at, _ = rest
     envelope = Envelope(
         sender, body, bool(smtputf8), ret, envid, submitter, message_id, bool(require_tls), bool(tls_optional),
-        Priority(priority),
+        _priority(priority),
     )  # fmt: skip
     return QueuedMessage(
         QueueId(queue_id), envelope, size_bytes, read_time(arrived_at), read_time(expires_at), recipients
     )
+
+
+def _priority(number: int) -> Priority:
+    """One that nobody knows (a damaged file) is none that hurries."""
+    return Priority(number) if number in _PRIORITIES else Priority.BULK
 
 
 def read_finished(row: Sequence[Any]) -> Finished:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.errors import QueueError
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.bounces import Bounces
-from mailbox_app.mailqueue.model import Fate, Lease, Outcome, RecipientState
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, Priority, RecipientState, Settlement
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite import SqliteQueue
@@ -424,3 +425,105 @@ async def test_the_depth_of_the_queue_is_measured(house: House) -> None:
     house.put("a@one.example", "b@two.example", due_at=house.clock.now() + timedelta(hours=1))
     house.start()
     await house.until(lambda: house.value("queue_depth") == 2)
+
+
+def _postponing(house: House, hours: int) -> Answer:
+    async def answer(lease: Lease) -> Sequence[Outcome]:
+        later = house.clock.now() + timedelta(hours=hours)
+        return [replace(outcome(one.address, Fate.POSTPONED, 451), retry_at=later) for one in lease.message.recipients]
+
+    return answer
+
+
+async def test_what_is_put_off_is_no_try_and_waits_for_its_time(house: House) -> None:
+    house.smtp.answer = _postponing(house, 3)
+    queue_id = house.put()
+    house.start()
+    later = house.clock.now() + timedelta(hours=3)
+    await house.until(lambda: house.queue.message(queue_id).recipients[0].next_at == later)
+    assert house.queue.message(queue_id).recipients[0].attempts == 0
+    assert house.queue.attempts(queue_id) == []
+    assert house.events == []  # nothing happened to it
+
+
+async def test_what_is_always_put_off_ends_with_a_report_when_its_time_is_over(house: House) -> None:
+    house.smtp.answer = _postponing(house, 24 * 30)
+    queue_id = house.put()
+    house.start()
+    expires_at = house.queue.message(queue_id).expires_at
+    await house.until(lambda: house.queue.message(queue_id).recipients[0].next_at < expires_at)
+    await house.until(lambda: house.queue.message(queue_id).recipients[0].state is RecipientState.DEFERRED)
+    await house.clock.advance((expires_at - house.clock.now()).total_seconds() - 30)
+    for _ in range(40):
+        await house.clock.advance(1)
+        await asyncio.sleep(0.002)
+    await house.until(lambda: "failed" in house.verbs())
+    failed = next(event for event in house.events if event.verb == "failed")
+    assert failed.queue_id == queue_id
+    assert "given up after 0 tries" in failed.text
+    assert any(event.verb == "queued" for event in house.events)  # the report
+
+
+async def test_a_message_that_cannot_be_read_is_put_aside_and_the_next_one_leaves(house: House) -> None:
+    async def picky(lease: Lease) -> Sequence[Outcome]:
+        fate = Fate.QUARANTINED if "bad" in lease.message.recipients[0].address else Fate.DELIVERED
+        return [outcome(one.address, fate, 451) for one in lease.message.recipients]
+
+    house.smtp.answer = picky
+    bad = house.put("bad@there.example")
+    house.put("good@there.example")
+    house.start()
+    await house.until(lambda: len(house.events) == 2)
+    assert sorted((event.verb, event.reason) for event in house.events) == [
+        ("attempt", "quarantined"),
+        ("delivered", ""),
+    ]
+    assert house.queue.message(bad).recipients[0].state is RecipientState.QUARANTINED
+    assert house.queue.stats(house.clock.now()).recipients == 1
+
+
+async def test_a_damaged_row_stops_no_other(house: House) -> None:
+    bad, good = house.put("a@one.example"), house.put("b@two.example")
+    with sqlite3.connect(house.queue._database.path) as connection:
+        connection.execute("DELETE FROM message WHERE queue_id = ?", (bad,))
+    connection.close()
+    house.start()
+    await house.until(lambda: house.events)
+    assert [event.queue_id for event in house.events] == [good]
+    await house.until(lambda: house.queue.stats(house.clock.now()).quarantined == 1)
+
+
+async def test_a_priority_that_nobody_knows_is_none_that_hurries(house: House) -> None:
+    queue_id = house.put()
+    with sqlite3.connect(house.queue._database.path) as connection:
+        connection.execute("UPDATE message SET priority = 77")
+    connection.close()
+    assert house.queue.message(queue_id).envelope.priority is Priority.BULK
+    house.start()
+    await house.until_empty()
+
+
+async def test_results_that_come_together_are_written_together(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    settle = house.queue.settle
+
+    def counting(settlements: Sequence[Settlement], now: datetime) -> Sequence[Lease]:
+        sizes.append(len(settlements))
+        return settle(settlements, now)
+
+    monkeypatch.setattr(house.queue, "settle", counting)
+    gate = asyncio.Event()
+
+    async def together(lease: Lease) -> Sequence[Outcome]:
+        await gate.wait()
+        return [outcome(one.address, Fate.DELIVERED) for one in lease.message.recipients]
+
+    house.smtp.answer = together
+    for number in range(30):
+        house.put(f"u@d{number}.example")
+    house.start()
+    await house.until(lambda: len(house.smtp.leases) == 30)
+    gate.set()
+    await house.until(lambda: len(house.events) == 30)
+    assert sum(sizes) == 30
+    assert len(sizes) < 10
