@@ -31,6 +31,7 @@ from mailbox_app.policy.state.shared.bans import RedisBans
 from mailbox_app.policy.state.shared.correspondents import RedisCorrespondents
 from mailbox_app.policy.state.shared.greylist import RedisGreylist
 from mailbox_app.policy.state.shared.rates import RedisRates
+from mailbox_app.policy.state.shared.suppressions import RedisSuppressions
 from mailbox_app.policy.state.suppressions import SqliteSuppressions
 from mailbox_app.policy.tools import State
 
@@ -55,7 +56,7 @@ class StateFiles:
             dmarc_rows = SqliteDmarcRows(data_dir / "reports.db", clock)
             opened.callback(dmarc_rows.close)
             corpus, reputation = SqliteCorpus(self.junk, clock), SqliteReputation(self.junk, clock)
-            suppressions = SqliteSuppressions(self.database, clock)
+            suppressions = RedisSuppressions(link, clock) if link is not None else SqliteSuppressions(self.database, clock)
             opened.callback(suppressions.sync)
             self.failures: FailureStore
             if link is None:

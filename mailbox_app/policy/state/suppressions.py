@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,7 +26,7 @@ from mailbox_app.policy.state.trouble import Trouble
 KEPT_SECONDS = 90 * 86_400.0
 FAILED_DAYS = 3
 HARD = frozenset({"5.1.1", "5.1.2", "5.1.6", "5.1.10"})
-_MAX_ROWS = 50_000
+MAX_ROWS = 50_000
 _MAX_PENDING = 20_000
 _TEXT_CHARACTERS = 200
 _ALWAYS = 0
@@ -93,16 +94,14 @@ def mail_sink(suppressions: Suppressions) -> Callable[[MailEvent], None]:
     return note
 
 
-class SqliteSuppressions:
-    """`Suppressions` in `state.db`; the ones that count are in memory too."""
+class SuppressionTable(ABC):
+    """The ones that count, and what was noted, in memory."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: Mapping[str, Suppression] = {}
         self._pending: list[tuple[str, bool, str]] = []
-        self._seen: tuple[int, int] | None = None
         self._trouble = Trouble(structlog.get_logger("policy"), "suppressions_unreadable")
 
     def find(self, address: str) -> Suppression | None:
@@ -140,9 +139,30 @@ class SqliteSuppressions:
         else:
             self._trouble.over()
 
+    def _made(self, address: str, text: str) -> Suppression:
+        """An operator's own."""
+        return Suppression(address.lower(), _ALWAYS, self._clock.epoch_seconds(), text[:_TEXT_CHARACTERS])
+
+    @abstractmethod
+    def _read_changes(self) -> None:
+        """Make the table anew if others changed something."""
+
+    @abstractmethod
+    def _write(self, pending: Sequence[tuple[str, bool, str]]) -> None:
+        """Address, whether it failed, and the words."""
+
+
+class SqliteSuppressions(SuppressionTable):
+    """`Suppressions` in `state.db`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(clock)
+        self._database = database
+        self._seen: tuple[int, int] | None = None
+
     def add(self, address: str, text: str) -> Suppression:
         """See `Suppressions`."""
-        made = Suppression(address.lower(), _ALWAYS, self._clock.epoch_seconds(), text[:_TEXT_CHARACTERS])
+        made = self._made(address, text)
         with self._database.transaction(durable=False) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO suppressions (address, days, last_at_seconds, text) VALUES (?, ?, ?, ?)",
@@ -176,7 +196,7 @@ class SqliteSuppressions:
             row = connection.execute("SELECT version FROM state_versions WHERE subject = 'suppressions'").fetchone()
         version = row[0] if row else 0
         if self._seen is None or self._seen[1] != version:
-            self._known = {each.address: each for each in self._read("1 = 1", (), _MAX_ROWS)}
+            self._known = {each.address: each for each in self._read("1 = 1", (), MAX_ROWS)}
         self._seen = file_version, version
 
     def _read(self, where: str, values: Sequence[object], limit: int) -> Sequence[Suppression]:
@@ -200,7 +220,7 @@ class SqliteSuppressions:
             connection.execute(
                 "DELETE FROM suppressions WHERE address IN"
                 " (SELECT address FROM suppressions ORDER BY last_at_seconds DESC LIMIT -1 OFFSET ?)",
-                (_MAX_ROWS,),
+                (MAX_ROWS,),
             )
             _changed(connection)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from mailbox_app.db import state_schema
 from mailbox_app.observe.mail_log import MailEvent
-from mailbox_app.policy.state.suppressions import KEPT_SECONDS, SqliteSuppressions, mail_sink
+from mailbox_app.policy.state.shared.suppressions import RedisSuppressions
+from mailbox_app.policy.state.suppressions import KEPT_SECONDS, SqliteSuppressions, Suppressions, mail_sink
 from tests.support.clock import FakeClock
+from tests.support.state_place import StatePlace
 
 DAY = 86_400.0
 GONE = "gone@far.example"
@@ -22,20 +20,18 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteSuppressions]:
-    database = state_schema.open_state(tmp_path / "state.db")
-    yield SqliteSuppressions(database, clock)
-    database.close()
+def kept(place: StatePlace, clock: FakeClock) -> Suppressions:
+    return place.make(SqliteSuppressions, RedisSuppressions, clock)
 
 
-def fail(kept: SqliteSuppressions, clock: FakeClock, days: int) -> None:
+def fail(kept: Suppressions, clock: FakeClock, days: int) -> None:
     for _ in range(days):
         kept.note(GONE, "5.1.1", "550 no such user")
         kept.sync()
         clock.skip(DAY)
 
 
-def test_three_days_of_failures_suppress(kept: SqliteSuppressions, clock: FakeClock) -> None:
+def test_three_days_of_failures_suppress(kept: Suppressions, clock: FakeClock) -> None:
     fail(kept, clock, 2)
     assert kept.find(GONE) is None
     fail(kept, clock, 1)
@@ -45,14 +41,14 @@ def test_three_days_of_failures_suppress(kept: SqliteSuppressions, clock: FakeCl
     assert [each.address for each in kept.all(10)] == [GONE]
 
 
-def test_many_failures_of_one_day_are_one(kept: SqliteSuppressions) -> None:
+def test_many_failures_of_one_day_are_one(kept: Suppressions) -> None:
     for _ in range(10):
         kept.note(GONE, "5.1.1", "550 no such user")
     kept.sync()
     assert kept.find(GONE) is None
 
 
-def test_a_delivery_clears_the_count(kept: SqliteSuppressions, clock: FakeClock) -> None:
+def test_a_delivery_clears_the_count(kept: Suppressions, clock: FakeClock) -> None:
     fail(kept, clock, 2)
     kept.note(GONE, "2.1.5", "250 ok")
     kept.sync()
@@ -61,9 +57,7 @@ def test_a_delivery_clears_the_count(kept: SqliteSuppressions, clock: FakeClock)
 
 
 @pytest.mark.parametrize("enhanced", ["5.7.1", "4.1.1", "5.2.2", ""])
-def test_other_refusals_say_nothing_about_the_address(
-    kept: SqliteSuppressions, clock: FakeClock, enhanced: str
-) -> None:
+def test_other_refusals_say_nothing_about_the_address(kept: Suppressions, clock: FakeClock, enhanced: str) -> None:
     for _ in range(5):
         kept.note(GONE, enhanced, "no")
         kept.sync()
@@ -71,7 +65,7 @@ def test_other_refusals_say_nothing_about_the_address(
     assert kept.find(GONE) is None
 
 
-def test_an_entry_ends_and_begins_anew(kept: SqliteSuppressions, clock: FakeClock) -> None:
+def test_an_entry_ends_and_begins_anew(kept: Suppressions, clock: FakeClock) -> None:
     fail(kept, clock, 3)
     clock.skip(KEPT_SECONDS)
     assert kept.find(GONE) is None
@@ -79,7 +73,7 @@ def test_an_entry_ends_and_begins_anew(kept: SqliteSuppressions, clock: FakeCloc
     assert kept.find(GONE) is None
 
 
-def test_an_operators_own_stays_until_it_is_removed(kept: SqliteSuppressions, clock: FakeClock) -> None:
+def test_an_operators_own_stays_until_it_is_removed(kept: Suppressions, clock: FakeClock) -> None:
     kept.add(GONE, "asked not to be written to")
     kept.note(GONE, "2.1.5", "250 ok")
     kept.sync()
@@ -92,16 +86,14 @@ def test_an_operators_own_stays_until_it_is_removed(kept: SqliteSuppressions, cl
     assert kept.remove(GONE) is None
 
 
-def test_another_process_sees_it_after_a_round(kept: SqliteSuppressions, tmp_path: Path, clock: FakeClock) -> None:
-    other_database = state_schema.open_state(tmp_path / "state.db")
-    other = SqliteSuppressions(other_database, clock)
+def test_another_process_sees_it_after_a_round(kept: Suppressions, place: StatePlace, clock: FakeClock) -> None:
+    other = place.make(SqliteSuppressions, RedisSuppressions, clock)
     kept.add(GONE, "no")
     other.sync()
     assert other.find(GONE) is not None
-    other_database.close()
 
 
-def test_only_what_other_servers_said_counts(kept: SqliteSuppressions, clock: FakeClock) -> None:
+def test_only_what_other_servers_said_counts(kept: Suppressions, clock: FakeClock) -> None:
     sink = mail_sink(kept)
     for _ in range(3):
         sink(
