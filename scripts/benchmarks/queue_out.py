@@ -347,6 +347,7 @@ def measure(side: Sides, sink: Sink, count: int, destinations: int) -> dict[str,
     while not side.settled() and time.monotonic() < deadline:
         time.sleep(0.05)
     sent = span.end()
+    time.sleep(4)  # connections that are kept are counted when they end
     return {
         "submitted_per_s": round(count / filled["s"], 1), "submit_ms_cpu": round(filled["server_cpu_s"] * 1000 / count, 3),
         "sent_per_s": round(count / taken, 1), "send_ms_cpu": round(sent["server_cpu_s"] * 1000 / count, 3),

@@ -36,6 +36,7 @@ GOALS = {
     "EXPUNGE s": "<= 1.5",
     "APPEND 10 KB/s": ">= 1.5",
     "POP3 RETR of all s": "<= 1.5",
+    "out messages/s, 10,000 of 10 KB to 100 destinations": ">= 1.0",
 }
 ABSOLUTE = {
     "CPU ms a message, concurrency 1": "<= 2.0 ms",
@@ -47,6 +48,12 @@ ABSOLUTE = {
     "memory just started MiB PSS": "<= 80 MiB",
     "KiB an idle TLS connection": "<= 40 KiB",
     "start to first greeting s": "<= 0.8 s",
+    "CPU ms a message out, whole": "<= 3.0 ms",
+    "100,000 waiting: page ms": "<= 200 ms",
+    "100,000 waiting: filter domain ms": "<= 200 ms",
+    "100,000 waiting: filter text ms": "<= 200 ms",
+    "100,000 waiting: retry one ms": "<= 200 ms",
+    "100,000 waiting: start, compared with an empty queue s": "<= 0.2 s",
 }
 
 
@@ -164,6 +171,34 @@ def pipeline(rows: dict[str, float], runs: int, executable: str | None) -> None:
         rows[f"the whole pipeline / plain acceptance, concurrency {number}"] = found["ratio"]["median"]
 
 
+def queue_out(product: dict[str, float], peer: dict[str, float], runs: int, executable: str | None, *, with_peer: bool) -> None:
+    """Mail out; a daemon and a Postfix of its own."""
+    command = [sys.executable, str(HERE / "queue_out.py"), "--runs", str(runs), *(["--mailbox", executable] if executable else [])]
+    done = subprocess.run(
+        command + ([] if with_peer else ["--no-peer"]), stdout=subprocess.PIPE, text=True, check=True, timeout=PROGRAM_SECONDS
+    )
+    report = json.loads(done.stdout)
+    for key, name in (
+        ("sent_per_s", "out messages/s, 10,000 of 10 KB to 100 destinations"), ("submitted_per_s", "submitted/s, 10 connections"),
+        ("submit_ms_cpu", "CPU ms a message, submitting and signing"), ("send_ms_cpu", "CPU ms a message, sending"),
+        ("ms_cpu", "CPU ms a message out, whole"), ("submit_fsyncs", "fsyncs a message, submitting"),
+        ("send_fsyncs", "fsyncs a message, sending"), ("sessions", "connections for all messages out"),
+    ):  # fmt: skip
+        for rows, side in ((product, "product"), (peer, "postfix")):
+            if key in report.get(side, {}):
+                rows[name] = report[side][key]
+
+
+def queue_long(rows: dict[str, float], executable: str | None) -> None:
+    """A queue of 100,000; a daemon of its own."""
+    command = [sys.executable, str(HERE / "queue_long.py"), *(["--mailbox", executable] if executable else [])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=PROGRAM_SECONDS)
+    report = json.loads(done.stdout)
+    for key, value in report["long"].items():
+        rows[f"100,000 waiting: {key.replace('_', ' ')}"] = value
+    rows["100,000 waiting: start, compared with an empty queue s"] = round(report["long"]["start_s"] - report["empty"]["start_s"], 2)
+
+
 def cold_start(executable: str | None) -> float:
     """Seconds from starting the product to its first greeting."""
     with Product(0, executable) as product:
@@ -194,7 +229,7 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one run of each instead of three")
-    parser.add_argument("--only", default="start,memory,smtp,large,pipeline,imap,idle")
+    parser.add_argument("--only", default="start,memory,smtp,large,pipeline,queue,imap,idle")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--connections", type=int, default=2_000, help="idle ones, the product's; the peer gets 100 at most")
     parser.add_argument("--json", help="write the rows to this file too")
@@ -225,6 +260,10 @@ def main() -> None:
                     failed = True
         if "pipeline" in parts:
             pipeline(sides[0].rows, runs, options.executable)
+        if "queue" in parts:
+            both = sides[1].rows if len(sides) > 1 else {}
+            queue_out(sides[0].rows, both, runs, options.executable, with_peer=len(sides) > 1)
+            queue_long(sides[0].rows, options.executable)
         if "start" in parts:
             sides[0].rows["start to first greeting s"] = cold_start(options.executable)
         print(table(sides))
