@@ -185,7 +185,7 @@ class Delivery(Section, frozen=True):
     sources: list[str] = field(default_factory=list)
     """Addresses of this machine to send from, each "address" or "address name" with its own EHLO name; []: the system's choice."""
     connections: Annotated[int, Meta(ge=1, le=100)] = 5
-    """Messages at once to one recipient domain."""
+    """Messages at once to one recipient domain; a change holds from the next start."""
     destinations: dict[str, Destination] = field(default_factory=dict)
     """The pace of single destinations, a recipient domain or the organisation of its mail servers, for all domains there:
     [delivery.destinations."example.org"] with connections (at once) and per_minute (messages); 0: the usual."""

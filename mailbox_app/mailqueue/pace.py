@@ -84,13 +84,15 @@ class Pace:
         self._clock = clock
         self._warm_up = warm_up
         self._providers: OrderedDict[str, _Provider] = OrderedDict()
+        self._claim_bound = config().connections
+        """What claims are made with; the runner keeps it until a restart."""
         self._synced_seconds = float("-inf")
         self._limited: dict[str, None] = {}
         """Providers that complained lately."""
 
     def claim_counts(self, running: Mapping[str, int]) -> dict[str, int]:
         """The running deliveries as a claim with the usual bound must see them to keep each destination's own bound."""
-        usual = self._config().connections
+        usual = self._claim_bound
         counts = dict(running)
         for name, own in self._config().destinations.items():
             if own.connections:
