@@ -181,12 +181,12 @@ class TlsPolicies:
         if rules.excepted and not rules.verify:
             allows = rules.optional or (rules.exception is not None and rules.exception.allows_clear)
             return replace(base, dane=None, server_name=host.name, clear_after_failure=allows, guards_level=False)
-        if found is not None:
+        if found is not None and not rules.excepted and (found.records or not rules.verify):
             return self._by_dane(found, host, base)
-        if rules.sts.policy is not None and not rules.excepted:
+        if found is None and rules.sts.policy is not None and not rules.excepted:
             return self._by_sts(rules, host, base, names_host=names_host)
         if rules.verify:
-            return replace(base, proof=Proof.CERTIFICATE, because=rules.verify)
+            return replace(base, proof=Proof.CERTIFICATE, because=rules.verify, server_name=host.name)
         return base
 
     async def _dane(self, rules: Rules, host: MailHost) -> dane.DaneFinding | None:
@@ -203,8 +203,10 @@ class TlsPolicies:
         if not (host.is_proven or host.trusted or (names_host and rules.sts.policy is not None)):
             text = "has a name that neither DNS (DNSSEC) nor MTA-STS proves"
             raise unsafe(host.name, text)
-        proof = Proof.DANE if base.dane is not None and base.dane.records else Proof.CERTIFICATE
-        return replace(base, proof=proof, because="REQUIRETLS of this message", needs_extension=True)
+        because = "REQUIRETLS of this message"
+        if base.dane is not None and base.dane.records:
+            return replace(base, proof=Proof.DANE, because=because, needs_extension=True)
+        return replace(base, proof=Proof.CERTIFICATE, because=because, needs_extension=True, server_name=host.name)
 
     def _by_dane(self, found: dane.DaneFinding, host: MailHost, base: Demand) -> Demand:
         proof = Proof.DANE if found.records else Proof.ENCRYPTED  # RFC 7672 2.2: unusable ones still mean encryption

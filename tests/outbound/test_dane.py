@@ -225,3 +225,26 @@ async def test_dane_proves_a_server_to_a_message_that_requires_tls(
     signed("3 1 1 " + "11" * 32)
     [outcome] = await make_transport().deliver(make_lease(envelope=required))
     assert outcome.fate is Fate.DEFERRED
+
+
+@pytest.mark.parametrize("excepted", [True, False])
+async def test_an_operator_who_wants_valid_certificates_gets_them_where_dane_does_not_prove(
+    excepted: bool, make_transport: MakeTransport, make_lease: MakeLease, signed: Callable[..., None],
+    authority: Certified, tmp_path: Path,
+) -> None:  # fmt: skip
+    signed("3 1 1 " + "11" * 32 if excepted else "1 1 1 " + "11" * 32)
+    lease = make_lease(envelope=Envelope("alice@here.example", tls_optional=excepted))
+    [outcome] = await make_transport(require_tls=True).deliver(lease)
+    assert (outcome.fate, "not trusted" in outcome.text) == (Fate.DEFERRED, True)
+    assert "delivery.require_tls" in outcome.text
+    (tmp_path / "ca.pem").write_bytes(authority.pem())
+    [outcome] = await make_transport(require_tls=True, ca_file=str(tmp_path / "ca.pem")).deliver(lease)
+    assert outcome.fate is Fate.DELIVERED
+
+
+async def test_the_operator_of_a_host_with_dane_proves_it_to_an_operator_who_wants_proof(
+    make_transport: MakeTransport, make_lease: MakeLease, signed: Callable[..., None], server: Certified
+) -> None:
+    signed(f"3 1 1 {sha(server.public_key)}")
+    [outcome] = await make_transport(require_tls=True).deliver(make_lease())
+    assert outcome.fate is Fate.DELIVERED

@@ -61,7 +61,8 @@ GOOD = "version: STSv1\nmode: enforce\nmx: a.example\nmax_age: 10\n"
     ["", GOOD.replace("STSv1", "STSv2"), GOOD.replace("version: STSv1\n", ""), GOOD.replace("enforce", "strict"),
      GOOD.replace("mx: a.example\n", ""), GOOD.replace("10", "-1"), GOOD.replace("10", "ten"), GOOD.replace("max_age: 10\n", ""),
      GOOD.replace("a.example", "a b"), GOOD.replace("a.example", "*"), GOOD.replace("a.example", "a.*.example"), GOOD + "x\n",
-     GOOD.replace("a.example", "\u00e4.example"), "mx: a.example\n" * 20_000, GOOD + "".join(f"mx: a{n}.example\n" for n in range(501))],
+     GOOD.replace("a.example", "\u00e4.example"), "mx: a.example\n" * 20_000,
+     GOOD + "".join(f"mx: a{n}.example\n" for n in range(501))],
 )  # fmt: skip
 def test_what_is_no_policy_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(ProtocolError, match="MTA-STS policy is not valid: it"):
