@@ -57,12 +57,13 @@ class Pool:
     async def turn(self, place: Place, at_once: int = 0) -> AsyncIterator[None]:
         """Hold one of the `at_once` connections (0: twenty) to a place; `Crowded` when none comes free within two seconds."""
         key = (place.route, place.address, place.port)
+        until = asyncio.get_running_loop().time() + _TURN_SECONDS
         while self._in_use.get(key, 0) >= (at_once or _AT_ONCE):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             queued = self._queued.setdefault(key, deque())
             queued.append(waiter)
             try:
-                async with asyncio.timeout(_TURN_SECONDS):
+                async with asyncio.timeout_at(until):
                     await waiter
             except TimeoutError as error:
                 raise Crowded from error
