@@ -30,6 +30,7 @@ from mailbox_app.mailqueue.rows import (
     SORTS,
     filter_condition,
     finished_condition,
+    marks,
     read_finished,
     read_message,
     read_pauses,
@@ -97,6 +98,13 @@ class SqliteOperators(SqliteAccess):
         condition, values = filter_condition(where, self._clock.now())
         with self._reading() as connection:
             table = JOINED if "m." in condition else "recipient r"
+            if where.text:  # looked for in every row, and that once
+                found = connection.execute(
+                    f"SELECT r.queue_id FROM {table} WHERE {condition} LIMIT ?", (*values, _SORTED_AT_ONCE + 1)
+                ).fetchall()
+                if len(found) <= _SORTED_AT_ONCE:
+                    condition += f" AND r.queue_id IN ({marks(found)})"
+                    values.extend(queue_id for (queue_id,) in found)
             (total,) = connection.execute(f"SELECT COUNT(*) FROM {table} WHERE {condition}", values).fetchone()
             # Few matches are sorted: finding them in an index's order would fetch every row of the queue at random.
             order = SORTS[sort] if total > _SORTED_AT_ONCE else f"+{SORTS[sort]}"
