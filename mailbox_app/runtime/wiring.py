@@ -314,6 +314,7 @@ def _web(daemon: Daemon, parts: Parts, upkeep: Upkeep, keys: KeyWatch, out: Mail
         lists_off,
         key_problems=keys.problems,
         outbound_trouble=out.desk.trouble,
+        dane=lambda: out.tls_desk.dnssec.sentence,
         redis=parts.link.check if parts.link is not None else None,
     )
 

@@ -72,6 +72,8 @@ class Probes:
     """Sentences about signing keys whose records would not do."""
     outbound_trouble: Callable[[], str] = str
     """What keeps mail from leaving at all, "" for nothing."""
+    dane: Callable[[], str] = str
+    """Whether DANE is used, in one sentence."""
     redis: Callable[[], None] | None = None
     """Asks the Redis that nodes share and raises `MailboxError`; None: this server is alone."""
 
@@ -162,7 +164,7 @@ class HealthChecks:
 
     def _outbound(self) -> Component:
         trouble = self._probes.outbound_trouble()
-        return Component("outbound", not trouble, trouble)
+        return Component("outbound", not trouble, trouble, {"dane": self._probes.dane()})
 
     def _dns_lists(self) -> tuple[str, Fields]:
         """A list that is off is worth knowing, but mail goes on without it."""
