@@ -79,7 +79,8 @@ class RedisAccess:
 
     def problems(self) -> Sequence[str]:
         """What the server's settings do not promise, as it was within the last minute."""
-        return self._durable().problems
+        shared = self._bodies.problem()
+        return [*self._durable().problems, *([shared] if shared else [])]
 
     def _durable(self) -> Durability:
         now = self._clock.monotonic_seconds()

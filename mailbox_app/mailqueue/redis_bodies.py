@@ -21,6 +21,8 @@ from mailbox_app.mailqueue.holders import holder_lives, new_token
 
 PIECE_BYTES = 262_144
 _COPY = ".copy-"
+_MARK = ".mailbox-queue"
+"""In the shared directory, when it is the right one."""
 _MAX_LISTED = 100_000
 
 
@@ -45,6 +47,7 @@ class RedisBodies:
         assert self.shared is not None
         temporary, final = self.shared / f".{queue_id}", self.shared / queue_id
         try:
+            (self.shared / _MARK).touch(mode=0o600)
             with (
                 open(path, "rb") as source,
                 open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
@@ -61,6 +64,16 @@ class RedisBodies:
         except OSError as error:
             raise QueueError("queue.full", "the queue cannot store a message now", temporary=True) from error
         return queue_id
+
+    def is_away(self, name: str) -> bool:
+        """Whether a shared file cannot be seen because its directory is not there (not mounted), rather than lost."""
+        return self.shared is None or not (os.path.exists(self.shared / name) or os.path.exists(self.shared / _MARK))
+
+    def problem(self) -> str:
+        """What is wrong with the shared directory, as a sentence; "" when nothing is."""
+        if self.shared is None or os.access(self.shared, os.R_OK | os.W_OK | os.X_OK):
+            return ""
+        return f"The shared directory {self.shared} cannot be used, so large messages are refused and wait."
 
     def unshare(self, names: Iterable[str]) -> None:
         """Remove shared files whose messages have left; one that cannot be removed now stays for the operator to see."""
@@ -87,7 +100,11 @@ class RedisBodies:
         limit = time.time() - seconds
         try:
             with os.scandir(self.shared) as entries:
-                return [entry.name for entry in islice(entries, _MAX_LISTED) if entry.stat().st_mtime < limit]
+                return [
+                    entry.name
+                    for entry in islice(entries, _MAX_LISTED)
+                    if entry.name != _MARK and entry.stat().st_mtime < limit
+                ]
         except OSError as error:
             raise QueueError("queue.unreadable", "the shared directory cannot be read", temporary=True) from error
 

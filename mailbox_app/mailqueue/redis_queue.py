@@ -15,7 +15,7 @@ import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -30,9 +30,11 @@ from mailbox_app.mailqueue.hold_rules import held_from_start
 from mailbox_app.mailqueue.holders import holder_lives, new_token
 from mailbox_app.mailqueue.model import (
     Envelope,
+    Fate,
     HoldRule,
     Lease,
     NewRecipient,
+    Outcome,
     Priority,
     QueueFilter,
     Settlement,
@@ -60,6 +62,7 @@ _OUTAGE_SECONDS = 120.0
 """When no node has been heard for so long, Redis was away: for half that time no lease ends."""
 _LEASES_AT_ONCE = 500
 _POSTPONED_AT_ONCE = 10_000
+_AWAY = timedelta(minutes=1)
 _FETCHED_BYTES = 1 << 22
 """Of messages in memory at once; one that is larger comes alone."""
 
@@ -297,6 +300,7 @@ class RedisQueue(RedisOperators):
     def _materialise(self, answer: Sequence[Any]) -> Sequence[Lease]:
         """The leases, each with a local file of its message."""
         leases: list[Lease] = []
+        away: list[Lease] = []
         wanted: dict[str, int] = {}
         for token, queue_id, fields, given, until in answer:
             identity = queue_id.decode()
@@ -310,13 +314,32 @@ class RedisQueue(RedisOperators):
             path = self._bodies.shared_path(fields[4].decode()) if fields[4] else self._bodies.path(identity)
             if not fields[4] and not self._bodies.use(token.decode(), identity):
                 wanted[identity] = message.size_bytes
-            leases.append(Lease(token.decode(), message, path, read_time(float(until))))
+            lease = Lease(token.decode(), message, path, read_time(float(until)))
+            if fields[4] and self._bodies.is_away(fields[4].decode()):
+                away.append(lease)
+            else:
+                leases.append(lease)
         try:
+            self._put_off(away)
             self._fetch(wanted)
         except QueueError:
-            self._give_back(leases)
+            self._give_back([*leases, *away])
             raise
         return leases
+
+    def _put_off(self, leases: Sequence[Lease]) -> None:
+        """Messages whose shared directory is not mounted here: they are not lost, and other nodes may have it."""
+        now = self._clock.now()
+        text = "the shared directory with this message is not there now"
+        settlements = [
+            Settlement(
+                lease,
+                [Outcome(row.address, Fate.POSTPONED, 451, "4.3.0", text) for row in lease.message.recipients],
+                now + _AWAY,
+            )
+            for lease in leases
+        ]
+        self.settle(settlements, now)
 
     def _fetch(self, wanted: Mapping[str, int]) -> None:
         """Copies of these messages; one that is lost gets none, and whoever reads it says so."""

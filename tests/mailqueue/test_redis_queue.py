@@ -314,8 +314,28 @@ def test_large_messages_are_in_redis_in_pieces_or_in_the_shared_directory(cluste
         assert Path(lease.spool_path).stat().st_mode & 0o777 == 0o600
         queue.settle([delivered(lease)], now())
         assert not Path(lease.spool_path).exists()
-    assert list(cluster.shared.iterdir()) == []
+    assert [path.name for path in cluster.shared.iterdir()] == [".mailbox-queue"]
     assert cluster.server.client().keys(PREFIX + "b:*") == []
+
+
+def test_a_shared_directory_that_is_not_mounted_puts_its_messages_off(cluster: Cluster) -> None:
+    queue = cluster.node("one", shared=cluster.shared, body_bytes=10)
+    queue_id = cluster.put(queue)
+    away = cluster.directory / "away"
+    cluster.shared.rename(away)
+    assert claim(queue) == []
+    [row] = queue.message(queue_id).recipients
+    assert (row.state, row.attempts) == (RecipientState.DEFERRED, 0)
+    assert "shared directory" in row.hold_reason
+    assert "cannot be used" in " ".join(queue.problems())
+    with pytest.raises(QueueError) as caught:
+        cluster.put(queue)
+    assert caught.value.temporary
+    away.rename(cluster.shared)
+    cluster.clock.skip(3600)
+    queue.retry(QueueFilter(), now())
+    [lease] = claim(queue)
+    assert Path(lease.spool_path).read_bytes() == MESSAGE
 
 
 def test_leases_of_one_message_share_a_copy_that_goes_with_the_last(cluster: Cluster) -> None:
