@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Queue
+from mailbox_app.db.redis import RedisLink
 from mailbox_app.errors import QueueError
 from mailbox_app.events.hints import Bus
 from mailbox_app.mailqueue.interface import QueueBackend
@@ -42,14 +43,15 @@ def open_spool(settings: Queue, data_dir: Path) -> Spool:
     return Spool(data_dir / "queue-passing", durable=False)
 
 
-def open_queue(settings: Queue, data_dir: Path, spool: Spool, bus: Bus, clock: Clock) -> OpenQueue:
-    """The configured backend. Redis need not be reachable now."""
+def open_queue(
+    settings: Queue, data_dir: Path, spool: Spool, bus: Bus, clock: Clock, link: RedisLink | None = None
+) -> OpenQueue:
+    """The configured backend, over the process's link when there is one. Redis need not be reachable now."""
     if settings.backend == "sqlite":
         return SqliteQueue(data_dir / "queue.db", spool, bus, clock)
-    from mailbox_app.db.redis import RedisLink
     from mailbox_app.mailqueue.redis_queue import RedisQueue
 
-    return RedisQueue(RedisLink(settings, clock), spool, bus, clock, **_redis_settings(settings, data_dir))
+    return RedisQueue(link or RedisLink(settings, clock), spool, bus, clock, **_redis_settings(settings, data_dir))
 
 
 def open_place(settings: Queue, data_dir: Path, bus: Bus, clock: Clock) -> Place:
@@ -59,7 +61,6 @@ def open_place(settings: Queue, data_dir: Path, bus: Bus, clock: Clock) -> Place
         from mailbox_app.mailqueue.sqlite_moving import SqlitePlace
 
         return SqlitePlace(data_dir / "queue.db", spool, bus, clock)
-    from mailbox_app.db.redis import RedisLink
     from mailbox_app.mailqueue.redis_moving import RedisPlace
 
     return RedisPlace(RedisLink(settings, clock), spool, bus, clock, **_redis_settings(settings, data_dir))
