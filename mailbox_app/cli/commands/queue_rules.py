@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from mailbox_app.cli import connection
@@ -56,10 +58,14 @@ def add(
     if domain and recipient:
         raise click.UsageError("--to and --domain both say the recipients: give one of them")
     wanted = recipient or (f"@{domain.removeprefix('@')}" if domain else "")
-    made = connection.call(
-        config_file, "queue.add_rule", **{"from": sender, "to": wanted}, submitter=submitter, reason=reason,
-        waiting=waiting,
-    )  # fmt: skip
+    params: dict[str, Any] = {
+        "from": sender,
+        "to": wanted,
+        "submitter": submitter,
+        "reason": reason,
+        "waiting": waiting,
+    }
+    made = connection.call(config_file, "queue.add_rule", **params)
     if as_json:
         print_json(made)
         return
