@@ -32,6 +32,8 @@ from mailbox_app.mailqueue.model import (
     HoldRule,
     Lease,
     NewRecipient,
+    Outcome,
+    QueuedMessage,
     QueueFilter,
     RecipientState,
     Settlement,
@@ -277,50 +279,15 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
                 if done.fate is not Fate.POSTPONED
             ],
         )  # fmt: skip
-        waiting = [done for done in settled if done.fate in WAITING]
-        connection.executemany(
-            "UPDATE recipient SET state = waits_as, lease_token = '', attempts = attempts + ?, next_at = ?,"
-            " last_code = ?, last_enhanced = ?, last_text = ?, last_host = ?,"
-            " hold_reason = CASE waits_as WHEN 'deferred' THEN '' ELSE hold_reason END WHERE queue_id = ? AND address = ?",
-            [
-                (int(done.fate is Fate.DEFERRED), (done.retry_at or settlement.next_at).timestamp(), done.code,
-                 done.enhanced, done.text, done.host, queue_id, done.address)
-                for done in waiting
-                if done.fate is not Fate.POSTPONED
-            ],
-        )  # fmt: skip
-        connection.executemany(  # what answered last stays known
-            "UPDATE recipient SET state = waits_as, lease_token = '', next_at = ?,"
-            " hold_reason = CASE waits_as WHEN 'deferred' THEN ? ELSE hold_reason END WHERE queue_id = ? AND address = ?",
-            [
-                ((done.retry_at or settlement.next_at).timestamp(), done.text, queue_id, done.address)
-                for done in waiting
-                if done.fate is Fate.POSTPONED
-            ],
-        )
-        connection.executemany(
-            "UPDATE recipient SET state = 'quarantined', waits_as = 'quarantined', hold_reason = last_text"
-            " WHERE queue_id = ? AND address = ?",
-            [(queue_id, done.address) for done in waiting if done.fate is Fate.QUARANTINED],
-        )
-        connection.executemany(
-            "UPDATE recipient SET delay_told = 1 WHERE queue_id = ? AND address = ?",
-            [(queue_id, address) for address in settlement.delay_told],
-        )
-        finished = [done for done in settled if done.fate not in WAITING]
-        envelope, arrived = message.envelope, message.arrived_at.timestamp()
-        connection.executemany(
-            f"INSERT INTO finished ({FINISHED}) VALUES ({marks(FINISHED.split(','))})",
-            [
-                (queue_id, done.address, envelope.sender, envelope.submitter, envelope.message_id, message.size_bytes,
-                 arrived, now.timestamp(), done.fate.value, done.code, done.enhanced, done.text, done.host, done.tls,
-                 owned[done.address] + 1)
-                for done in finished
-            ],
-        )  # fmt: skip
-        connection.executemany(
-            "DELETE FROM recipient WHERE queue_id = ? AND address = ?", [(queue_id, done.address) for done in finished]
-        )
+        if waiting := [done for done in settled if done.fate in WAITING]:
+            _note_waiting(connection, settlement, waiting)
+        if settlement.delay_told:
+            connection.executemany(
+                "UPDATE recipient SET delay_told = 1 WHERE queue_id = ? AND address = ?",
+                [(queue_id, address) for address in settlement.delay_told],
+            )
+        if finished := [done for done in settled if done.fate not in WAITING]:
+            _note_finished(connection, message, finished, owned, now)
         if len(finished) < len(owned):
             connection.execute(_RELEASE + "queue_id = ? AND lease_token = ?", (queue_id, lease.token))
         return True
@@ -393,6 +360,60 @@ class _OwnedSpoolFiles:
                 "SELECT 1 FROM message WHERE spool_name = ?", (os.path.basename(str(path)),)
             ).fetchone()
         return row is not None
+
+
+def _note_waiting(connection: sqlite3.Connection, settlement: Settlement, waiting: Sequence[Outcome]) -> None:
+    """They go back with what came of this turn."""
+    queue_id = settlement.lease.message.queue_id
+    connection.executemany(
+        "UPDATE recipient SET state = waits_as, lease_token = '', attempts = attempts + ?, next_at = ?,"
+        " last_code = ?, last_enhanced = ?, last_text = ?, last_host = ?,"
+        " hold_reason = CASE waits_as WHEN 'deferred' THEN '' ELSE hold_reason END WHERE queue_id = ? AND address = ?",
+        [
+            (int(done.fate is Fate.DEFERRED), (done.retry_at or settlement.next_at).timestamp(), done.code,
+             done.enhanced, done.text, done.host, queue_id, done.address)
+            for done in waiting
+            if done.fate is not Fate.POSTPONED
+        ],
+    )  # fmt: skip
+    connection.executemany(  # what answered last stays known
+        "UPDATE recipient SET state = waits_as, lease_token = '', next_at = ?,"
+        " hold_reason = CASE waits_as WHEN 'deferred' THEN ? ELSE hold_reason END WHERE queue_id = ? AND address = ?",
+        [
+            ((done.retry_at or settlement.next_at).timestamp(), done.text, queue_id, done.address)
+            for done in waiting
+            if done.fate is Fate.POSTPONED
+        ],
+    )
+    connection.executemany(
+        "UPDATE recipient SET state = 'quarantined', waits_as = 'quarantined', hold_reason = last_text"
+        " WHERE queue_id = ? AND address = ?",
+        [(queue_id, done.address) for done in waiting if done.fate is Fate.QUARANTINED],
+    )
+
+
+def _note_finished(
+    connection: sqlite3.Connection,
+    message: QueuedMessage,
+    finished: Sequence[Outcome],
+    owned: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """They leave for the history; `owned` has the tries before this one."""
+    queue_id = message.queue_id
+    envelope, arrived = message.envelope, message.arrived_at.timestamp()
+    connection.executemany(
+        f"INSERT INTO finished ({FINISHED}) VALUES ({marks(FINISHED.split(','))})",
+        [
+            (queue_id, done.address, envelope.sender, envelope.submitter, envelope.message_id, message.size_bytes,
+             arrived, now.timestamp(), done.fate.value, done.code, done.enhanced, done.text, done.host, done.tls,
+             owned[done.address] + 1)
+            for done in finished
+        ],
+    )  # fmt: skip
+    connection.executemany(
+        "DELETE FROM recipient WHERE queue_id = ? AND address = ?", [(queue_id, done.address) for done in finished]
+    )
 
 
 def _forget_when_empty(connection: sqlite3.Connection, queue_id: QueueId) -> str | None:
