@@ -192,7 +192,7 @@ def test_mail_taken_by_one_leaves_by_the_other(pair: Pair) -> None:
     submit(pair.a, "<out@x>")
     eventually("it waits", lambda: pair.b.call("queue.stats")["recipients"] == 1)
     eventually("it was tried", lambda: pair.b.call("queue.stats")["deferred"] == 1)
-    pair.a.stop()
+    assert pair.a.stop() == 0
     pair.peer.start()
     plan = pair.b.call("queue.plan", action="retry", filter={})
     pair.b.call("queue.apply", action="retry", filter={}, plan=plan["plan"])
