@@ -56,6 +56,10 @@ DELIVERY = Delivery(ID, "there.example", NOW - timedelta(seconds=12))
         ),
         (UNREACHED, "Tried 3 times; no server was reached: no route to mx1.there.example; the next try is in 5 min."),
         (
+            replace(UNREACHED, transport="local", last_text="the mailbox is full"),
+            "Tried 3 times; it could not be delivered here: the mailbox is full; the next try is in 5 min.",
+        ),
+        (
             replace(UNREACHED, last_text="the DNS did not answer in time for there.example"),
             "Tried 3 times; no server was reached: the DNS did not answer in time for there.example; the next try is in 5 min.",
         ),

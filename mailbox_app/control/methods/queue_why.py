@@ -127,7 +127,7 @@ def _answered(row: QueuedRecipient) -> str:
     if row.last_host:
         told = f"Tried {tries}; {clean(row.last_host)} answered {answer}"
     else:
-        told = f"Tried {tries}; no server was reached: {_words(row.last_text) or answer}"
+        told = f"Tried {tries}; {_unanswered(row)}: {_words(row.last_text) or answer}"
     known = advice(row)
     if known is not None and known.code == _GREYLISTED:
         told += " (the other server asks every new sender to come back, which needs nothing)"
@@ -141,7 +141,11 @@ def _after_answer(row: QueuedRecipient) -> str:
     tries = "once" if row.attempts == 1 else f"{row.attempts} times"
     if row.last_host:
         return f"; tried {tries} before, {clean(row.last_host)} answered {_answer(row)}"
-    return f"; tried {tries} before, no server was reached: {_words(row.last_text) or _answer(row)}"
+    return f"; tried {tries} before, {_unanswered(row)}: {_words(row.last_text) or _answer(row)}"
+
+
+def _unanswered(row: QueuedRecipient) -> str:
+    return "it could not be delivered here" if row.transport == "local" else "no server was reached"
 
 
 def _answer(row: QueuedRecipient) -> str:
