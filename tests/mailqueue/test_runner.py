@@ -223,6 +223,25 @@ async def test_mail_that_expired_while_the_server_was_off_is_reported(house: Hou
     await house.until_empty()
 
 
+async def test_mail_that_was_passed_over_last_is_tried_once_more_although_its_time_is_over(house: House) -> None:
+    house.smtp.fate = Fate.DEFERRED
+    task = house.start()
+    queue_id = house.put()
+    await house.until(lambda: house.events)
+    house.smtp.answer = _postponing(house, 1)
+    await house.clock.advance(400)
+    await house.until(lambda: house.queue.message(queue_id).recipients[0].hold_reason)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    house.clock.skip(9 * 86_400)
+    house.smtp.answer = None
+    house.smtp.fate = Fate.DELIVERED
+    house.start()
+    await house.until(lambda: "delivered" in house.verbs())
+    await house.until_empty()
+    assert "failed" not in house.verbs()
+
+
 async def test_a_report_that_cannot_be_delivered_ends_there(house: House) -> None:
     house.smtp.fate = house.local.fate = Fate.FAILED
     house.start()
