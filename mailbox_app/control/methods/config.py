@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it brings tomlkit, which the daemon has no use for until so
 _RESTART = ("server.", "listen.", "dns.", "delivery.connections", "queue.")
 """What is bound at start: ports, folders, the user, the resolver, the queue's place and its workers."""
 
-Plain = str | int | float | bool | list[str]
+Plain = str | int | float | bool | list[str] | dict[str, str | int | float | bool | list[str]]
 
 
 class Key(Params):
@@ -186,7 +186,10 @@ def _view(setting: edit.Setting) -> SettingView:
 
 
 def _plain(value: edit.Plain) -> Plain:
-    return value if isinstance(value, str | int | float | bool) else list(value)
+    if isinstance(value, str | int | float | bool):
+        return value
+    made: Plain = msgspec.to_builtins(value)  # a list, a table of names, a section inside a section
+    return made
 
 
 METHODS = (
