@@ -103,7 +103,7 @@ MANUAL: Mapping[str, str] = {
     "delivery.port": "The port of other mail servers; another one than 25 only makes sense in a test network.",
     "delivery.smarthost": "The \"host:port\" that takes all outgoing mail that no rule of [routes] sends elsewhere; empty: deliver by MX.",
     "delivery.sources": "Addresses of this machine to send from, each \"address\" or \"address name\" with its own EHLO name; []: the system's choice.",
-    "delivery.connections": "Messages at once to one recipient domain.",
+    "delivery.connections": "Messages at once to one recipient domain; a change holds from the next start.",
     "delivery.destinations": "The pace of single destinations, a recipient domain or the organisation of its mail servers, for all domains there: [delivery.destinations.\"example.org\"] with connections (at once) and per_minute (messages); 0: the usual.",
     "delivery.warm_up": "Growing volumes for a new address.",
     "delivery.family": "IPv4 and IPv6. auto: IPv6 only if the reverse name (PTR) of our IPv6 address leads back to it; 4 or 6: that one alone; prefer4, prefer6: both, that one first. `mailbox route explain` shows what came of it.",
