@@ -32,6 +32,7 @@ from pathlib import Path
 
 import memory
 from product import PASSWORD, Product
+from queue_long import Control
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -272,7 +273,9 @@ class OurSide:
         queue = self._queue()
         queue.unhold(QueueFilter(), SystemClock().now())
         queue.close()
-        self.product.run("queue", "retry", "--all", "--yes")
+        control = Control(self.product.dir / "run/control.sock")
+        control.call("queue.pause", domain="none.example")
+        control.call("queue.resume", domain="none.example")  # tells the runner to look
 
     def settled(self) -> bool:
         """Whether nothing waits any more."""
