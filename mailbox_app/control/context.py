@@ -22,7 +22,7 @@ from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
 from mailbox_app.journal.received_reports import ReceivedReports
-from mailbox_app.mailqueue.breakers import Breakers
+from mailbox_app.mailqueue.destinations.breakers import Breakers
 from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.model import Lease, Outcome
 from mailbox_app.mailqueue.under_way import Delivery
@@ -30,8 +30,8 @@ from mailbox_app.net.resolver import Resolver
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.outbound.key_rotation import KeyRotation
-from mailbox_app.outbound.route_desk import RouteDesk
-from mailbox_app.outbound.tls_desk import TlsDesk
+from mailbox_app.outbound.routes.desk import RouteDesk
+from mailbox_app.outbound.tls.desk import TlsDesk
 from mailbox_app.policy.tools import State
 from mailbox_app.store.interface import Store
 

@@ -22,7 +22,7 @@ from mailbox_app.events.hints import Bus
 from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.moving import Place
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 
 _NODE_FILE = "node"
 _FORMER_NAMES = 20
@@ -49,7 +49,7 @@ def open_queue(
     """The configured backend, over the process's link when there is one. Redis need not be reachable now."""
     if settings.backend == "sqlite":
         return SqliteQueue(data_dir / "queue.db", spool, bus, clock)
-    from mailbox_app.mailqueue.redis_queue import RedisQueue
+    from mailbox_app.mailqueue.redis.backend import RedisQueue
 
     return RedisQueue(link or RedisLink(settings, clock), spool, bus, clock, **_redis_settings(settings, data_dir))
 
@@ -58,10 +58,10 @@ def open_place(settings: Queue, data_dir: Path, bus: Bus, clock: Clock) -> Place
     """A backend that messages can move to and from; in use by others at the same time."""
     spool = open_spool(settings, data_dir)
     if settings.backend == "sqlite":
-        from mailbox_app.mailqueue.sqlite_moving import SqlitePlace
+        from mailbox_app.mailqueue.sqlite.moving import SqlitePlace
 
         return SqlitePlace(data_dir / "queue.db", spool, bus, clock)
-    from mailbox_app.mailqueue.redis_moving import RedisPlace
+    from mailbox_app.mailqueue.redis.moving import RedisPlace
 
     return RedisPlace(RedisLink(settings, clock), spool, bus, clock, **_redis_settings(settings, data_dir))
 

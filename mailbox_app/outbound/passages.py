@@ -20,9 +20,9 @@ from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.mailauth.organizations import listed_organization
-from mailbox_app.mailqueue.breakers import Breakers, Passage, Refusal
+from mailbox_app.mailqueue.destinations.breakers import Breakers, Passage, Refusal
+from mailbox_app.mailqueue.destinations.pace import Pace
 from mailbox_app.mailqueue.model import Lease
-from mailbox_app.mailqueue.pace import Pace
 from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, is_last_chance
 from mailbox_app.outbound.next_hop import MailHost
 from mailbox_app.outbound.smtp_client import HostTrouble

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from mailbox_app.errors import MailboxError, ProtocolError
 from mailbox_app.net.channel import TlsChannel
 from mailbox_app.outbound.replies import Reply, ReplyReader, clean
-from mailbox_app.outbound.tls_witness import TlsResult
+from mailbox_app.outbound.tls.witness import TlsResult
 
 # RFC 5321 4.5.3.2 asks for five minutes at most places; the connection's own limits are those of features 1.2.
 CONNECT_SECONDS = 30.0

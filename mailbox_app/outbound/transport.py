@@ -18,8 +18,8 @@ from mailbox_app.clock import Clock
 from mailbox_app.config.routes import Routes
 from mailbox_app.config.schema import Delivery
 from mailbox_app.db.offload import Offload
-from mailbox_app.mailqueue.breaker_store import MemoryBreakerStore
-from mailbox_app.mailqueue.breakers import Breakers, Refusal
+from mailbox_app.mailqueue.destinations.breaker_store import MemoryBreakerStore
+from mailbox_app.mailqueue.destinations.breakers import Breakers, Refusal
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome
 from mailbox_app.mailqueue.spool import is_lost
 from mailbox_app.mailqueue.under_way import UnderWay
@@ -30,13 +30,13 @@ from mailbox_app.outbound.passages import Passages, Visit
 from mailbox_app.outbound.pool import Crowded, Place, Pool
 from mailbox_app.outbound.reach import Reach
 from mailbox_app.outbound.replies import clean
-from mailbox_app.outbound.route_states import RouteStates
-from mailbox_app.outbound.routes import Encryption, Route, RouteTable, grouped
-from mailbox_app.outbound.smarthost_auth import log_in
+from mailbox_app.outbound.routes.choosing import Encryption, Route, RouteTable, grouped
+from mailbox_app.outbound.routes.smarthost_auth import log_in
+from mailbox_app.outbound.routes.sources import Families
+from mailbox_app.outbound.routes.states import RouteStates
 from mailbox_app.outbound.smtp_client import CONNECT_SECONDS, HostTrouble, NoConnection, SmtpConnection, TlsTrouble
-from mailbox_app.outbound.sources import Families
-from mailbox_app.outbound.tls_out import OutboundTls
-from mailbox_app.outbound.tls_policy import Demand
+from mailbox_app.outbound.tls.out import OutboundTls
+from mailbox_app.outbound.tls.policy import Demand
 from mailbox_app.outbound.transaction import Transaction, Verdict
 from mailbox_app.outbound.walk import Walk
 

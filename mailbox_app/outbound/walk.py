@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailbox_app.mailqueue.breakers import Refusal
+from mailbox_app.mailqueue.destinations.breakers import Refusal
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
-from mailbox_app.outbound.routes import Route
-from mailbox_app.outbound.sources import FamilyState
-from mailbox_app.outbound.tls_policy import Rules
+from mailbox_app.outbound.routes.choosing import Route
+from mailbox_app.outbound.routes.sources import FamilyState
+from mailbox_app.outbound.tls.policy import Rules
 from mailbox_app.outbound.transaction import Verdict
 
 

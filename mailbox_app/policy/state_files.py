@@ -56,7 +56,9 @@ class StateFiles:
             dmarc_rows = SqliteDmarcRows(data_dir / "reports.db", clock)
             opened.callback(dmarc_rows.close)
             corpus, reputation = SqliteCorpus(self.junk, clock), SqliteReputation(self.junk, clock)
-            suppressions = RedisSuppressions(link, clock) if link is not None else SqliteSuppressions(self.database, clock)
+            suppressions = (
+                RedisSuppressions(link, clock) if link is not None else SqliteSuppressions(self.database, clock)
+            )
             opened.callback(suppressions.sync)
             self.failures: FailureStore
             if link is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mailbox_app.errors import StoreError
-from mailbox_app.mailqueue.breaker_store import BreakerStore, SqliteBreakerStore
-from mailbox_app.mailqueue.breakers import Breakers
-from mailbox_app.mailqueue.pace import Pace, parse_day
-from mailbox_app.mailqueue.redis_breakers import RedisBreakerStore
-from mailbox_app.mailqueue.warm_up import SendingAddresses, WarmUpPlan
+from mailbox_app.mailqueue.destinations.breaker_store import BreakerStore, SqliteBreakerStore
+from mailbox_app.mailqueue.destinations.breakers import Breakers
+from mailbox_app.mailqueue.destinations.pace import Pace, parse_day
+from mailbox_app.mailqueue.destinations.warm_up import SendingAddresses, WarmUpPlan
+from mailbox_app.mailqueue.redis.breakers import RedisBreakerStore
 from mailbox_app.outbound.passages import Passages
 from mailbox_app.runtime.parts import Parts
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from mailbox_app.config.schema import Config
 from mailbox_app.delivery.local import LocalTransport
-from mailbox_app.mailqueue.breakers import Breakers
 from mailbox_app.mailqueue.delay_notices import DelayNotices
+from mailbox_app.mailqueue.destinations.breakers import Breakers
 from mailbox_app.mailqueue.forgetting import Forgetting
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.under_way import UnderWay
-from mailbox_app.outbound.dnssec import Dnssec
-from mailbox_app.outbound.route_desk import RouteDesk
-from mailbox_app.outbound.route_states import RouteStates
-from mailbox_app.outbound.tls_desk import TlsDesk
-from mailbox_app.outbound.tls_out import OutboundTls
-from mailbox_app.outbound.tls_tally import TlsTally
+from mailbox_app.outbound.routes.desk import RouteDesk
+from mailbox_app.outbound.routes.states import RouteStates
+from mailbox_app.outbound.tls.desk import TlsDesk
+from mailbox_app.outbound.tls.dnssec import Dnssec
+from mailbox_app.outbound.tls.out import OutboundTls
+from mailbox_app.outbound.tls.tally import TlsTally
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.policy.state.tls_rows import SqliteTlsRows
 from mailbox_app.runtime.delivery_flow import breakers, pace, passages

@@ -13,14 +13,16 @@ import structlog
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
-from mailbox_app.outbound.dnssec import Dnssec
-from mailbox_app.outbound.tls_memory import TlsMemory
-from mailbox_app.outbound.tls_out import OutboundTls
-from mailbox_app.outbound.tls_witness import LoggedSessions, TlsWitness
+from mailbox_app.outbound.tls.dnssec import Dnssec
+from mailbox_app.outbound.tls.memory import TlsMemory
+from mailbox_app.outbound.tls.out import OutboundTls
+from mailbox_app.outbound.tls.witness import LoggedSessions, TlsWitness
 from mailbox_app.runtime.parts import Parts
 
 _FIRST_SECONDS = 20.0
 _ROUND_SECONDS = 3_600.0
+_UNKNOWN_SECONDS = 60.0
+"""A resolver that did not answer at the start is asked again soon."""
 
 
 class TlsUpkeep:
@@ -31,17 +33,15 @@ class TlsUpkeep:
         self._dnssec = dnssec
         self._offload = offload
         self._clock = clock
+        self._told = ""
         self._log = structlog.get_logger("outbound")
 
     async def run(self) -> None:
         """Until cancelled."""
-        told = ""
+        await self._look()
         await self._clock.sleep(_FIRST_SECONDS)
         while True:
-            await self._dnssec.look()
-            if self._dnssec.sentence != told:
-                told = self._dnssec.sentence
-                self._log.info("dane", works=self._dnssec.works, text=told)
+            await self._look()
             try:
                 fetched = await self._tls.sts.refresh()
                 await self._offload.run(self._tls.memory.purge)
@@ -50,7 +50,14 @@ class TlsUpkeep:
             else:
                 if fetched:
                     self._log.info("mta_sts_refreshed", count=fetched)
-            await self._clock.sleep(_ROUND_SECONDS)
+            await self._clock.sleep(_UNKNOWN_SECONDS if self._dnssec.works is None else _ROUND_SECONDS)
+
+    async def _look(self) -> None:
+        """One line when what it says is new."""
+        await self._dnssec.look()
+        if self._dnssec.sentence != self._told:
+            self._told = self._dnssec.sentence
+            self._log.info("dane", works=self._dnssec.works, text=self._told)
 
 
 def outbound_tls(parts: Parts, listeners: Sequence[TlsWitness] = ()) -> OutboundTls:

@@ -30,7 +30,7 @@ from mailbox_app.ids import AccountRef
 from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from mailbox_app.net import unix_socket
 from mailbox_app.observe.metrics import Metrics, exposition, total
 from mailbox_app.policy.learning import Learner

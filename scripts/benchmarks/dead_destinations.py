@@ -39,20 +39,20 @@ from mailbox_app.db import state_schema  # noqa: E402
 from mailbox_app.db.offload import Offload  # noqa: E402
 from mailbox_app.events.bus import LocalBus  # noqa: E402
 from mailbox_app.mailqueue.bounces import Bounces  # noqa: E402
-from mailbox_app.mailqueue.breaker_store import SqliteBreakerStore  # noqa: E402
-from mailbox_app.mailqueue.breakers import Breakers  # noqa: E402
+from mailbox_app.mailqueue.destinations.breaker_store import SqliteBreakerStore  # noqa: E402
+from mailbox_app.mailqueue.destinations.breakers import Breakers  # noqa: E402
+from mailbox_app.mailqueue.destinations.pace import Pace  # noqa: E402
+from mailbox_app.mailqueue.destinations.warm_up import WarmUpPlan  # noqa: E402
 from mailbox_app.mailqueue.model import Envelope, NewRecipient  # noqa: E402
-from mailbox_app.mailqueue.pace import Pace  # noqa: E402
 from mailbox_app.mailqueue.runner import QueueRunner  # noqa: E402
 from mailbox_app.mailqueue.spool import Spool  # noqa: E402
-from mailbox_app.mailqueue.sqlite import SqliteQueue  # noqa: E402
-from mailbox_app.mailqueue.warm_up import WarmUpPlan  # noqa: E402
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue  # noqa: E402
 from mailbox_app.net.resolver import Answer  # noqa: E402
 from mailbox_app.observe.mail_log import MailLog  # noqa: E402
 from mailbox_app.observe.metrics import Metrics  # noqa: E402
 from mailbox_app.outbound.passages import Passages  # noqa: E402
-from mailbox_app.outbound.tls_memory import TlsMemory  # noqa: E402
-from mailbox_app.outbound.tls_out import OutboundTls  # noqa: E402
+from mailbox_app.outbound.tls.memory import TlsMemory  # noqa: E402
+from mailbox_app.outbound.tls.out import OutboundTls  # noqa: E402
 from mailbox_app.outbound.transport import SmtpTransport  # noqa: E402
 from mailbox_app.policy.state.rates import SqliteRates  # noqa: E402
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from mailbox_app.events.bus import LocalBus  # noqa: E402
 from mailbox_app.mailqueue.spool import Spool  # noqa: E402
-from mailbox_app.mailqueue.sqlite import SqliteQueue  # noqa: E402
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue  # noqa: E402
 
 DESTINATIONS = 1_000
 GOAL_MS = 200.0
@@ -60,7 +60,14 @@ def rows(count: int, now: datetime) -> Iterator[tuple[tuple[object, ...], tuple[
     arrived, due = now.timestamp(), (now + timedelta(days=1)).timestamp()
     for number in range(count):
         queue_id, address = f"1{number:012d}", f"r{number}@d{number % DESTINATIONS}.example"
-        message = (queue_id, f"s{number % 50}@bench.test", arrived - number, arrived + 604_800, f"file-{number}", f"<{number}@bench.test>")
+        message = (
+            queue_id,
+            f"s{number % 50}@bench.test",
+            arrived - number,
+            arrived + 604_800,
+            f"file-{number}",
+            f"<{number}@bench.test>",
+        )
         yield message, (queue_id, address, address.partition("@")[2], due + number / 100)
 
 
@@ -118,7 +125,9 @@ def figures(product: Product, runs: int, count: int) -> dict[str, float]:
     found = {
         "page_ms": timed(runs, lambda: control.call("queue.list", limit=100)),
         "page_by_sender_ms": timed(runs, lambda: control.call("queue.list", limit=100, sort="from", offset=count // 2)),
-        "filter_domain_ms": timed(runs, lambda: control.call("queue.list", limit=100, filter={"domain": "d77.example"})),
+        "filter_domain_ms": timed(
+            runs, lambda: control.call("queue.list", limit=100, filter={"domain": "d77.example"})
+        ),
         "filter_text_ms": timed(runs, lambda: control.call("queue.list", limit=100, filter={"text": "r4711@"})),
         "stats_ms": timed(runs, lambda: control.call("queue.stats")),
     }

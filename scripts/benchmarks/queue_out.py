@@ -42,7 +42,7 @@ from mailbox_app.demo.dns_server import DnsServer, Zone  # noqa: E402
 from mailbox_app.events.bus import LocalBus  # noqa: E402
 from mailbox_app.mailqueue.model import HoldRule, QueueFilter  # noqa: E402
 from mailbox_app.mailqueue.spool import Spool  # noqa: E402
-from mailbox_app.mailqueue.sqlite import SqliteQueue  # noqa: E402
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue  # noqa: E402
 
 CONNECTIONS = 10
 LONGEST_SECONDS = 600.0
@@ -144,7 +144,8 @@ def letter(number: int, destinations: int) -> tuple[bytes, bytes]:
     recipient = b"r%d@d%d.example" % (number, number % destinations + 1)
     head = (
         b"From: u1@bench.test\r\nTo: %b\r\nDate: Mon, 02 Jun 2025 10:00:00 +0000\r\nMessage-ID: <%d.%d@bench.test>\r\nSubject: number %d\r\n"
-        b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" % (recipient, number, time.monotonic_ns(), number)
+        b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+        % (recipient, number, time.monotonic_ns(), number)
     )
     line = b"an ordinary line of an ordinary message, seventy octets with its end.\r\n"
     return recipient, head + line * ((10_240 - len(head)) // len(line))
@@ -304,7 +305,9 @@ class PostfixSide:
 
     def _postfix(self, word: str) -> None:
         command = ["/usr/sbin/postfix", "-c", str(self.dir / "etc"), word]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def __enter__(self) -> PostfixSide:
         self._postfix("start")
@@ -330,7 +333,11 @@ class PostfixSide:
 
     def settled(self) -> bool:
         """Whether nothing waits any more."""
-        return not any(path.is_file() for each in ("incoming", "active", "deferred") for path in (self.dir / "spool" / each).rglob("*"))
+        return not any(
+            path.is_file()
+            for each in ("incoming", "active", "deferred")
+            for path in (self.dir / "spool" / each).rglob("*")
+        )
 
 
 Sides = OurSide | PostfixSide
@@ -383,7 +390,9 @@ def _count_fsyncs(pids: list[int], work: Callable[[], None]) -> int:
         work()
         tracing.send_signal(2)
         tracing.wait(30)
-        return sum(int(line.split()[3]) for line in out.read_text().splitlines() if line.endswith(("fsync", "fdatasync")))
+        return sum(
+            int(line.split()[3]) for line in out.read_text().splitlines() if line.endswith(("fsync", "fdatasync"))
+        )
 
 
 def main() -> None:
@@ -409,7 +418,8 @@ def main() -> None:
                     print(side.name, json.dumps(found), file=sys.stderr, flush=True)
                     rounds.setdefault(side.name, []).append(found)
     report = {
-        name: {key: statistics.median(each[key] for each in found) for key in found[0]} for name, found in rounds.items()
+        name: {key: statistics.median(each[key] for each in found) for key in found[0]}
+        for name, found in rounds.items()
     }
     print(json.dumps(report))
 

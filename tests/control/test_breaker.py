@@ -13,7 +13,7 @@ import pytest
 from mailbox_app.cli.main import main
 from mailbox_app.control.client import ControlClient, ControlError
 from mailbox_app.ids import QueueId
-from mailbox_app.mailqueue.breakers import Passage
+from mailbox_app.mailqueue.destinations.breakers import Passage
 from tests.support.control import Appliance, Background
 
 HOST = "mx.there.example:25"

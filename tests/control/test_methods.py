@@ -250,7 +250,7 @@ def test_a_message_that_left_the_queue_says_how(appliance: Appliance, client: Co
         ("x@one.example", "failed"),
     ]
     context.queue.forget(context.clock.now() + timedelta(days=1), 100)
-    with pytest.raises(MailboxError, match="delivered to y@one.example 0 s ago") as told:
+    with pytest.raises(MailboxError, match=r"delivered to y@one\.example 0 s ago") as told:
         client.call("queue.show", {"id": queue_id})
     assert told.value.code == "queue.no_such_id"
     with pytest.raises(MailboxError, match="the queue holds no message"):

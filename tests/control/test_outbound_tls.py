@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from mailbox_app.cli.main import cli
 from mailbox_app.control.client import ControlClient
 from mailbox_app.errors import ControlError
-from mailbox_app.outbound.tls_memory import CachedPolicy, DomainLevel, Level, TlsMemory
+from mailbox_app.outbound.tls.memory import CachedPolicy, DomainLevel, Level, TlsMemory
 from mailbox_app.proto.mta_sts_policy import StsMode, StsPolicy
 from tests.support.control import Appliance, Background
 from tests.support.dns import FakeResolver

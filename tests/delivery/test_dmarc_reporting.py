@@ -33,7 +33,7 @@ from mailbox_app.mailauth.results import (
 )
 from mailbox_app.mailqueue.model import QueueFilter
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from mailbox_app.policy.state.dmarc_rows import SqliteDmarcRows
 from mailbox_app.policy.state.sent_reports import DAY_SECONDS
 from mailbox_app.policy.verdict import Finding, Judgement, Verdict

@@ -16,8 +16,8 @@ from mailbox_app.events.bus import LocalBus
 from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailqueue.model import Envelope, QueueFilter
 from mailbox_app.net import https
-from mailbox_app.outbound.tls_tally import TlsTally
-from mailbox_app.outbound.tls_witness import PolicyType, TlsResult, TlsSession
+from mailbox_app.outbound.tls.tally import TlsTally
+from mailbox_app.outbound.tls.witness import PolicyType, TlsResult, TlsSession
 from mailbox_app.policy.state.sent_reports import DAY_SECONDS
 from mailbox_app.policy.state.tls_rows import SqliteTlsRows
 from mailbox_app.proto.report_container import unpack
@@ -125,9 +125,7 @@ async def test_it_can_be_switched_off(tmp_path: Path) -> None:
     world.close()
 
 
-async def test_a_report_is_posted_where_the_record_says_https(
-    world: TlsWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_report_is_posted_where_the_record_says_https(world: TlsWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     posted: list[tuple[str, str, bytes, str, Any]] = []
 
     async def post(host: str, path: str, body: bytes, kind: str, **rest: Any) -> https.Response:

@@ -6,7 +6,7 @@ from mailbox_app.config.routes import Route, Routes, parse_host, parse_rule, par
 from mailbox_app.config.schema import Delivery
 from mailbox_app.errors import ProtocolError
 from mailbox_app.outbound.advice import advice_for
-from mailbox_app.outbound.routes import RouteTable
+from mailbox_app.outbound.routes.choosing import RouteTable
 from mailbox_app.proto.sasl.client import MECHANISMS, begin, choose
 from tests.fuzz.target import Target
 

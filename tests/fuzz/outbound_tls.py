@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from mailbox_app.errors import ProtocolError
 from mailbox_app.net.https import HttpsTrouble, _is_complete, _read
-from mailbox_app.outbound.certificate_paths import leads_to
+from mailbox_app.outbound.tls.certificate_paths import leads_to
 from mailbox_app.proto.mta_sts_policy import MAX_AGE_SECONDS, StsMode, parse_policy, parse_record
 from mailbox_app.proto.tlsa import Tlsa, parse_tlsa, public_key_info, usable_records
 from tests.fuzz.target import Target

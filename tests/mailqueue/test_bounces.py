@@ -8,7 +8,7 @@ import pytest
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import Envelope, Fate, Lease, NewRecipient, Outcome
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from tests.support.clock import FakeClock
 from tests.support.queue import MESSAGE, RecordingBus, outcome, put
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailbox_app.mailqueue import breaker as machine
-from mailbox_app.mailqueue.breaker import (
+from mailbox_app.mailqueue.destinations import breaker as machine
+from mailbox_app.mailqueue.destinations.breaker import (
     FAILURES_TO_OPEN,
     LONGEST_SECONDS,
     OPEN_SECONDS,

@@ -13,10 +13,10 @@ from mailbox_app.db import state_schema
 from mailbox_app.db.offload import Offload
 from mailbox_app.db.redis import RedisLink
 from mailbox_app.errors import StoreError
-from mailbox_app.mailqueue.breaker import Breaker, Condition
-from mailbox_app.mailqueue.breaker_store import BreakerStore, MemoryBreakerStore, SqliteBreakerStore, Step
-from mailbox_app.mailqueue.breakers import Breakers, Passage, Refusal
-from mailbox_app.mailqueue.redis_breakers import RedisBreakerStore
+from mailbox_app.mailqueue.destinations.breaker import Breaker, Condition
+from mailbox_app.mailqueue.destinations.breaker_store import BreakerStore, MemoryBreakerStore, SqliteBreakerStore, Step
+from mailbox_app.mailqueue.destinations.breakers import Breakers, Passage, Refusal
+from mailbox_app.mailqueue.redis.breakers import RedisBreakerStore
 from mailbox_app.observe.metrics import Metrics
 from tests.support.clock import FakeClock
 from tests.support.redis import RedisServer

@@ -30,9 +30,9 @@ from mailbox_app.mailqueue.model import (
     RecipientState,
     Settlement,
 )
-from mailbox_app.mailqueue.redis_queue import RedisQueue
+from mailbox_app.mailqueue.redis.backend import RedisQueue
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from tests.support.queue import MESSAGE, RecordingBus, outcome, put
 from tests.support.redis import RedisServer
 from tests.support.redis_queue import redis_queue

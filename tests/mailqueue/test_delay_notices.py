@@ -19,7 +19,7 @@ from mailbox_app.mailqueue.delay_notices import DELAY_SECONDS, DelayNotices
 from mailbox_app.mailqueue.model import Envelope, Fate, Lease, NewRecipient, QueueFilter, Settlement
 from mailbox_app.mailqueue.schedule import LIFETIME
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics
 from tests.support.clock import FakeClock

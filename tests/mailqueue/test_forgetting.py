@@ -10,7 +10,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.forgetting import Forgetting
 from mailbox_app.mailqueue.model import Fate, QueueFilter, Settlement
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from tests.support.clock import FakeClock
 from tests.support.queue import RecordingBus, outcome, put
 

@@ -17,9 +17,9 @@ from mailbox_app.config.schema import Queue
 from mailbox_app.db.redis import RedisLink
 from mailbox_app.mailqueue.model import Fate, HoldRule, NewRecipient, Pause, QueueFilter, Settlement
 from mailbox_app.mailqueue.moving import Move, Place, is_empty
-from mailbox_app.mailqueue.redis_moving import RedisPlace
+from mailbox_app.mailqueue.redis.moving import RedisPlace
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite_moving import SqlitePlace
+from mailbox_app.mailqueue.sqlite.moving import SqlitePlace
 from tests.support.queue import MESSAGE, RecordingBus, outcome, put
 from tests.support.redis import RedisServer
 

@@ -11,8 +11,8 @@ import pytest
 from mailbox_app.clock import SystemClock
 from mailbox_app.config.schema import Queue
 from mailbox_app.mailqueue.opening import node_names, open_queue, open_spool
-from mailbox_app.mailqueue.redis_queue import RedisQueue
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.redis.backend import RedisQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from tests.support.queue import RecordingBus
 
 

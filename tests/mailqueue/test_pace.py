@@ -9,9 +9,9 @@ import pytest
 
 from mailbox_app.config.pacing import Destination
 from mailbox_app.config.schema import Delivery
+from mailbox_app.mailqueue.destinations.pace import Pace, Wait, is_complaint
+from mailbox_app.mailqueue.destinations.warm_up import WarmUpPlan
 from mailbox_app.mailqueue.model import Priority
-from mailbox_app.mailqueue.pace import Pace, Wait, is_complaint
-from mailbox_app.mailqueue.warm_up import WarmUpPlan
 from tests.support.clock import FakeClock
 
 PERSON, BULK, REPORT = Priority.PERSON, Priority.BULK, Priority.REPORT

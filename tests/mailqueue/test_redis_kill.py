@@ -23,7 +23,7 @@ from mailbox_app.events.bus import LocalBus
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome
-from mailbox_app.mailqueue.redis_queue import RedisQueue
+from mailbox_app.mailqueue.redis.backend import RedisQueue
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.observe.mail_log import MailLog

@@ -14,8 +14,8 @@ from mailbox_app.errors import QueueError
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.model import Fate, HoldRule, Lease, NewRecipient, QueueFilter, RecipientState, Settlement
-from mailbox_app.mailqueue.redis_bodies import PIECE_BYTES
-from mailbox_app.mailqueue.redis_queue import RedisQueue
+from mailbox_app.mailqueue.redis.backend import RedisQueue
+from mailbox_app.mailqueue.redis.bodies import PIECE_BYTES
 from mailbox_app.mailqueue.spool import Spool
 from tests.support.clock import FakeClock
 from tests.support.queue import MESSAGE, RecordingBus, outcome, put
@@ -382,8 +382,8 @@ def test_rules_that_another_node_made_hold_at_once(cluster: Cluster) -> None:
 
 
 def test_a_long_queue_is_looked_through_in_pieces(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailbox_app.mailqueue.redis_operators._BUDGET", 1_000)
-    monkeypatch.setattr("mailbox_app.mailqueue.redis_operators._SORTED_AT_ONCE", 10)
+    monkeypatch.setattr("mailbox_app.mailqueue.redis.operators._BUDGET", 1_000)
+    monkeypatch.setattr("mailbox_app.mailqueue.redis.operators._SORTED_AT_ONCE", 10)
     queue = cluster.node()
     for number in range(3):
         cluster.put(queue, *(f"r{each:04}@d{number}.example" for each in range(900)))
@@ -393,3 +393,65 @@ def test_a_long_queue_is_looked_through_in_pieces(cluster: Cluster, monkeypatch:
     assert len(queue.matching(QueueFilter(), 2_500)) == 2_500
     assert queue.hold(QueueFilter(text="@d2.example"), "why") == 900
     assert queue.stats(now()).held == 900
+
+
+# --- damage
+
+
+def field_of(client: Any, queue_id: QueueId) -> bytes:
+    [address] = client.hkeys(f"{PREFIX}r:{queue_id}")
+    return bytes(address)
+
+
+@pytest.mark.parametrize("record", [b"\xc1garbage", b"", b"g", b"\x93\xa4smtp\xa1x\xa1y"])
+def test_a_record_that_cannot_be_read_is_put_aside_and_stops_no_other(cluster: Cluster, record: bytes) -> None:
+    queue, client = cluster.node(), cluster.server.client()
+    broken, whole = cluster.put(queue), cluster.put(queue)
+    client.hset(f"{PREFIX}r:{broken}", field_of(client, broken), record)
+    assert queue.window(QueueFilter(), "age", False, 0, 10)[0] == 2  # it can be looked at before anything touched it
+    assert queue.message(broken).recipients[0].state is RecipientState.QUARANTINED
+    assert [lease.message.queue_id for lease in claim(queue)] == [whole]
+    assert claim(queue) == []
+    stats = queue.stats(now())
+    assert (stats.quarantined, stats.active, stats.deferred) == (1, 1, 0)
+    [row] = queue.message(broken).recipients
+    assert row.state is RecipientState.QUARANTINED
+    assert "cannot be read" in row.hold_reason
+    assert queue.next_due_at() is not None  # that of the lease
+    assert queue.unhold(QueueFilter(ids=[broken]), now()) == 1
+    [lease] = claim(queue)
+    assert lease.message.recipients[0].address == "bob@there.example"
+    queue.settle([delivered(lease)], now())
+    assert queue.stats(now()).quarantined == 0
+
+
+@pytest.mark.parametrize("damage", ["envelope", "arrival", "message"])
+def test_a_message_that_cannot_be_read_is_put_aside_and_stops_no_other(cluster: Cluster, damage: str) -> None:
+    queue, client = cluster.node(), cluster.server.client()
+    broken, whole = cluster.put(queue, "bob@there.example", "eve@there.example"), cluster.put(queue)
+    if damage == "envelope":
+        client.hset(f"{PREFIX}m:{broken}", "e", b"\xc1garbage")
+    elif damage == "arrival":
+        client.hset(f"{PREFIX}m:{broken}", "arr", b"yesterday")
+    else:
+        client.delete(f"{PREFIX}m:{broken}")
+    assert [lease.message.queue_id for lease in claim(queue)] == [whole]
+    assert queue.stats(now()).quarantined == 2
+    shown = queue.message(broken)
+    assert shown.envelope.sender == "alice@example.org"
+    assert {row.state for row in shown.recipients} == {RecipientState.QUARANTINED}
+    assert queue.window(QueueFilter(), "next", False, 0, 10)[0] == 3
+    assert len(queue.take(QueueFilter(ids=[broken]), now(), 600)) == 1
+    assert queue.stats(now()).quarantined == 0
+
+
+def test_a_record_that_gets_damaged_during_its_delivery_spoils_no_settlement(cluster: Cluster) -> None:
+    queue, client = cluster.node(), cluster.server.client()
+    broken, whole = cluster.put(queue), cluster.put(queue)
+    leases = claim(queue)
+    client.hset(f"{PREFIX}r:{broken}", field_of(client, broken), b"\xc1")
+    queue.settle([delivered(lease) for lease in leases], now())
+    stats = queue.stats(now())
+    assert (stats.recipients, stats.quarantined, stats.active) == (1, 1, 0)
+    assert [one.queue_id for one in queue.history(QueueFilter(), 0, 10)] == [whole]
+    assert queue.message(broken).recipients[0].state is RecipientState.QUARANTINED

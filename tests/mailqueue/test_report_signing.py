@@ -16,7 +16,7 @@ from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import Fate
 from mailbox_app.mailqueue.report_signing import ReportSigner
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from tests.support.clock import FakeClock
 from tests.support.queue import RecordingBus, outcome, put
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mailbox_app.outbound.certificate_paths import leads_to
+from mailbox_app.outbound.tls.certificate_paths import leads_to
 from tests.support.certificates import Certified, certify
 
 HOST = "mx.there.example"

@@ -15,7 +15,7 @@ from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import RecipientState
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from mailbox_app.net.resolver import DnsResolver
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics

@@ -11,9 +11,9 @@ import pytest
 
 from mailbox_app.config.schema import Delivery
 from mailbox_app.db.offload import Offload
-from mailbox_app.mailqueue.breaker import Condition
-from mailbox_app.mailqueue.breaker_store import MemoryBreakerStore
-from mailbox_app.mailqueue.breakers import Breakers
+from mailbox_app.mailqueue.destinations.breaker import Condition
+from mailbox_app.mailqueue.destinations.breaker_store import MemoryBreakerStore
+from mailbox_app.mailqueue.destinations.breakers import Breakers
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.outbound.passages import Passages

@@ -8,8 +8,8 @@ import pytest
 from mailbox_app.outbound import pool
 from mailbox_app.outbound.pool import Crowded, Place, Pool
 from mailbox_app.outbound.replies import Reply
-from mailbox_app.outbound.route_states import RouteStates
-from mailbox_app.outbound.routes import Route
+from mailbox_app.outbound.routes.choosing import Route
+from mailbox_app.outbound.routes.states import RouteStates
 from mailbox_app.outbound.smtp_client import SmtpConnection
 from tests.support.clock import FakeClock
 

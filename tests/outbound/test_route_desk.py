@@ -16,7 +16,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.mailqueue.model import Fate
 from mailbox_app.outbound import transport
-from mailbox_app.outbound.route_desk import RouteDesk
+from mailbox_app.outbound.routes.desk import RouteDesk
 from mailbox_app.outbound.transport import SmtpTransport
 from tests.outbound.conftest import MakeLease
 from tests.support.dns import FakeResolver

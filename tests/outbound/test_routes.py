@@ -9,7 +9,7 @@ from mailbox_app.config.routes import Routes, parse_rule
 from mailbox_app.config.schema import Delivery
 from mailbox_app.mailqueue.model import Fate
 from mailbox_app.outbound.next_hop import MailHost, Unroutable
-from mailbox_app.outbound.routes import Route, RouteTable, Source, grouped
+from mailbox_app.outbound.routes.choosing import Route, RouteTable, Source, grouped
 
 VIA = {
     name: RouteSection(hosts=[f"{name}.example"])

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailbox_app.outbound.routes import Route, Source
-from mailbox_app.outbound.sources import Families
+from mailbox_app.outbound.routes.choosing import Route, Source
+from mailbox_app.outbound.routes.sources import Families
 from tests.support.clock import FakeClock
 from tests.support.dns import FakeResolver
 

@@ -10,7 +10,7 @@ import pytest
 from mailbox_app.config.schema import Delivery
 from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.model import Envelope, Fate, Outcome
-from mailbox_app.outbound.tls_memory import DomainLevel, Level, TlsException, TlsMemory
+from mailbox_app.outbound.tls.memory import DomainLevel, Level, TlsException, TlsMemory
 from mailbox_app.outbound.transport import SmtpTransport
 from tests.outbound.conftest import MakeLease
 from tests.support.clock import FakeClock

@@ -25,18 +25,18 @@ from mailbox_app.journal.audit import Audit
 from mailbox_app.journal.decisions import Decisions
 from mailbox_app.journal.received_reports import ReceivedReports
 from mailbox_app.mailqueue.bounces import Bounces
-from mailbox_app.mailqueue.breaker_store import MemoryBreakerStore
-from mailbox_app.mailqueue.breakers import Breakers
+from mailbox_app.mailqueue.destinations.breaker_store import MemoryBreakerStore
+from mailbox_app.mailqueue.destinations.breakers import Breakers
 from mailbox_app.mailqueue.model import Envelope, NewRecipient
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from mailbox_app.net.authority import ZoneServers
 from mailbox_app.observe.mail_log import MailEvent, MailLog
 from mailbox_app.observe.metrics import Metrics, total
-from mailbox_app.outbound.dnssec import Dnssec
 from mailbox_app.outbound.key_rotation import KeyRotation
-from mailbox_app.outbound.route_desk import RouteDesk
-from mailbox_app.outbound.tls_desk import TlsDesk
+from mailbox_app.outbound.routes.desk import RouteDesk
+from mailbox_app.outbound.tls.desk import TlsDesk
+from mailbox_app.outbound.tls.dnssec import Dnssec
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.policy.state_files import StateFiles
 from mailbox_app.runtime.indexing import SearchIndexing

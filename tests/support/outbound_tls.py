@@ -9,9 +9,9 @@ from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Delivery
 from mailbox_app.db.offload import Offload
 from mailbox_app.net.resolver import Resolver
-from mailbox_app.outbound.tls_memory import TlsMemory
-from mailbox_app.outbound.tls_out import OutboundTls
-from mailbox_app.outbound.tls_witness import TlsSession, TlsWitness
+from mailbox_app.outbound.tls.memory import TlsMemory
+from mailbox_app.outbound.tls.out import OutboundTls
+from mailbox_app.outbound.tls.witness import TlsSession, TlsWitness
 
 
 class Recorder:

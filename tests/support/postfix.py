@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -33,8 +33,7 @@ smtpd_relay_restrictions = permit_mynetworks, reject
 maillog_file = {folder}/log
 maillog_file_prefixes = {folder}
 """
-_MASTER = """127.0.0.1:{port} inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
+_MASTER = """pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -53,15 +52,30 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 @contextlib.contextmanager
-def postfix(folder: Path, port: int, settings: str) -> Iterator[Path]:
-    """Runs with `settings` below the common ones; gives the log. The folder must be open to others than us."""
+def postfix(
+    folder: Path, port: int, settings: str, *, services: str = "", files: Mapping[str, str] | None = None
+) -> Iterator[Path]:
+    """Runs with `settings` below the common ones; gives the log. The folder must be open to others than us.
+
+    Port 0: only what `services`, lines for master.cf, say. `files` go beside main.cf.
+    """
     for name in ("spool", "data", "etc"):
         (folder / name).mkdir()
     run("chown", "postfix", folder / "data")
-    (folder / "etc/main.cf").write_text(_MAIN.format(folder=folder) + settings)
-    (folder / "etc/master.cf").write_text(_MASTER.format(port=port))
+    (folder / "etc/main.cf").write_text(_joined(_MAIN.format(folder=folder), settings))
+    door = f"127.0.0.1:{port} inet n - n - - smtpd\n" if port else ""
+    (folder / "etc/master.cf").write_text(door + services + _MASTER)
+    for name, text in (files or {}).items():
+        (folder / "etc" / name).write_text(text)
     run("/usr/sbin/postfix", "-c", folder / "etc", "start")
     try:
         yield folder / "log"
     finally:
         run("/usr/sbin/postfix", "-c", folder / "etc", "stop", codes=(0, 1))
+
+
+def _joined(common: str, own: str) -> str:
+    """Without the common lines that the test sets itself: Postfix warns of those."""
+    named = {line.partition("=")[0].strip() for line in own.splitlines() if not line.startswith(" ")}
+    kept = [line for line in common.splitlines() if line.partition("=")[0].strip() not in named]
+    return "\n".join(kept) + "\n" + own

@@ -9,7 +9,7 @@ from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.config.schema import Queue
 from mailbox_app.db.redis import RedisLink
 from mailbox_app.events.hints import Bus
-from mailbox_app.mailqueue.redis_queue import RedisQueue
+from mailbox_app.mailqueue.redis.backend import RedisQueue
 from mailbox_app.mailqueue.spool import Spool
 from tests.support.redis import RedisServer
 

@@ -35,7 +35,7 @@ from mailbox_app.mailauth.dkim_sign import DkimSigner
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import QueuedRecipient, QueueFilter
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from mailbox_app.mailqueue.srs import SenderRewriting
 from mailbox_app.net.tls import TlsContexts
 from mailbox_app.observe.mail_log import MailEvent, MailLog

@@ -23,7 +23,7 @@ from mailbox_app.demo.remote_server import RemoteServer
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.mailqueue.model import Envelope, Fate, NewRecipient, QueueFilter
 from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from tests.support.daemon import Daemon, eventually
 from tests.support.dns_thread import dns_in_thread
 from tests.system.test_kill import kill

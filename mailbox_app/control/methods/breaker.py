@@ -10,8 +10,8 @@ from msgspec import Meta, Struct
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Count, Method, Params
 from mailbox_app.errors import MailboxError
-from mailbox_app.mailqueue.breaker import Breaker, Condition
-from mailbox_app.mailqueue.breakers import sentence
+from mailbox_app.mailqueue.destinations.breaker import Breaker, Condition
+from mailbox_app.mailqueue.destinations.breakers import sentence
 from mailbox_app.mailqueue.model import QueueFilter, RecipientState
 from mailbox_app.proto.plain_text import clean
 

@@ -11,9 +11,9 @@ from msgspec import Meta, Struct
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Method, NoParams, Params
 from mailbox_app.errors import MailboxError
-from mailbox_app.outbound.tls_desk import DomainLook
-from mailbox_app.outbound.tls_levels import DAYS
-from mailbox_app.outbound.tls_memory import TlsException
+from mailbox_app.outbound.tls.desk import DomainLook
+from mailbox_app.outbound.tls.levels import DAYS
+from mailbox_app.outbound.tls.memory import TlsException
 from mailbox_app.proto.domain_names import a_labels
 from mailbox_app.proto.plain_text import clean
 

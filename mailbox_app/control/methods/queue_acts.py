@@ -21,7 +21,7 @@ from mailbox_app.events.hints import QUEUE_TOPIC
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueueFilter, Settlement
 from mailbox_app.observe.mail_log import MailEvent
-from mailbox_app.outbound.routes import RouteTable
+from mailbox_app.outbound.routes.choosing import RouteTable
 from mailbox_app.proto.plain_text import clean
 
 _LEASE_SECONDS = 300.0

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Method, NoParams, Params
-from mailbox_app.outbound.route_desk import RouteRow
+from mailbox_app.outbound.routes.desk import RouteRow
 from mailbox_app.proto.plain_text import clean
 
 Text = Annotated[str, Meta(min_length=1, max_length=320)]

@@ -255,7 +255,11 @@ class Receiver:
     def _reply(delivered: Delivered, trace_id: str, *, is_submission: bool) -> Reply:
         if not is_submission:
             return Reply(250, "2.0.0", trace_id)
-        held = f", held: {delivered.hold_reason.removeprefix('brake: ')}" if delivered.hold_reason and delivered.queued else ""
+        held = (
+            f", held: {delivered.hold_reason.removeprefix('brake: ')}"
+            if delivered.hold_reason and delivered.queued
+            else ""
+        )
         return Reply(250, "2.0.0", f"Queued as {delivered.queued[0][0] if delivered.queued else trace_id}{held}")
 
     def _note(

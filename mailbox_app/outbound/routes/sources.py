@@ -19,7 +19,7 @@ import dns.reversename
 from mailbox_app.clock import Clock
 from mailbox_app.errors import ResolveError
 from mailbox_app.net.resolver import Resolver
-from mailbox_app.outbound.routes import Route, Source
+from mailbox_app.outbound.routes.choosing import Route, Source
 
 _KEPT_SECONDS = 900.0
 _TROUBLE_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""The operators' scripts of the queue in Redis; they are put behind `redis_scripts.LIBRARY`."""
+"""The operators' scripts of the queue in Redis; they are put behind `scripts.LIBRARY`."""
 
 CHANGE = """
 call('DEL', P .. 'nothing')

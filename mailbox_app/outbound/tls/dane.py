@@ -15,8 +15,8 @@ from datetime import datetime
 
 from mailbox_app.errors import MailboxError, ResolveError
 from mailbox_app.net.resolver import Answer, Resolver
-from mailbox_app.outbound.certificate_paths import leads_to
 from mailbox_app.outbound.next_hop import MailHost
+from mailbox_app.outbound.tls.certificate_paths import leads_to
 from mailbox_app.proto.tlsa import Tlsa, usable_records
 
 

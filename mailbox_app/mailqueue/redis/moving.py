@@ -8,9 +8,9 @@ from mailbox_app.errors import QueueError
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import QueueFilter
 from mailbox_app.mailqueue.moving import Carried, moves_as
-from mailbox_app.mailqueue.redis_access import ADOPT_HISTORY, ENQUEUE, LET_GO
-from mailbox_app.mailqueue.redis_queue import RedisQueue
-from mailbox_app.mailqueue.redis_rows import (
+from mailbox_app.mailqueue.redis.access import ADOPT_HISTORY, ENQUEUE, LET_GO
+from mailbox_app.mailqueue.redis.backend import RedisQueue
+from mailbox_app.mailqueue.redis.rows import (
     encode,
     record_of,
     waits_as,

@@ -19,9 +19,9 @@ import structlog
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
-from mailbox_app.mailqueue import breaker as machine
-from mailbox_app.mailqueue.breaker import Breaker, Condition
-from mailbox_app.mailqueue.breaker_store import MAX_BREAKERS, BreakerStore, Step, is_clean
+from mailbox_app.mailqueue.destinations import breaker as machine
+from mailbox_app.mailqueue.destinations.breaker import Breaker, Condition
+from mailbox_app.mailqueue.destinations.breaker_store import MAX_BREAKERS, BreakerStore, Step, is_clean
 from mailbox_app.observe.metrics import Metrics, gauge_text
 from mailbox_app.proto.plain_text import clean
 

@@ -21,8 +21,8 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError, ProtocolError, ResolveError
 from mailbox_app.net.https import HttpsTrouble, get
 from mailbox_app.net.resolver import Resolver, lookup_addresses
-from mailbox_app.outbound.tls_memory import CachedPolicy, Remembered, TlsMemory
-from mailbox_app.outbound.tls_witness import TlsResult
+from mailbox_app.outbound.tls.memory import CachedPolicy, Remembered, TlsMemory
+from mailbox_app.outbound.tls.witness import TlsResult
 from mailbox_app.proto.mta_sts_policy import MAX_POLICY_BYTES, StsMode, StsPolicy, parse_policy, parse_record
 
 _FETCH_SECONDS = 15.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY
-from mailbox_app.mailqueue.sqlite_access import SqliteAccess
+from mailbox_app.mailqueue.sqlite.access import SqliteAccess
 
 POSTPONED_AT_ONCE = 10_000
 

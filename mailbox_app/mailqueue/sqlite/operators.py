@@ -39,7 +39,7 @@ from mailbox_app.mailqueue.rows import (
     read_rules,
     read_time,
 )
-from mailbox_app.mailqueue.sqlite_access import SqliteAccess
+from mailbox_app.mailqueue.sqlite.access import SqliteAccess
 
 _SORTED_AT_ONCE = 2_000
 _LATE_SECONDS = 60.0

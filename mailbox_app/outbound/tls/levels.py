@@ -15,7 +15,7 @@ import structlog
 from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
-from mailbox_app.outbound.tls_memory import DomainLevel, Level, TlsMemory
+from mailbox_app.outbound.tls.memory import DomainLevel, Level, TlsMemory
 
 DAYS = 3
 """Seen encrypted on so many days, a domain is expected to be."""

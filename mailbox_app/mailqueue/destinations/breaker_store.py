@@ -16,7 +16,7 @@ import structlog
 from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
-from mailbox_app.mailqueue.breaker import Breaker, Condition, give_back
+from mailbox_app.mailqueue.destinations.breaker import Breaker, Condition, give_back
 
 MAX_BREAKERS = 20_000
 KEPT_SECONDS = 7 * 86_400.0

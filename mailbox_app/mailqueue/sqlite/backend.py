@@ -53,8 +53,8 @@ from mailbox_app.mailqueue.rows import (
 )
 from mailbox_app.mailqueue.schedule import LIFETIME
 from mailbox_app.mailqueue.spool import Spool, SpoolFile
-from mailbox_app.mailqueue.sqlite_operators import SqliteOperators
-from mailbox_app.mailqueue.sqlite_postponing import SqlitePostponing
+from mailbox_app.mailqueue.sqlite.operators import SqliteOperators
+from mailbox_app.mailqueue.sqlite.postponing import SqlitePostponing
 
 _RECIPIENTS_PER_LEASE = 100
 """What every SMTP server must take in one transaction (RFC 5321 4.5.3.1.8)."""

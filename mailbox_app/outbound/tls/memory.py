@@ -17,7 +17,7 @@ import structlog
 from mailbox_app.clock import Clock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import StoreError
-from mailbox_app.outbound.tls_tables import MIGRATIONS
+from mailbox_app.outbound.tls.tables import MIGRATIONS
 from mailbox_app.proto.mta_sts_policy import StsMode, StsPolicy
 
 _KEPT_SECONDS = 60.0

@@ -15,8 +15,8 @@ import stat
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import ProtocolError
 from mailbox_app.outbound.replies import Reply
-from mailbox_app.outbound.route_states import RouteStates
-from mailbox_app.outbound.routes import Login, Route
+from mailbox_app.outbound.routes.choosing import Login, Route
+from mailbox_app.outbound.routes.states import RouteStates
 from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
 from mailbox_app.proto.sasl.client import Exchange, begin, choose
 

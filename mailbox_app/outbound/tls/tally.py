@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailbox_app.outbound.tls_witness import TlsSession
+from mailbox_app.outbound.tls.witness import TlsSession
 from mailbox_app.policy.state.tls_rows import SqliteTlsRows, TlsRow
 
 _TEXT = 200

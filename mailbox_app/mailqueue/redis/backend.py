@@ -39,11 +39,11 @@ from mailbox_app.mailqueue.model import (
     QueueFilter,
     Settlement,
 )
-from mailbox_app.mailqueue.redis_access import APPEND, CLAIM, ENQUEUE, POSTPONE, RELEASE, SETTLE, TAKE
-from mailbox_app.mailqueue.redis_bodies import PIECE_BYTES, RedisBodies
-from mailbox_app.mailqueue.redis_filters import search_of
-from mailbox_app.mailqueue.redis_operators import RedisOperators
-from mailbox_app.mailqueue.redis_rows import (
+from mailbox_app.mailqueue.redis.access import APPEND, CLAIM, ENQUEUE, POSTPONE, RELEASE, SETTLE, TAKE
+from mailbox_app.mailqueue.redis.bodies import PIECE_BYTES, RedisBodies
+from mailbox_app.mailqueue.redis.filters import search_of
+from mailbox_app.mailqueue.redis.operators import RedisOperators
+from mailbox_app.mailqueue.redis.rows import (
     encode,
     new_record,
     read_message,

@@ -11,8 +11,8 @@ from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.sqlite import Database
 from mailbox_app.errors import QueueError, StoreError
 from mailbox_app.events.hints import Bus
-from mailbox_app.mailqueue.schema import MIGRATIONS
 from mailbox_app.mailqueue.spool import Spool
+from mailbox_app.mailqueue.sqlite.schema import MIGRATIONS
 
 
 class SqliteAccess:

@@ -22,11 +22,11 @@ from mailbox_app.mailqueue.model import (
     RecipientState,
 )
 from mailbox_app.outbound.next_hop import MailHost, Unroutable
-from mailbox_app.outbound.route_states import RouteState
-from mailbox_app.outbound.routes import Choice, Route
+from mailbox_app.outbound.routes.choosing import Choice, Route
+from mailbox_app.outbound.routes.sources import FamilyState
+from mailbox_app.outbound.routes.states import RouteState
 from mailbox_app.outbound.smtp_client import HostTrouble
-from mailbox_app.outbound.sources import FamilyState
-from mailbox_app.outbound.tls_policy import Demand, Proof
+from mailbox_app.outbound.tls.policy import Demand, Proof
 from mailbox_app.outbound.transport import SmtpTransport
 from mailbox_app.outbound.walk import Walk
 

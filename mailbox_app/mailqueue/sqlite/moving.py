@@ -12,7 +12,7 @@ from mailbox_app.mailqueue.model import QueueFilter
 from mailbox_app.mailqueue.moving import Carried, moves_as
 from mailbox_app.mailqueue.rows import FINISHED, marks
 from mailbox_app.mailqueue.spool import SpoolFile
-from mailbox_app.mailqueue.sqlite import SqliteQueue
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 
 _MESSAGE = (
     "queue_id, sender, body, smtputf8, ret, envid, submitter, message_id, size_bytes, arrived_at, expires_at, spool_name,"

@@ -15,16 +15,16 @@ from mailbox_app.config.schema import Delivery
 from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.net.resolver import Resolver
-from mailbox_app.outbound.encryption import Encryption, client_context
-from mailbox_app.outbound.mta_sts import StsPolicies
 from mailbox_app.outbound.next_hop import MailHost
-from mailbox_app.outbound.routes import Encryption as Encrypting
-from mailbox_app.outbound.routes import Route
+from mailbox_app.outbound.routes.choosing import Encryption as Encrypting
+from mailbox_app.outbound.routes.choosing import Route
 from mailbox_app.outbound.smtp_client import SmtpConnection, TlsTrouble
-from mailbox_app.outbound.tls_levels import TlsLevels
-from mailbox_app.outbound.tls_memory import TlsMemory
-from mailbox_app.outbound.tls_policy import Demand, Proof, Rules, TlsPolicies, unsafe
-from mailbox_app.outbound.tls_witness import TlsWitness, Witnesses
+from mailbox_app.outbound.tls.encryption import Encryption, client_context
+from mailbox_app.outbound.tls.levels import TlsLevels
+from mailbox_app.outbound.tls.memory import TlsMemory
+from mailbox_app.outbound.tls.mta_sts import StsPolicies
+from mailbox_app.outbound.tls.policy import Demand, Proof, Rules, TlsPolicies, unsafe
+from mailbox_app.outbound.tls.witness import TlsWitness, Witnesses
 
 
 class OutboundTls:

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from mailbox_app.clock import Clock
 from mailbox_app.config.schema import Delivery
+from mailbox_app.mailqueue.destinations.warm_up import WarmUpPlan
 from mailbox_app.mailqueue.model import Priority
-from mailbox_app.mailqueue.warm_up import WarmUpPlan
 
 _MINUTE, _DAY = 60, 86_400
 _EASE_SECONDS = 120.0

@@ -20,7 +20,7 @@ from mailbox_app.mailqueue.model import (
     QueueStats,
     RecipientState,
 )
-from mailbox_app.mailqueue.redis_access import (
+from mailbox_app.mailqueue.redis.access import (
     ADD_RULE,
     CHANGE,
     EXTEND,
@@ -33,9 +33,9 @@ from mailbox_app.mailqueue.redis_access import (
     WALK,
     RedisAccess,
 )
-from mailbox_app.mailqueue.redis_bodies import PIECE_BYTES
-from mailbox_app.mailqueue.redis_filters import SORTS, Condition, Search, history_matches, search_of
-from mailbox_app.mailqueue.redis_rows import (
+from mailbox_app.mailqueue.redis.bodies import PIECE_BYTES
+from mailbox_app.mailqueue.redis.filters import SORTS, Condition, Search, history_matches, search_of
+from mailbox_app.mailqueue.redis.rows import (
     encode,
     name,
     page,
@@ -49,7 +49,7 @@ from mailbox_app.mailqueue.redis_rows import (
 )
 from mailbox_app.mailqueue.rows import read_time
 from mailbox_app.mailqueue.schedule import LIFETIME
-from mailbox_app.mailqueue.sqlite_operators import no_such_id
+from mailbox_app.mailqueue.sqlite.operators import no_such_id
 
 _SORTED_AT_ONCE = 2_000
 _LATE_SECONDS = 60.0

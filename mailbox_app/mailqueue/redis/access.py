@@ -18,9 +18,9 @@ from mailbox_app.clock import Clock, SystemClock
 from mailbox_app.db.redis import RedisLink
 from mailbox_app.errors import QueueError, StoreError
 from mailbox_app.events.hints import Bus
-from mailbox_app.mailqueue import redis_filters, redis_operator_scripts, redis_scripts
-from mailbox_app.mailqueue.redis_bodies import RedisBodies
-from mailbox_app.mailqueue.redis_durability import Durability, examine
+from mailbox_app.mailqueue.redis import filters, operator_scripts, scripts
+from mailbox_app.mailqueue.redis.bodies import RedisBodies
+from mailbox_app.mailqueue.redis.durability import Durability, examine
 
 T = TypeVar("T")
 _EXAMINED_SECONDS = 60.0
@@ -29,31 +29,31 @@ _EXAMINED_SECONDS = 60.0
 class Script:
     """Lua with the queue's library before it; the server keeps it under its hash."""
 
-    def __init__(self, text: str, library: str = redis_scripts.LIBRARY) -> None:
+    def __init__(self, text: str, library: str = scripts.LIBRARY) -> None:
         self.text = library + text
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-_SIFTING = redis_scripts.LIBRARY + redis_filters.SIFTING
-ENQUEUE = Script(redis_scripts.ENQUEUE)
-APPEND = Script(redis_scripts.APPEND)
-CLAIM = Script(redis_scripts.CLAIM)
-SETTLE = Script(redis_scripts.SETTLE)
-RELEASE = Script(redis_scripts.RELEASE)
-LET_GO = Script(redis_operator_scripts.LET_GO)
-ADOPT_HISTORY = Script(redis_operator_scripts.ADOPT_HISTORY)
-CHANGE = Script(redis_operator_scripts.CHANGE)
-TAKE = Script(redis_operator_scripts.TAKE)
-FORGET = Script(redis_operator_scripts.FORGET)
-ADD_RULE = Script(redis_operator_scripts.ADD_RULE)
-REMOVE_RULE = Script(redis_operator_scripts.REMOVE_RULE)
-POSTPONE = Script(redis_operator_scripts.POSTPONE)
-PAUSE = Script(redis_operator_scripts.PAUSE)
-EXTEND = Script(redis_operator_scripts.EXTEND)
-SCAN = Script(redis_filters.SCAN, _SIFTING)
-WALK = Script(redis_filters.WALK, _SIFTING)
-SIFT = Script(redis_filters.SIFT, _SIFTING)
-ROWS = Script(redis_filters.ROWS)
+_SIFTING = scripts.LIBRARY + filters.SIFTING
+ENQUEUE = Script(scripts.ENQUEUE)
+APPEND = Script(scripts.APPEND)
+CLAIM = Script(scripts.CLAIM)
+SETTLE = Script(scripts.SETTLE)
+RELEASE = Script(scripts.RELEASE)
+LET_GO = Script(operator_scripts.LET_GO)
+ADOPT_HISTORY = Script(operator_scripts.ADOPT_HISTORY)
+CHANGE = Script(operator_scripts.CHANGE)
+TAKE = Script(operator_scripts.TAKE)
+FORGET = Script(operator_scripts.FORGET)
+ADD_RULE = Script(operator_scripts.ADD_RULE)
+REMOVE_RULE = Script(operator_scripts.REMOVE_RULE)
+POSTPONE = Script(operator_scripts.POSTPONE)
+PAUSE = Script(operator_scripts.PAUSE)
+EXTEND = Script(operator_scripts.EXTEND)
+SCAN = Script(filters.SCAN, _SIFTING)
+WALK = Script(filters.WALK, _SIFTING)
+SIFT = Script(filters.SIFT, _SIFTING)
+ROWS = Script(filters.ROWS)
 
 
 class RedisAccess:

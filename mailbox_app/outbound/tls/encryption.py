@@ -17,13 +17,13 @@ from hashlib import sha256
 import structlog
 
 from mailbox_app.clock import Clock
-from mailbox_app.outbound import dane
-from mailbox_app.outbound.certificate_paths import built_chain, leads_to, sent_chain
 from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection, TlsTrouble
-from mailbox_app.outbound.tls_levels import TlsLevels
-from mailbox_app.outbound.tls_memory import Level
-from mailbox_app.outbound.tls_policy import Demand, Proof, unsafe
-from mailbox_app.outbound.tls_witness import PolicyType, TlsResult, TlsSession, Witnesses
+from mailbox_app.outbound.tls import dane
+from mailbox_app.outbound.tls.certificate_paths import built_chain, leads_to, sent_chain
+from mailbox_app.outbound.tls.levels import TlsLevels
+from mailbox_app.outbound.tls.memory import Level
+from mailbox_app.outbound.tls.policy import Demand, Proof, unsafe
+from mailbox_app.outbound.tls.witness import PolicyType, TlsResult, TlsSession, Witnesses
 
 Check = Callable[[ssl.SSLObject], None]
 _JUDGED_SECONDS = 3_600.0

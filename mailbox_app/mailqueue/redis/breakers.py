@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from mailbox_app.db.redis import RedisLink
 from mailbox_app.errors import StoreError
-from mailbox_app.mailqueue.breaker import Breaker
-from mailbox_app.mailqueue.breaker_store import KEPT_SECONDS, MAX_BREAKERS, Step, decode, encode, is_clean
+from mailbox_app.mailqueue.destinations.breaker import Breaker
+from mailbox_app.mailqueue.destinations.breaker_store import KEPT_SECONDS, MAX_BREAKERS, Step, decode, encode, is_clean
 
 _TRIES = 20
 _REPLACE = """

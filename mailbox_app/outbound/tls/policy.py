@@ -19,12 +19,12 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.mailqueue.model import Envelope
 from mailbox_app.net.resolver import Resolver
-from mailbox_app.outbound import dane
-from mailbox_app.outbound.mta_sts import StsFinding, StsPolicies
 from mailbox_app.outbound.next_hop import MailHost
 from mailbox_app.outbound.smtp_client import HostTrouble
-from mailbox_app.outbound.tls_memory import DomainLevel, Remembered, TlsException, TlsMemory
-from mailbox_app.outbound.tls_witness import PolicyType, TlsResult, TlsSession, Witnesses
+from mailbox_app.outbound.tls import dane
+from mailbox_app.outbound.tls.memory import DomainLevel, Remembered, TlsException, TlsMemory
+from mailbox_app.outbound.tls.mta_sts import StsFinding, StsPolicies
+from mailbox_app.outbound.tls.witness import PolicyType, TlsResult, TlsSession, Witnesses
 from mailbox_app.proto.mta_sts_policy import StsMode
 
 

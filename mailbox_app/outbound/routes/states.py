@@ -10,7 +10,7 @@ from datetime import datetime
 
 from mailbox_app.clock import Clock
 from mailbox_app.observe.metrics import Metrics
-from mailbox_app.outbound.routes import Route
+from mailbox_app.outbound.routes.choosing import Route
 
 _MAX_ROUTES = 1000
 _FIRST_PAUSE_SECONDS = 60.0

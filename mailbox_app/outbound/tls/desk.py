@@ -12,12 +12,12 @@ from mailbox_app.clock import Clock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.mailqueue.model import Envelope
-from mailbox_app.outbound.dnssec import Dnssec
 from mailbox_app.outbound.next_hop import MailHost, Unroutable
 from mailbox_app.outbound.smtp_client import HostTrouble
-from mailbox_app.outbound.tls_memory import TlsException
-from mailbox_app.outbound.tls_out import OutboundTls
-from mailbox_app.outbound.tls_policy import Demand, Proof, Rules
+from mailbox_app.outbound.tls.dnssec import Dnssec
+from mailbox_app.outbound.tls.memory import TlsException
+from mailbox_app.outbound.tls.out import OutboundTls
+from mailbox_app.outbound.tls.policy import Demand, Proof, Rules
 from mailbox_app.outbound.transport import SmtpTransport
 
 
