@@ -1,6 +1,9 @@
 import csv
+import gc
 import json
 import stat
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,20 @@ async def test_a_set_that_changed_meanwhile_is_refused_and_nothing_is_done(tmp_p
         await screen.press("y")
         await screen.shows("The queue changed since the question was asked")
         assert screen.daemon.data.changed == {}
+
+
+async def test_loads_that_a_moving_cursor_supersedes_are_not_left_unawaited(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        view = await to_queue(screen)
+        await screen.until(lambda: view._shown_message.id)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            view._shown_message = replace(view._shown_message, id="")
+            for _ in range(5):  # nothing runs in between, as when keys come faster than answers
+                view._load_detail()
+            await screen.until(lambda: view._shown_message.id)
+            gc.collect()
+        assert [str(each.message) for each in told if "never awaited" in str(each.message)] == []
 
 
 async def test_marked_rows_only_are_changed(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class AccountPage(AccountView, PageView):
         self._account = Account.read(state["user"])
         self._kept = int_of(state, "kept_messages"), int_of(state, "kept_bytes")
         self.redraw()
-        self.run_worker(self._load(), group="account", exclusive=True)
+        self.run_worker(self._load, group="account", exclusive=True)
 
     def shown(self) -> None:
         """Drawn when the topic has told something; a refusal is told by the question."""
@@ -70,7 +70,7 @@ class AccountPage(AccountView, PageView):
 
     def resync(self) -> None:
         """Ask for everything."""
-        self.run_worker(self._load(), group="account", exclusive=True)
+        self.run_worker(self._load, group="account", exclusive=True)
 
     async def _load(self) -> None:
         call, whose = self.desk.client.call, {"address": self._address}

@@ -296,7 +296,7 @@ class AuditScreen(ListView[AuditEntry]):
         """Recompute the chain."""
         self._verified, self._verified_role = "Verifying the chain...", "dim"
         self._draw()
-        self.run_worker(self._verify(), group="verify", exclusive=True)
+        self.run_worker(self._verify, group="verify", exclusive=True)
 
     async def _verify(self) -> None:
         try:

@@ -86,7 +86,7 @@ class HomeScreen(View):
         if last != self._last_no:
             self._last_no = last if isinstance(last, int) else None
             if self._roomy:
-                self.run_worker(self._load_changes(), group="changes", exclusive=True)
+                self.run_worker(self._load_changes, group="changes", exclusive=True)
 
     async def _load_changes(self) -> None:
         answer = await self.desk.call("audit.list", offset=0, limit=8)
@@ -132,7 +132,7 @@ class HomeScreen(View):
     def on_resize(self) -> None:
         """The layout follows the size."""
         if self._roomy and self._last_no is not None and not self._changes:
-            self.run_worker(self._load_changes(), group="changes", exclusive=True)
+            self.run_worker(self._load_changes, group="changes", exclusive=True)
         self.redraw()
 
     def plain_text(self) -> str:

@@ -170,7 +170,7 @@ class MessagePage(PageView):
 
     def resync(self) -> None:
         """Ask again."""
-        self.run_worker(self._load(), group="message", exclusive=True)
+        self.run_worker(self._load, group="message", exclusive=True)
 
     def tick(self, now: datetime) -> None:
         """Ages every second; a running attempt shows within a few."""

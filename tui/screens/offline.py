@@ -90,7 +90,7 @@ class OfflinePage(PageView):
         self.redraw()
         if not self._looked:
             self._looked = True
-            self.run_worker(self._look(), group="unit", exclusive=True)
+            self.run_worker(self._look, group="unit", exclusive=True)
 
     async def _look(self) -> None:
         listed = await ran("systemctl", "list-unit-files", f"{UNIT}.service", "--no-legend")
@@ -116,7 +116,7 @@ class OfflinePage(PageView):
         """Start the service; the page goes away when the daemon answers."""
         self._starting = True
         self.desk.prompt.say(f"Starting {UNIT} ...", "dim")
-        self.run_worker(self._start(), group="start", exclusive=True)
+        self.run_worker(self._start, group="start", exclusive=True)
 
     async def _start(self) -> None:
         done = await ran(

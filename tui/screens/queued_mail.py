@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -214,7 +215,7 @@ class QueueScreen(MarkedListView[QueueRow]):
     def _load_detail(self) -> None:
         row = self.rows.row
         if row is not None and row.id != self._shown_message.id:
-            self.run_worker(self._fetch_detail(row.id), group="detail", exclusive=True)
+            self.run_worker(partial(self._fetch_detail, row.id), group="detail", exclusive=True)
 
     async def _fetch_detail(self, name: str) -> None:
         try:

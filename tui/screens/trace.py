@@ -153,7 +153,7 @@ class TracePage(PageView):
 
     def resync(self) -> None:
         """Ask again."""
-        self.run_worker(self._load(), group="trace", exclusive=True)
+        self.run_worker(self._load, group="trace", exclusive=True)
 
     def tick(self, now: datetime) -> None:
         """Ages; what waits in the queue is asked for every few seconds, what is over is not."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar
 
 from textual import events
@@ -215,7 +216,7 @@ class WindowList(Widget, Generic[RowT]):
             self.cursor = self.top = 0
             self.clear_marks()
         key = self.row.key if keep and self.row is not None else None
-        self.run_worker(self._load_all(self._generation, key), group="reload", exclusive=True)
+        self.run_worker(partial(self._load_all, self._generation, key), group="reload", exclusive=True)
 
     def renew(self) -> None:
         """Other rows and columns come: nothing held is shown any more."""
@@ -291,7 +292,7 @@ class WindowList(Widget, Generic[RowT]):
         for number in numbers:
             if number not in self._pages and number not in self._wanted:
                 self._wanted.add(number)
-                self.run_worker(self._load_page(self._generation, number), group="page")
+                self.run_worker(partial(self._load_page, self._generation, number), group="page")
         middle = self.top // PAGE_ROWS
         while len(self._pages) > PAGES_HELD:
             del self._pages[max(self._pages, key=lambda held: abs(held - middle))]
