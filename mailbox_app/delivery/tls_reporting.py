@@ -1,6 +1,6 @@
 """TLS reports (RFC 8460): what encryption with a domain's servers came to in a day, to the addresses of its `_smtp._tls` record.
 
-Sessions are counted by `outbound.tls_tally`; the record is asked when the day is over. A report goes by mail, also where the
+Sessions are counted by `outbound.tls.tally`; the record is asked when the day is over. A report goes by mail, also where the
 domain's own policy would hold mail up (RFC 8460 3: it tells of that very trouble), or by HTTPS POST.
 """
 

@@ -1,7 +1,7 @@
 """The queue in Redis: the backend that several nodes share.
 
 Every change is one script, so it happens whole or not at all, and is on Redis' disk when the call returns
-(`redis_durability.py` says whether the server is set up so). Redis' clock ends leases, whatever the nodes' clocks say;
+(`durability.py` says whether the server is set up so). Redis' clock ends leases, whatever the nodes' clocks say;
 those a node still works on are prolonged each time it claims, and after an outage in which nobody could do that none ends
 for a while. A lease's token names node and process: a node puts back at once what its own dead processes held. What may be
 asked twice because an answer was lost is known as such: messages by their id, settlements by their token, claims by the
@@ -44,8 +44,10 @@ from mailbox_app.mailqueue.redis.bodies import PIECE_BYTES, RedisBodies
 from mailbox_app.mailqueue.redis.filters import search_of
 from mailbox_app.mailqueue.redis.operators import RedisOperators
 from mailbox_app.mailqueue.redis.rows import (
+    DAMAGED,
     encode,
     new_record,
+    read_envelope,
     read_message,
     read_recipient,
     read_rules,
@@ -63,6 +65,8 @@ _OUTAGE_SECONDS = 120.0
 _LEASES_AT_ONCE = 500
 _POSTPONED_AT_ONCE = 10_000
 _AWAY = timedelta(minutes=1)
+_NOT_MOUNTED = "the shared directory with this message is not there now"
+"""It is not lost, and other nodes may have it."""
 _FETCHED_BYTES = 1 << 22
 """Of messages in memory at once; one that is larger comes alone."""
 
@@ -231,7 +235,7 @@ class RedisQueue(RedisOperators):
                 for done in settlement.outcomes
             ]  # fmt: skip
             given.append((settlement.lease.token, outcomes, list(settlement.delay_told)))
-        lost, files = self._run(SETTLE, encode((now.timestamp(), *given)))
+        lost, files = self._run_durably(SETTLE, encode((now.timestamp(), *given)))
         for settlement in settlements:
             self._bodies.leave(settlement.lease.token)
         self._bodies.unshare(file.decode() for file in files)
@@ -301,6 +305,7 @@ class RedisQueue(RedisOperators):
         """The leases, each with a local file of its message."""
         leases: list[Lease] = []
         away: list[Lease] = []
+        damaged: list[Lease] = []
         wanted: dict[str, int] = {}
         for token, queue_id, fields, given, until in answer:
             identity = queue_id.decode()
@@ -309,32 +314,35 @@ class RedisQueue(RedisOperators):
                 for address, record in zip(given[::2], given[1::2], strict=True)
             ]
             message = read_message(identity, fields, recipients)
-            if message is None:
+            if message is None:  # the scripts lease nothing without an envelope
                 raise QueueError("queue.damaged", "a message's envelope is lost", temporary=True)
             path = self._bodies.shared_path(fields[4].decode()) if fields[4] else self._bodies.path(identity)
+            lease = Lease(token.decode(), message, path, read_time(float(until)))
+            if read_envelope(fields[0]) is None or any(row.hold_reason == DAMAGED for row in recipients):
+                damaged.append(lease)
+                continue
             if not fields[4] and not self._bodies.use(token.decode(), identity):
                 wanted[identity] = message.size_bytes
-            lease = Lease(token.decode(), message, path, read_time(float(until)))
             if fields[4] and self._bodies.is_away(fields[4].decode()):
                 away.append(lease)
             else:
                 leases.append(lease)
         try:
-            self._put_off(away)
+            self._return(damaged, Fate.QUARANTINED, DAMAGED)
+            self._return(away, Fate.POSTPONED, _NOT_MOUNTED)
             self._fetch(wanted)
         except QueueError:
-            self._give_back([*leases, *away])
+            self._give_back([*leases, *away, *damaged])
             raise
         return leases
 
-    def _put_off(self, leases: Sequence[Lease]) -> None:
-        """Messages whose shared directory is not mounted here: they are not lost, and other nodes may have it."""
+    def _return(self, leases: Sequence[Lease], fate: Fate, text: str) -> None:
+        """Leases that nobody can work on here now."""
         now = self._clock.now()
-        text = "the shared directory with this message is not there now"
         settlements = [
             Settlement(
                 lease,
-                [Outcome(row.address, Fate.POSTPONED, 451, "4.3.0", text) for row in lease.message.recipients],
+                [Outcome(row.address, fate, 451, "4.3.0", text) for row in lease.message.recipients],
                 now + _AWAY,
             )
             for lease in leases

@@ -137,7 +137,8 @@ local function sift(members, spec)
     for _, member in ipairs(members) do
       local id, address = string.match(member, '^([^/]*)/(.*)$')
       local expires, value = call('HGET', P .. 'm:' .. id, 'exp'), call('HGET', P .. 'r:' .. id, address)
-      if value and tonumber(expires) <= spec[4] and load(value)[TOLD] == 0 then kept[#kept + 1] = member end
+      local r = sound(value)
+      if r and tonumber(expires) and tonumber(expires) <= spec[4] and r[TOLD] == 0 then kept[#kept + 1] = member end
     end
     members = kept
   end

@@ -29,7 +29,7 @@ for i = 5, #ARGV do
     unplace(ARGV[i], before)
     place(id, address, r)
     call('ZADD', P .. 'by:next', r[NEXT], ARGV[i])
-    if kind == 'unhold' and tonumber(call('HGET', P .. 'm:' .. id, 'exp')) < extended then
+    if kind == 'unhold' and (tonumber(call('HGET', P .. 'm:' .. id, 'exp')) or 0) < extended then
       call('HSET', P .. 'm:' .. id, 'exp', ARGV[4])
     end
     count = count + 1
@@ -58,8 +58,8 @@ for _, member in ipairs(members) do
     found[#found + 1] = {address, r}
   end
 end
-for number, key in ipairs(order) do
-  leases[number] = lease(base .. '.' .. number, groups[key][1], groups[key][2], till)
+for _, key in ipairs(order) do
+  leases[#leases + 1] = lease(base .. '.' .. (#leases + 1), groups[key][1], groups[key][2], till)
 end
 heads()
 return leases
@@ -105,7 +105,7 @@ EXTEND = """
 call('DEL', P .. 'nothing')
 for i = 2, #ARGV do
   local expires = call('HGET', P .. 'm:' .. ARGV[i], 'exp')
-  if expires and tonumber(expires) < tonumber(ARGV[1]) then call('HSET', P .. 'm:' .. ARGV[i], 'exp', ARGV[1]) end
+  if expires and (tonumber(expires) or 0) < tonumber(ARGV[1]) then call('HSET', P .. 'm:' .. ARGV[i], 'exp', ARGV[1]) end
 end
 """
 
@@ -117,7 +117,7 @@ for i = 8, #ARGV do
   local id, address = string.match(ARGV[i], '^([^/]*)/(.*)$')
   local r = record(id, address)
   if r and r[STATE] == 'deferred' and r[1] == 'smtp' and r[ROUTE] == route and r[NEXT] < from then
-    local last = tonumber(call('HGET', P .. 'm:' .. id, 'exp')) - before
+    local last = (tonumber(call('HGET', P .. 'm:' .. id, 'exp')) or from) - before
     unplace(ARGV[i], r)
     r[NEXT] = math.max(r[NEXT], math.min(from + math.min(most, gap * count), last))
     r[WHY] = reason
@@ -135,7 +135,10 @@ call('DEL', P .. 'nothing')
 local id = ARGV[1]
 local m, file = call('HMGET', P .. 'm:' .. id, 'e', 'file'), ''
 if m[1] then
-  for _, address in ipairs(call('HKEYS', P .. 'r:' .. id)) do leave(id, address, record(id, address), load(m[1])) end
+  local envelope = envelope_of(m[1])
+  for _, address in ipairs(call('HKEYS', P .. 'r:' .. id)) do
+    leave(id, address, record(id, address) or record(id, address), envelope)
+  end
   file = m[2]
 end
 for _, address in ipairs(call('HKEYS', P .. 'h:' .. id)) do call('ZREM', P .. 'finished', id .. '/' .. address) end

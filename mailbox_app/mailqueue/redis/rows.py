@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from mailbox_app.mailqueue.model import (
 )
 from mailbox_app.mailqueue.rows import read_time
 
+DAMAGED = "what the queue knows about this message cannot be read"
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder().decode
 
@@ -60,34 +62,27 @@ def record_of(row: QueuedRecipient, waits_as: str, priority: int, node: str) -> 
 
 
 def read_recipient(queue_id: str, address: str, record: bytes) -> QueuedRecipient:
-    """From a record."""
-    (
-        transport,
-        destination,
-        state,
-        _,
-        attempts,
-        next_at,
-        code,
-        enhanced,
-        text,
-        host,
-        notify,
-        orcpt,
-        route,
-        why,
-        told,
-        *_,
-    ) = decode(record)
-    return QueuedRecipient(
-        QueueId(queue_id), address, transport, destination, RecipientState(state), attempts, read_time(next_at), code,
-        text, host, notify, orcpt, enhanced, route, why, bool(told),
-    )  # fmt: skip
+    """From a record; one that cannot be read is shown as what the scripts make of it when they come upon it."""
+    try:
+        transport, destination, state, _, attempts, next_at, code, enhanced, text, host, *more = decode(record)
+        notify, orcpt, route, why, told, *_ = more
+        return QueuedRecipient(
+            QueueId(queue_id), address, transport, destination, RecipientState(state), attempts, read_time(next_at), code,
+            text, host, notify, orcpt, enhanced, route, why, bool(told),
+        )  # fmt: skip
+    except (ValueError, TypeError, msgspec.DecodeError):
+        domain, lost = address.rpartition("@")[2].lower(), RecipientState.QUARANTINED
+        return QueuedRecipient(
+            QueueId(queue_id), address, "smtp", domain, lost, 0, read_time(0), 0, "", "", "", "", hold_reason=DAMAGED
+        )
 
 
 def waits_as(record: bytes) -> str:
     """The state a record's recipient goes back to."""
-    return str(decode(record)[3])
+    try:
+        return RecipientState(decode(record)[3]).value
+    except (ValueError, TypeError, LookupError, msgspec.DecodeError):
+        return RecipientState.QUARANTINED.value
 
 
 def read_message(
@@ -97,18 +92,33 @@ def read_message(
     envelope, size, arrived, expires = fields[:4]
     if envelope is None or size is None or arrived is None or expires is None:
         return None
-    sender, body, utf8, ret, envid, submitter, message_id, require_tls, tls_optional, priority = decode(envelope)
     return QueuedMessage(
         QueueId(queue_id),
-        Envelope(
+        read_envelope(envelope) or Envelope(""),
+        int(size) if size.isdigit() else 0,
+        _stored_time(arrived),
+        _stored_time(expires),
+        recipients,
+    )
+
+
+def read_envelope(packed: bytes) -> Envelope | None:
+    """None when it cannot be read: then nothing may leave under it."""
+    try:
+        sender, body, utf8, ret, envid, submitter, message_id, require_tls, tls_optional, priority = decode(packed)
+        return Envelope(
             sender, body, bool(utf8), ret, envid, submitter, message_id, bool(require_tls), bool(tls_optional),
             Priority(priority),
-        ),
-        int(size),
-        read_time(float(arrived)),
-        read_time(float(expires)),
-        recipients,
-    )  # fmt: skip
+        )  # fmt: skip
+    except (ValueError, TypeError, msgspec.DecodeError):
+        return None
+
+
+def _stored_time(text: bytes) -> datetime:
+    try:
+        return read_time(float(text))
+    except ValueError:
+        return read_time(0)
 
 
 def read_attempt(record: bytes) -> Attempt:

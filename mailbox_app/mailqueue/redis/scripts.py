@@ -5,9 +5,10 @@ attempts, `h:<id>` its recipients that have left. A recipient's name in every so
 only the deferred ones, `due:<priority>:<destination>` the same per destination, `heads:<priority>` each destination by the time
 of its first (what goes into mailboxes of one node has that node's name behind the destination); `state:*`, `dest:*`,
 `from:*`, `sub:*` for filters and `by:*` for sorting. `leases` has each token by its end, `lease:<token>` what it owns. A record
-is an array, see `redis_rows.py`. No script looks at more than its arguments say: Redis serves others in between. Whatever
+is an array, see `rows.py`. No script looks at more than its arguments say: Redis serves others in between. Whatever
 takes nothing new in starts with a harmless deletion, because Redis lets a script that has written already go on when its
-memory is full.
+memory is full. What is asked a second time writes something again: a connection that has written nothing has nothing to wait for
+when it asks whether its writes are safe.
 """
 
 LIBRARY = """
@@ -15,11 +16,58 @@ local P = KEYS[1]
 local call, pack, load = redis.call, cmsgpack.pack, cmsgpack.unpack
 local DEST, STATE, WAITS, TRIES, NEXT, CODE, ENH, TEXT, HOST = 2, 3, 4, 5, 6, 7, 8, 9, 10
 local ROUTE, WHY, TOLD, TOKEN, PRIO, OWNER = 13, 14, 15, 16, 17, 18
+local PLACES = {deferred = true, active = true, held = true, quarantined = true}
+local DAMAGED = 'what the queue knows about this message cannot be read'
 local touched = {}
+
+local function sound(value)
+  if not value then return nil end
+  local ok, r = pcall(load, value)
+  if ok and type(r) == 'table' and #r >= PRIO and type(r[1]) == 'string' and type(r[DEST]) == 'string'
+    and PLACES[r[STATE]] and PLACES[r[WAITS]] and type(r[TRIES]) == 'number' and type(r[NEXT]) == 'number'
+    and (r[PRIO] == 0 or r[PRIO] == 1 or r[PRIO] == 2) then return r end
+  return nil
+end
+
+local function domain(address)
+  return string.lower(string.match(address, '[^@]*$'))
+end
+
+local function put_aside(id, address)
+  local member, dest, transport, prio, owner = id .. '/' .. address, domain(address), 'smtp', 1, ''
+  call('ZREM', P .. 'due', member)
+  for state in pairs(PLACES) do call('ZREM', P .. 'state:' .. state, member) end
+  local names = call('HKEYS', P .. 'nodes')
+  names[#names + 1] = ''
+  for _, node in ipairs(names) do
+    local name = node == '' and dest or dest .. '\\0' .. node
+    for one = 0, 2 do
+      if call('ZREM', P .. 'due:' .. one .. ':' .. name, member) == 1 then
+        prio, owner = one, node
+        touched[one .. ':' .. name] = {tostring(one), name}
+      end
+    end
+  end
+  if call('HEXISTS', P .. 'r:' .. id, address) == 0 then return end
+  if owner ~= '' then transport = 'local' end
+  local time = call('TIME')
+  call('HSET', P .. 'r:' .. id, address, pack({transport, dest, 'quarantined', 'quarantined', 0, tonumber(time[1]), 0, '', '', '',
+    '', '', '', DAMAGED, 0, '', prio, owner}))
+  call('ZADD', P .. 'state:quarantined', 0, member)
+end
 
 local function record(id, address)
   local value = call('HGET', P .. 'r:' .. id, address)
-  return value and load(value)
+  local r = sound(value)
+  if not r then put_aside(id, address) end
+  return r
+end
+
+local function envelope_of(packed)
+  local ok, e = pcall(load, packed or '')
+  if ok and type(e) == 'table' and #e == 10 and type(e[1]) == 'string' and type(e[6]) == 'string'
+    and type(e[7]) == 'string' then return e, true end
+  return {'', '8BITMIME', 0, '', '', '', '', 0, 0, 1}, false
 end
 
 local function heads()
@@ -58,10 +106,6 @@ end
 
 local function haystack(member, sender, address, text)
   call('HSET', P .. 'text', member, string.lower(sender .. ' ' .. address .. ' ' .. text))
-end
-
-local function domain(address)
-  return string.lower(string.match(address, '[^@]*$'))
 end
 
 local function arrive(id, address, lower, r, sender, submitter, size)
@@ -108,7 +152,8 @@ local function put_back(token)
   local value = call('GET', P .. 'lease:' .. token)
   call('ZREM', P .. 'leases', token)
   if not value then return false end
-  local lease = load(value)
+  local ok, lease = pcall(load, value)
+  if not ok or type(lease) ~= 'table' then lease = {} end
   for i = 2, #lease do
     local r = record(lease[1], lease[i])
     if r and r[TOKEN] == token then
@@ -127,8 +172,28 @@ local function server_time(given)
   return time[1] + time[2] / 1000000
 end
 
+local function spoil(id, found, m)
+  local e, is_sound = envelope_of(m[1])
+  if not is_sound then e[1] = string.match(call('HGET', P .. 'text', id .. '/' .. found[1][1]) or '', '^(%S*) ') or '' end
+  local time = call('TIME')[1]
+  call('HSET', P .. 'm:' .. id, 'e', pack(e), 'size', tonumber(m[2]) or 0, 'arr', tonumber(m[3]) and m[3] or time,
+    'exp', tonumber(m[4]) and m[4] or time + 432000, 'file', m[5] or '')
+  if not call('ZSCORE', P .. 'messages', id) then call('ZADD', P .. 'messages', time, id) end
+  for _, one in ipairs(found) do
+    local address, r = one[1], one[2]
+    unplace(id .. '/' .. address, r)
+    r[STATE], r[WAITS], r[WHY], r[TOKEN] = 'quarantined', 'quarantined', DAMAGED, ''
+    place(id, address, r)
+  end
+end
+
 local function lease(token, id, found, till)
   local names, given = {id}, {}
+  local message = call('HMGET', P .. 'm:' .. id, 'e', 'size', 'arr', 'exp', 'file')
+  local _, is_sound = envelope_of(message[1])
+  if not (is_sound and tonumber(message[2]) and tonumber(message[3]) and tonumber(message[4])) then
+    return spoil(id, found, message)
+  end
   for _, one in ipairs(found) do
     local address, r = one[1], one[2]
     unplace(id .. '/' .. address, r)
@@ -140,7 +205,7 @@ local function lease(token, id, found, till)
   end
   call('SET', P .. 'lease:' .. token, pack(names))
   call('ZADD', P .. 'leases', till, token)
-  return {token, id, call('HMGET', P .. 'm:' .. id, 'e', 'size', 'arr', 'exp', 'file'), given, string.format('%.17g', till)}
+  return {token, id, message, given, string.format('%.17g', till)}
 end
 
 local function undo(bases)
@@ -153,7 +218,10 @@ end
 ENQUEUE = """
 local m = load(ARGV[1])
 local id, sender, submitter = m[1], m[2], m[3]
-if call('EXISTS', P .. 'm:' .. id, P .. 'h:' .. id) > 0 then return {'again'} end
+if call('EXISTS', P .. 'm:' .. id, P .. 'h:' .. id) > 0 then
+  call('SET', P .. 'again', id)
+  return {'again'}
+end
 local version = call('GET', P .. 'rules:version') or '0'
 if version ~= m[4] then return {'rules', version, call('HVALS', P .. 'rules')} end
 call('HSET', P .. 'm:' .. id, 'e', ARGV[2], 'size', m[5], 'arr', m[6], 'exp', m[7], 'file', m[8])
@@ -232,7 +300,7 @@ local function first_due(priority)
     from = from + 20
   end
 end
-local turn = a[12]
+local turn, spoilt = a[12], 0
 local function next_head()
   local priority, dest, since
   turn = turn + 1
@@ -253,18 +321,29 @@ while #leases < limit do
     local first = call('ZRANGE', due, 0, 0)[1]
     local id, address = string.match(first, '^([^/]*)/(.*)$')
     local r = record(id, address)
-    local found = {{address, r}}
-    if call('HLEN', P .. 'r:' .. id) > 1 then
+    if r and r[STATE] ~= 'deferred' then
+      call('ZREM', P .. 'due', first)
+      call('ZREM', due, first)
+      touched[priority .. ':' .. dest] = {tostring(priority), dest}
+      r = nil
+    end
+    local found, given = {{address, r}}, nil
+    if r and call('HLEN', P .. 'r:' .. id) > 1 then
       for _, member in ipairs(call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 1, 199)) do
         local other, name = string.match(member, '^([^/]*)/(.*)$')
         if other == id and #found < 100 then
           local also = record(id, name)
-          if also[1] == r[1] then found[#found + 1] = {name, also} end
+          if also and also[STATE] == 'deferred' and also[1] == r[1] then found[#found + 1] = {name, also} end
         end
       end
     end
-    leases[#leases + 1] = lease(base .. '.' .. (#leases + 1), id, found, time + seconds)
+    if r then given = lease(base .. '.' .. (#leases + 1), id, found, time + seconds) end
     heads()
+    if given then leases[#leases + 1] = given
+    else
+      share[name], spoilt = share[name] - 1, spoilt + 1
+      if spoilt == 100 then break end
+    end
   end
 end
 return leases
@@ -290,11 +369,12 @@ local function wait(id, r, done, sender)
   call('ZADD', P .. 'by:next', r[NEXT], member)
 end
 local function settle(token, outcomes, told)
-  local owned = load(call('GET', P .. 'lease:' .. token))
+  local _, owned = pcall(load, call('GET', P .. 'lease:' .. token))
+  if type(owned) ~= 'table' then owned = {''} end
   local id, mine = owned[1], {}
   for i = 2, #owned do mine[owned[i]] = true end
   local m = call('HMGET', P .. 'm:' .. id, 'e', 'size', 'arr')
-  local envelope = load(m[1])
+  local envelope = envelope_of(m[1])
   for _, address in ipairs(told) do
     local r = mine[address] and record(id, address)
     if r then r[TOLD] = 1 call('HSET', P .. 'r:' .. id, address, pack(r)) end
@@ -310,7 +390,7 @@ local function settle(token, outcomes, told)
         wait(id, r, done, envelope[1])
       else
         leave(id, done[1], r, envelope)
-        call('HSET', P .. 'h:' .. id, done[1], pack({envelope[1], envelope[6], envelope[7], tonumber(m[2]), tonumber(m[3]),
+        call('HSET', P .. 'h:' .. id, done[1], pack({envelope[1], envelope[6], envelope[7], tonumber(m[2]) or 0, tonumber(m[3]) or now,
           now, done[2], done[3], done[4], done[5], done[6], done[7], r[TRIES] + 1}))
         call('ZADD', P .. 'finished', now, id .. '/' .. done[1])
       end
@@ -323,7 +403,7 @@ local function settle(token, outcomes, told)
 end
 for i = 2, #a do
   if call('EXISTS', P .. 'lease:' .. a[i][1]) == 1 then settle(a[i][1], a[i][2], a[i][3])
-  elseif call('EXISTS', P .. 'settled:' .. a[i][1]) == 0 then lost[#lost + 1] = i - 2 end
+  elseif call('EXPIRE', P .. 'settled:' .. a[i][1], 3600) == 0 then lost[#lost + 1] = i - 2 end
 end
 heads()
 return {lost, files}
