@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -57,7 +57,8 @@ class Visit:
         self._breakers = breakers
         self._passage = passage
         self._pace = pace
-        self._provider = provider
+        self.provider = provider
+        """Whose pace let it in; "" when none was asked."""
         self._was_greeted = False
         self._troubles: list[HostTrouble] = []
 
@@ -73,12 +74,12 @@ class Visit:
     def answered(self, code: int, enhanced: str, text: str) -> None:
         """What it said to a message or a recipient: it may be about our pace."""
         if self._pace is not None and code // 100 == 4:
-            self._pace.heard(self._provider, code, enhanced, text)
+            self._pace.heard(self.provider, code, enhanced, text)
 
     async def end(self) -> None:
         """Nothing more comes of this host: its breaker hears the verdict."""
         if self._pace is not None:
-            self._pace.ended(self._provider)
+            self._pace.ended(self.provider)
         if self._was_greeted:
             await self._breakers.greeted(self._passage)
         elif self._troubles and all(each.unreachable for each in self._troubles):
@@ -107,8 +108,8 @@ class Passages:
         self._put_off: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._log = structlog.get_logger("outbound")
 
-    async def enter(self, lease: Lease, host: MailHost) -> Visit | Refusal:
-        """Whether the lease's message may try this host now."""
+    async def enter(self, lease: Lease, host: MailHost, admitted: Collection[str] = ()) -> Visit | Refusal:
+        """Whether the lease's message may try this host now. `admitted`: providers that it has been let in to already."""
         name = f"{host.name}:{host.port}"
         if is_last_chance(self._clock.now(), lease.message.expires_at):
             return Visit(self._breakers, Passage(name))
@@ -121,6 +122,9 @@ class Passages:
         if self._pace.is_stale():
             await self._offload.run(self._pace.sync)
         provider = _provider(host.name)
+        if provider in admitted:
+            self._pace.again(provider)
+            return Visit(self._breakers, found, self._pace, provider)
         wait = self._pace.admit(destination, provider, lease.message.envelope.priority)
         if wait is None:
             return Visit(self._breakers, found, self._pace, provider)

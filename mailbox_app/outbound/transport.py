@@ -135,11 +135,13 @@ class SmtpTransport:
             return
         walk.families = await self.families.decide(walk.route)
         hosts = walk.route.hosts or await self.hops.hosts(walk.destination)
+        admitted: set[str] = set()
         for number, host in enumerate(hosts):
-            visit = await self._passages.enter(walk.lease, host)
+            visit = await self._passages.enter(walk.lease, host, admitted)
             if isinstance(visit, Refusal):
                 walk.refusals.append(visit)
                 continue
+            admitted.add(visit.provider)
             try:
                 await self._visit(walk, host, visit, is_last=number + 1 == len(hosts))
             finally:

@@ -119,6 +119,7 @@ def test_a_complaint_about_a_single_connection_brings_a_minute_of_silence(clock:
         (421, "4.7.28", "unusual rate of unsolicited mail", True),
         (450, "4.7.1", "client exceeded the maximum message rate, slow down", True),
         (421, "4.3.2", "system busy", True),
+        (421, "4.3.2", "Service shutting down and closing the channel", False),
         (450, "4.7.1", "greylisted, too many attempts", False),
         (451, "4.7.0", "temporary local problem", False),
         (452, "4.5.3", "too many recipients", False),

@@ -14,14 +14,16 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.mailqueue.destinations.breaker import Condition
 from mailbox_app.mailqueue.destinations.breaker_store import MemoryBreakerStore
 from mailbox_app.mailqueue.destinations.breakers import Breakers
-from mailbox_app.mailqueue.model import Fate, Lease, Outcome
+from mailbox_app.mailqueue.destinations.pace import Pace
+from mailbox_app.mailqueue.destinations.warm_up import WarmUpPlan
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, Priority
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.outbound.passages import Passages
 from mailbox_app.outbound.transport import SmtpTransport
 from tests.support.clock import FakeClock
 from tests.support.dns import FakeResolver
 from tests.support.outbound_tls import outbound_tls
-from tests.support.remote import FakeRemote
+from tests.support.remote import FakeRemote, Script
 
 MakeLease = Callable[..., Lease]
 
@@ -37,6 +39,16 @@ class Waiting:
     ) -> int:
         self.calls.append((destination, until, reason))
         return 1
+
+
+class NoCounts:
+    """Nothing is counted."""
+
+    def count(self, key: str, window_seconds: int, amount: int = 1) -> int:
+        return 0
+
+    def sync(self) -> None:
+        pass
 
 
 @dataclass
@@ -188,3 +200,31 @@ async def test_what_is_about_to_expire_is_tried_whatever_its_host(world: World, 
     connections = remote.connections
     assert (await world.send()).fate is Fate.DEFERRED
     assert remote.connections == connections + 1
+
+
+async def test_a_complaint_of_one_host_does_not_keep_the_message_from_the_next_of_the_same_provider(
+    world: World, resolver: FakeResolver, remote: FakeRemote, offload: Offload, tmp_path: Path
+) -> None:
+    """RFC 5321 5.1: the next host is tried when one turns us away in its greeting."""
+    config = Delivery(port=remote.port, allow_private_addresses=True)
+    clock = world.clock
+    pace = Pace(lambda: config, NoCounts(), clock, WarmUpPlan())
+    made = SmtpTransport(
+        resolver,
+        hostname="here.example",
+        config=config,
+        offload=offload,
+        clock=clock,
+        tls=outbound_tls(resolver, tmp_path, config, offload, clock),
+        passages=Passages(world.breakers, world.waiting, offload, clock, pace=pace),
+    )
+    resolver.zone["there.example", "MX"] = ["10 busy.there.example.", "20 mx.there.example."]
+    resolver.zone["busy.there.example", "A"] = ["127.0.0.2"]
+    busy = FakeRemote(Script(greeting=b"421 4.7.0 too many connections from you"))
+    await busy.start(remote.port, ("127.0.0.2",))
+    try:
+        [outcome] = await made.deliver(world.make_lease())
+        assert (outcome.fate, busy.connections) == (Fate.DELIVERED, 1)
+        assert pace.admit("there.example", "there.example", Priority.PERSON) is not None  # others wait a minute
+    finally:
+        await busy.close()

@@ -32,7 +32,7 @@ _MAX_NAMED = 200
 """Destinations of one provider that a claim is told of, the latest."""
 
 _TOO_FAST = re.compile(
-    r"too (?:many|fast|quick)|rate.?limit|throttl|concurren|slow down|unusual rate|connection limit"
+    r"too (?:many|fast|quick)|rate.?limit|throttl|concurren|slow down|unusual rate|connection limit|\bbusy\b"
     r"|(?:exceed|maximum|limit)\w* .{0,40}(?:rate|connection|session|per (?:minute|hour))",
     re.IGNORECASE,
 )
@@ -118,6 +118,13 @@ class Pace:
     def sync(self) -> None:
         """Share the counts with the other processes."""
         self._counts.sync()
+
+    def again(self, provider: str) -> None:
+        """A message that was let in goes on to another host of the same provider: one more visit, not one more message.
+
+        What the first host said about the pace does not keep it from the next. RFC 5321 5.1. `ended` follows.
+        """
+        self._of(provider).running += 1
 
     def admit(self, destination: str, provider: str, priority: Priority) -> Wait | None:
         """Whether a message may go to a host of this provider now; when it may, it is counted and `ended` follows."""
@@ -225,7 +232,7 @@ def is_complaint(code: int, enhanced: str, text: str) -> bool:
     """Whether an answer says that we come too often or with too many connections."""
     if code // 100 != 4 or enhanced.startswith(("4.2.", "4.5.3")) or _NOT_PACE.search(text):
         return False
-    return enhanced in ("4.3.2", "4.4.5", "4.7.28") or bool(_TOO_FAST.search(text))
+    return enhanced in ("4.4.5", "4.7.28") or bool(_TOO_FAST.search(text))
 
 
 def _share(limit: int, priority: Priority) -> int:
