@@ -68,13 +68,19 @@ class ZoneServers:
             raise ResolveError("dns.failed", "the name servers did not answer in time", temporary=True) from error
 
     async def _servers(self, name: str) -> Sequence[tuple[str, str]]:
-        """(name, address) of each server of the zone that `name` is in."""
+        """(name, address) of each server of the zone that `name` is in. A name that DNS fails for may lie in a zone that it knows."""
         labels = name.rstrip(".").split(".")
+        failed: ResolveError | None = None
         for start in range(min(len(labels) - 1, _MAX_LABELS)):
             zone = ".".join(labels[start:])
-            if hosts := (await self._resolver.query(zone, "NS")).records:
+            try:
+                hosts = (await self._resolver.query(zone, "NS")).records
+            except ResolveError as error:
+                failed = error
+                continue
+            if hosts:
                 return await self._addresses([host.rstrip(".") for host in hosts[:_MAX_SERVERS]])
-        raise ResolveError("dns.failed", "the zone has no name servers that DNS knows of", temporary=True)
+        raise failed or ResolveError("dns.failed", "the zone has no name servers that DNS knows of", temporary=True)
 
     async def _addresses(self, hosts: Sequence[str]) -> Sequence[tuple[str, str]]:
         async def first(host: str) -> tuple[str, str]:
