@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from redis.exceptions import ConnectionError as NoConnection
 
@@ -300,6 +301,17 @@ def test_mail_that_too_few_replicas_have_is_not_accepted(cluster: Cluster) -> No
         cluster.put(queue)
 
 
+def test_a_result_that_too_few_replicas_have_is_told_again_until_they_do(cluster: Cluster) -> None:
+    careful, plain = cluster.node(replicas=1), cluster.node("two")
+    cluster.put(plain)
+    [lease] = claim(careful)
+    for _ in range(2):
+        with pytest.raises(QueueError, match=r"queue\.not_durable"):
+            careful.settle([delivered(lease)], now())
+    assert plain.settle([delivered(lease)], now()) == []  # it is not lost either
+    assert len(plain.history(QueueFilter(), 0, 10)) == 1
+
+
 # --- bodies
 
 
@@ -438,11 +450,20 @@ def test_a_message_that_cannot_be_read_is_put_aside_and_stops_no_other(cluster: 
     assert [lease.message.queue_id for lease in claim(queue)] == [whole]
     assert queue.stats(now()).quarantined == 2
     shown = queue.message(broken)
-    assert shown.envelope.sender == "alice@example.org"
+    assert shown.envelope.sender == "alice@here.example"
     assert {row.state for row in shown.recipients} == {RecipientState.QUARANTINED}
     assert queue.window(QueueFilter(), "next", False, 0, 10)[0] == 3
     assert len(queue.take(QueueFilter(ids=[broken]), now(), 600)) == 1
     assert queue.stats(now()).quarantined == 0
+
+
+def test_what_only_the_scripts_can_read_is_put_aside_too(cluster: Cluster) -> None:
+    queue, client = cluster.node(), cluster.server.client()
+    broken, whole = cluster.put(queue), cluster.put(queue)
+    packed = msgspec.msgpack.decode(client.hget(f"{PREFIX}m:{broken}", "e"))
+    client.hset(f"{PREFIX}m:{broken}", "e", msgspec.msgpack.encode([*packed[:-1], 77]))
+    assert [lease.message.queue_id for lease in claim(queue)] == [whole]
+    assert queue.message(broken).recipients[0].state is RecipientState.QUARANTINED
 
 
 def test_a_record_that_gets_damaged_during_its_delivery_spoils_no_settlement(cluster: Cluster) -> None:

@@ -37,7 +37,9 @@ from mailbox_app.mailqueue.model import (
     Outcome,
     Priority,
     QueueFilter,
+    RecipientState,
     Settlement,
+    read_time,
 )
 from mailbox_app.mailqueue.redis.access import APPEND, CLAIM, ENQUEUE, POSTPONE, RELEASE, SETTLE, TAKE
 from mailbox_app.mailqueue.redis.bodies import PIECE_BYTES, RedisBodies
@@ -53,7 +55,6 @@ from mailbox_app.mailqueue.redis.rows import (
     read_rules,
     write_envelope,
 )
-from mailbox_app.mailqueue.rows import read_time
 from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, LIFETIME
 from mailbox_app.mailqueue.spool import Spool, SpoolFile
 
@@ -318,7 +319,7 @@ class RedisQueue(RedisOperators):
                 raise QueueError("queue.damaged", "a message's envelope is lost", temporary=True)
             path = self._bodies.shared_path(fields[4].decode()) if fields[4] else self._bodies.path(identity)
             lease = Lease(token.decode(), message, path, read_time(float(until)))
-            if read_envelope(fields[0]) is None or any(row.hold_reason == DAMAGED for row in recipients):
+            if read_envelope(fields[0]) is None or any(row.state is not RecipientState.ACTIVE for row in recipients):
                 damaged.append(lease)
                 continue
             if not fields[4] and not self._bodies.use(token.decode(), identity):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mailbox_app.errors import QueueError
 from mailbox_app.ids import QueueId
-from mailbox_app.mailqueue.model import QueueFilter
+from mailbox_app.mailqueue.model import QueueFilter, read_time
 from mailbox_app.mailqueue.moving import Carried, moves_as
 from mailbox_app.mailqueue.redis.access import ADOPT_HISTORY, ENQUEUE, LET_GO
 from mailbox_app.mailqueue.redis.backend import RedisQueue
@@ -18,7 +18,6 @@ from mailbox_app.mailqueue.redis.rows import (
     write_envelope,
     write_finished,
 )
-from mailbox_app.mailqueue.rows import read_time
 from mailbox_app.mailqueue.spool import SpoolFile
 
 

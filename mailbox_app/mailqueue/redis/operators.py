@@ -9,6 +9,7 @@ from mailbox_app.errors import QueueError
 from mailbox_app.events.hints import QUEUE_TOPIC
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.hold_rules import MAX_PAUSES, MAX_RULES
+from mailbox_app.mailqueue.interface import no_such_id
 from mailbox_app.mailqueue.model import (
     Attempt,
     Finished,
@@ -19,6 +20,7 @@ from mailbox_app.mailqueue.model import (
     QueueFilter,
     QueueStats,
     RecipientState,
+    read_time,
 )
 from mailbox_app.mailqueue.redis.access import (
     ADD_RULE,
@@ -47,9 +49,7 @@ from mailbox_app.mailqueue.redis.rows import (
     read_rules,
     write_rule,
 )
-from mailbox_app.mailqueue.rows import read_time
 from mailbox_app.mailqueue.schedule import LIFETIME
-from mailbox_app.mailqueue.sqlite.operators import no_such_id
 
 _SORTED_AT_ONCE = 2_000
 _LATE_SECONDS = 60.0

@@ -21,8 +21,8 @@ from mailbox_app.mailqueue.model import (
     QueuedMessage,
     QueuedRecipient,
     RecipientState,
+    read_time,
 )
-from mailbox_app.mailqueue.rows import read_time
 
 DAMAGED = "what the queue knows about this message cannot be read"
 encode = msgspec.msgpack.Encoder().encode

@@ -390,8 +390,8 @@ local function settle(token, outcomes, told)
         wait(id, r, done, envelope[1])
       else
         leave(id, done[1], r, envelope)
-        call('HSET', P .. 'h:' .. id, done[1], pack({envelope[1], envelope[6], envelope[7], tonumber(m[2]) or 0, tonumber(m[3]) or now,
-          now, done[2], done[3], done[4], done[5], done[6], done[7], r[TRIES] + 1}))
+        call('HSET', P .. 'h:' .. id, done[1], pack({envelope[1], envelope[6], envelope[7], tonumber(m[2]) or 0,
+          tonumber(m[3]) or now, now, done[2], done[3], done[4], done[5], done[6], done[7], r[TRIES] + 1}))
         call('ZADD', P .. 'finished', now, id .. '/' .. done[1])
       end
     end
