@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from mailbox_app.errors import QueueError
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import (
     Attempt,
@@ -207,3 +208,8 @@ class Transport(Protocol):
     async def deliver(self, lease: Lease) -> Sequence[Outcome]:
         """One outcome per leased recipient; raises nothing but cancellation; bounded in time by itself."""
         ...
+
+
+def no_such_id() -> QueueError:
+    """For an id that nothing waits under."""
+    return QueueError("queue.no_such_id", "the queue holds no message with this id")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 
 from mailbox_app.ids import QueueId
@@ -211,6 +211,10 @@ class Finished:
     attempts: int
 
 
+BRAKE = "brake"
+"""How the reason of a hold rule begins that the server made against a burst."""
+
+
 @dataclass(frozen=True, slots=True)
 class HoldRule:
     """New mail that all given conditions meet is held from the start. Addresses match whole or by `@domain`."""
@@ -222,6 +226,11 @@ class HoldRule:
     submitter: str = ""
     reason: str = ""
     made_at: datetime | None = None
+
+    @property
+    def is_brake(self) -> bool:
+        """The server made it itself, because the account suddenly sent much."""
+        return self.reason.startswith(BRAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,3 +273,11 @@ class QueueStats:
     oldest_at: datetime | None
     by_destination: Sequence[tuple[str, int]] = field(default_factory=tuple)
     quarantined: int = 0
+
+
+def read_time(seconds: float) -> datetime:
+    """A stored time; one that is none (a damaged file) is the beginning of 1970, so that the row can still be shown."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)

@@ -68,7 +68,7 @@ class ZoneServers:
             raise ResolveError("dns.failed", "the name servers did not answer in time", temporary=True) from error
 
     async def _servers(self, name: str) -> Sequence[tuple[str, str]]:
-        """(name, address) of each server of the zone that `name` is in. A name that DNS fails for may lie in a zone that it knows."""
+        """(name, address) of each server of the zone that `name` is in; DNS may fail for a name in a zone that it knows."""
         labels = name.rstrip(".").split(".")
         failed: ResolveError | None = None
         for start in range(min(len(labels) - 1, _MAX_LABELS)):

@@ -37,8 +37,13 @@ from mailbox_app.mailqueue.model import (
     QueueFilter,
     RecipientState,
     Settlement,
+    read_time,
 )
-from mailbox_app.mailqueue.rows import (
+from mailbox_app.mailqueue.schedule import LIFETIME
+from mailbox_app.mailqueue.spool import Spool, SpoolFile
+from mailbox_app.mailqueue.sqlite.operators import SqliteOperators
+from mailbox_app.mailqueue.sqlite.postponing import SqlitePostponing
+from mailbox_app.mailqueue.sqlite.rows import (
     FINISHED,
     JOINED,
     MESSAGE,
@@ -49,12 +54,7 @@ from mailbox_app.mailqueue.rows import (
     read_pauses,
     read_recipient,
     read_rules,
-    read_time,
 )
-from mailbox_app.mailqueue.schedule import LIFETIME
-from mailbox_app.mailqueue.spool import Spool, SpoolFile
-from mailbox_app.mailqueue.sqlite.operators import SqliteOperators
-from mailbox_app.mailqueue.sqlite.postponing import SqlitePostponing
 
 _RECIPIENTS_PER_LEASE = 100
 """What every SMTP server must take in one transaction (RFC 5321 4.5.3.1.8)."""

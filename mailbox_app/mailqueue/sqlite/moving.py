@@ -10,9 +10,9 @@ from sqlite3 import Connection
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import QueueFilter
 from mailbox_app.mailqueue.moving import Carried, moves_as
-from mailbox_app.mailqueue.rows import FINISHED, marks
 from mailbox_app.mailqueue.spool import SpoolFile
 from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
+from mailbox_app.mailqueue.sqlite.rows import FINISHED, marks
 
 _MESSAGE = (
     "queue_id, sender, body, smtputf8, ret, envid, submitter, message_id, size_bytes, arrived_at, expires_at, spool_name,"

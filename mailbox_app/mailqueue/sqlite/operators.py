@@ -10,6 +10,7 @@ from mailbox_app.errors import QueueError
 from mailbox_app.events.hints import QUEUE_TOPIC
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.hold_rules import MAX_PAUSES, MAX_RULES
+from mailbox_app.mailqueue.interface import no_such_id
 from mailbox_app.mailqueue.model import (
     Attempt,
     Fate,
@@ -21,8 +22,10 @@ from mailbox_app.mailqueue.model import (
     QueueFilter,
     QueueStats,
     RecipientState,
+    read_time,
 )
-from mailbox_app.mailqueue.rows import (
+from mailbox_app.mailqueue.sqlite.access import SqliteAccess
+from mailbox_app.mailqueue.sqlite.rows import (
     FINISHED,
     JOINED,
     MESSAGE,
@@ -37,9 +40,7 @@ from mailbox_app.mailqueue.rows import (
     read_recipient,
     read_rule,
     read_rules,
-    read_time,
 )
-from mailbox_app.mailqueue.sqlite.access import SqliteAccess
 
 _SORTED_AT_ONCE = 2_000
 _LATE_SECONDS = 60.0
@@ -290,8 +291,3 @@ class SqliteOperators(SqliteAccess):
         if found:
             self._bus.publish(QUEUE_TOPIC)
         return len(found)
-
-
-def no_such_id() -> QueueError:
-    """For an id that nothing waits under."""
-    return QueueError("queue.no_such_id", "the queue holds no message with this id")

@@ -1,4 +1,4 @@
-"""The queue's rows: their columns, their values, and an operator's filter as a condition.
+"""The rows of the queue's database: their columns, their values, and an operator's filter as a condition.
 
 The condition speaks of `r` (recipient) and `m` (message); values never become part of a statement.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from mailbox_app.ids import QueueId
@@ -22,6 +22,7 @@ from mailbox_app.mailqueue.model import (
     QueuedRecipient,
     QueueFilter,
     RecipientState,
+    read_time,
 )
 from mailbox_app.mailqueue.schedule import LIFETIME
 
@@ -125,14 +126,6 @@ def _escaped(text: str) -> str:
 def marks(values: Sequence[object]) -> str:
     """Placeholders for that many values."""
     return ", ".join("?" * len(values))
-
-
-def read_time(seconds: float) -> datetime:
-    """A stored time; one that is none (a damaged file) is the beginning of 1970, so that the row can still be shown."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, TypeError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC)
 
 
 def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
