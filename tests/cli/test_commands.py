@@ -193,7 +193,8 @@ def test_a_domain_stands_for_another_and_has_its_own_separators(filled: Run) -> 
 
 
 def test_signing_keys_and_zone_lines(filled: Run) -> None:
-    code, out, _ = filled("dkim", "generate", "example.org", "--algorithm", "both", "--json")
+    assert "No domain has a key" in filled("dkim", "list")[1]
+    code, out, _ = filled("dkim", "generate", "example.org", "--json")
     keys = json.loads(out)["keys"]
     assert (code, [key["algorithm"] for key in keys]) == (0, ["rsa", "ed25519"])
     zone = filled("domain", "dns", "example.org", "--zone")[1]
@@ -204,6 +205,7 @@ def test_signing_keys_and_zone_lines(filled: Run) -> None:
     assert 'TXT "v=spf1 mx -all"' in zone
     assert filled("dkim", "retire", "example.org", keys[0]["selector"])[0] == 0
     assert "retiring" in filled("dkim", "list", "example.org")[1]
+    assert [key["domain"] for key in json.loads(filled("dkim", "list", "--json")[1])["keys"]] == ["example.org"] * 2
     assert "keep this record while mail signed with it is under way" in filled("dkim", "dns", "example.org")[1]
     assert '" "' in filled("dkim", "dns", "example.org", "--split")[1]
 

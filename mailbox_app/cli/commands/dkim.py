@@ -21,11 +21,16 @@ def command() -> None:
 @command.command("generate")
 @click.argument("domain")
 @click.option("--selector", default="", help="The key's name; by default the month and the algorithm, like r202611.")
-@click.option("--algorithm", type=click.Choice(["rsa", "ed25519", "both"]), default="rsa", show_default=True)
+@click.option(
+    "--algorithm",
+    type=click.Choice(["rsa", "ed25519", "both"]),
+    help="By default both, so that mail bears two signatures; with --selector rsa.",
+)
 @json_option
 @click.pass_obj
-def generate(config_file: str | None, domain: str, selector: str, algorithm: str, as_json: bool) -> None:
-    """A new key; mail is signed with it from now on, so publish its record at once."""
+def generate(config_file: str | None, domain: str, selector: str, algorithm: str | None, as_json: bool) -> None:
+    """New keys; mail is signed with them from now on, so publish their records at once."""
+    algorithm = algorithm or ("rsa" if selector else "both")
     if algorithm == "both" and selector:
         raise click.UsageError("two keys cannot have one selector; leave --selector out")
     algorithms = ["rsa", "ed25519"] if algorithm == "both" else [algorithm]
@@ -44,22 +49,24 @@ def generate(config_file: str | None, domain: str, selector: str, algorithm: str
 
 
 @command.command("list")
-@click.argument("domain")
+@click.argument("domain", required=False)
 @json_option
 @click.pass_obj
-def list_all(config_file: str | None, domain: str, as_json: bool) -> None:
-    """The keys of a domain, retired ones too."""
-    found = connection.call(config_file, "dkim.list", domain=domain)
+def list_all(config_file: str | None, domain: str | None, as_json: bool) -> None:
+    """The keys of a domain, or of all, retired ones too."""
+    with connection.connect(config_file) as client:
+        names = [domain] if domain else [each["name"] for each in client.call("domain.list", {})["domains"]]
+        keys = [key for name in names for key in client.call("dkim.list", {"domain": name})["keys"]]
     if as_json:
-        print_json(found)
+        print_json({"keys": keys})
         return
     print_table(
-        ["SELECTOR", "ALGORITHM", "STATE", "SINCE", "NEXT"],
+        ["DOMAIN", "SELECTOR", "ALGORITHM", "STATE", "SINCE", "NEXT"],
         [
-            (each["selector"], each["algorithm"], each["state"], time(each["created_at"]), each["next"])
-            for each in found["keys"]
+            (each["domain"], each["selector"], each["algorithm"], each["state"], time(each["created_at"]), each["next"])
+            for each in keys
         ],
-        f"{clean(domain)} has no key: mailbox dkim generate {clean(domain)}",
+        f"{clean(domain or 'No domain')} {'has no' if domain else 'has a'} key: mailbox dkim generate {clean(domain or 'DOMAIN')}",
     )
 
 
