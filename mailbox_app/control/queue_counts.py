@@ -10,10 +10,10 @@ from mailbox_app.mailqueue.model import QueueStats
 
 
 def queue_counts(context: ControlContext, now: datetime) -> QueueStats:
-    """The counts; none while the Redis that holds the queue is away, which `redis_up` tells. Blocks."""
+    """The counts; none while the Redis that holds the queue is away (`redis_up` tells) or refuses (a problem tells). Blocks."""
     try:
         return context.queue.stats(now)
     except MailboxError:
-        if context.redis_up() is not False:
+        if context.redis_up() is None:
             raise
         return QueueStats(0, 0, 0, 0, 0, 0, None)

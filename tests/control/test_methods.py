@@ -396,3 +396,24 @@ def test_suppressions_are_added_listed_and_removed(client: ControlClient) -> Non
     assert client.call("suppression.list") == {"suppressions": []}
     assert refused(client, "suppression.remove", address="gone@far.example") == "account.no_such_address"
     assert refused(client, "suppression.add", address="nobody") == "account.bad_address"
+
+
+class RefusingQueue:
+    """A queue whose Redis answers each question with an error."""
+
+    def __getattr__(self, name: str) -> Any:
+        def refuse(*_: object) -> None:
+            raise QueueError("queue.refused", "the queue does not work now", temporary=True)
+
+        return refuse
+
+
+def test_status_answers_while_the_shared_redis_refuses(appliance: Appliance, client: ControlClient) -> None:
+    context, queue = appliance.context, appliance.context.queue
+    context.queue, context.redis_up = RefusingQueue(), lambda: True  # type: ignore[assignment]
+    try:
+        status = client.call("status")
+    finally:
+        context.queue, context.redis_up = queue, lambda: None
+    assert status["queue"]["recipients"] == 0
+    assert "answers and refuses" in status["problems"][0]["text"]
