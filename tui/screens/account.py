@@ -18,6 +18,7 @@ from tui.screens.view import PageView, facts, heading, wrapped
 from tui.terminal import copy_message, osc52
 from tui.theme import Line
 from tui.widgets.lines import BLANK
+from tui.workers import begin
 
 STATE_WORDS = {
     "active": "may log in",
@@ -61,7 +62,7 @@ class AccountPage(AccountView, PageView):
         self._account = Account.read(state["user"])
         self._kept = int_of(state, "kept_messages"), int_of(state, "kept_bytes")
         self.redraw()
-        self.run_worker(self._load, group="account", exclusive=True)
+        begin(self, self._load, "account")
 
     def shown(self) -> None:
         """Drawn when the topic has told something; a refusal is told by the question."""
@@ -70,7 +71,7 @@ class AccountPage(AccountView, PageView):
 
     def resync(self) -> None:
         """Ask for everything."""
-        self.run_worker(self._load, group="account", exclusive=True)
+        begin(self, self._load, "account")
 
     async def _load(self) -> None:
         call, whose = self.desk.client.call, {"address": self._address}

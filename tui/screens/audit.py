@@ -22,6 +22,7 @@ from tui.terminal import copy_message, osc52
 from tui.theme import Line
 from tui.widgets.lines import BLANK, LineView
 from tui.widgets.window_list import Column, Page, WindowList
+from tui.workers import begin
 
 EXPORT_FIELDS = ("no", "at", "who", "uid", "via", "what", "object", "detail", "before", "after", "result")
 FIELDS = ("who", "what", "since")
@@ -296,7 +297,7 @@ class AuditScreen(ListView[AuditEntry]):
         """Recompute the chain."""
         self._verified, self._verified_role = "Verifying the chain...", "dim"
         self._draw()
-        self.run_worker(self._verify, group="verify", exclusive=True)
+        begin(self, self._verify, "verify")
 
     async def _verify(self) -> None:
         try:

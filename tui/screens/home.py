@@ -17,6 +17,7 @@ from tui.screens.trace import TracePage
 from tui.screens.view import View, heading, text_of
 from tui.theme import Line, Span
 from tui.widgets.lines import BLANK, LineView
+from tui.workers import begin
 
 WIDE = 110
 BOTH = 80
@@ -86,7 +87,7 @@ class HomeScreen(View):
         if last != self._last_no:
             self._last_no = last if isinstance(last, int) else None
             if self._roomy:
-                self.run_worker(self._load_changes, group="changes", exclusive=True)
+                begin(self, self._load_changes, "changes")
 
     async def _load_changes(self) -> None:
         answer = await self.desk.call("audit.list", offset=0, limit=8)
@@ -132,7 +133,7 @@ class HomeScreen(View):
     def on_resize(self) -> None:
         """The layout follows the size."""
         if self._roomy and self._last_no is not None and not self._changes:
-            self.run_worker(self._load_changes, group="changes", exclusive=True)
+            begin(self, self._load_changes, "changes")
         self.redraw()
 
     def plain_text(self) -> str:

@@ -19,6 +19,7 @@ from tui.screens.view import PageView, facts, heading, wrapped
 from tui.terminal import copy_message, osc52
 from tui.theme import Line
 from tui.widgets.lines import BLANK
+from tui.workers import begin
 
 FATE_ROLES = {"delivered": "ok", "deferred": "warn", "failed": "bad", "loop": "bad"}
 RELOAD_SECONDS = 5
@@ -170,7 +171,7 @@ class MessagePage(PageView):
 
     def resync(self) -> None:
         """Ask again."""
-        self.run_worker(self._load, group="message", exclusive=True)
+        begin(self, self._load, "message")
 
     def tick(self, now: datetime) -> None:
         """Ages every second; a running attempt shows within a few."""

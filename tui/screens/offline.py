@@ -16,6 +16,7 @@ from tui.keys import Action
 from tui.screens.view import PageView, facts, heading, wrapped
 from tui.theme import Line
 from tui.widgets.lines import BLANK
+from tui.workers import begin
 
 UNIT = "mailserver"
 PROBE_SECONDS = 3.0
@@ -90,7 +91,7 @@ class OfflinePage(PageView):
         self.redraw()
         if not self._looked:
             self._looked = True
-            self.run_worker(self._look, group="unit", exclusive=True)
+            begin(self, self._look, "unit")
 
     async def _look(self) -> None:
         listed = await ran("systemctl", "list-unit-files", f"{UNIT}.service", "--no-legend")
@@ -116,7 +117,7 @@ class OfflinePage(PageView):
         """Start the service; the page goes away when the daemon answers."""
         self._starting = True
         self.desk.prompt.say(f"Starting {UNIT} ...", "dim")
-        self.run_worker(self._start, group="start", exclusive=True)
+        begin(self, self._start, "start")
 
     async def _start(self) -> None:
         done = await ran(

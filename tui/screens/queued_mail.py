@@ -30,6 +30,7 @@ from tui.screens.view import wrapped
 from tui.theme import Line
 from tui.widgets.lines import BLANK, LineView
 from tui.widgets.window_list import Page, WindowList
+from tui.workers import begin
 
 SORTS = ("next", "age", "size", "from", "to", "attempts")
 SORT_NAMES = {"next": "next try", "attempts": "tries"}
@@ -215,7 +216,7 @@ class QueueScreen(MarkedListView[QueueRow]):
     def _load_detail(self) -> None:
         row = self.rows.row
         if row is not None and row.id != self._shown_message.id:
-            self.run_worker(partial(self._fetch_detail, row.id), group="detail", exclusive=True)
+            begin(self, partial(self._fetch_detail, row.id), "detail")
 
     async def _fetch_detail(self, name: str) -> None:
         try:

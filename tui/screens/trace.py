@@ -17,6 +17,7 @@ from tui.screens.view import PageView, facts, heading, wrapped
 from tui.terminal import copy_message, osc52
 from tui.theme import Line
 from tui.widgets.lines import BLANK
+from tui.workers import begin
 
 RELOAD_SECONDS = 5
 MOST_RECIPIENTS = 10
@@ -153,7 +154,7 @@ class TracePage(PageView):
 
     def resync(self) -> None:
         """Ask again."""
-        self.run_worker(self._load, group="trace", exclusive=True)
+        begin(self, self._load, "trace")
 
     def tick(self, now: datetime) -> None:
         """Ages; what waits in the queue is asked for every few seconds, what is over is not."""

@@ -20,6 +20,7 @@ from textual.widget import Widget
 from tui.format import fit
 from tui.theme import Line, Palette
 from tui.widgets.lines import BLANK, changed_cells, strip_of
+from tui.workers import begin
 
 PAGE_ROWS = 100
 PAGES_HELD = 3
@@ -216,7 +217,7 @@ class WindowList(Widget, Generic[RowT]):
             self.cursor = self.top = 0
             self.clear_marks()
         key = self.row.key if keep and self.row is not None else None
-        self.run_worker(partial(self._load_all, self._generation, key), group="reload", exclusive=True)
+        begin(self, partial(self._load_all, self._generation, key), "reload")
 
     def renew(self) -> None:
         """Other rows and columns come: nothing held is shown any more."""
@@ -292,7 +293,7 @@ class WindowList(Widget, Generic[RowT]):
         for number in numbers:
             if number not in self._pages and number not in self._wanted:
                 self._wanted.add(number)
-                self.run_worker(partial(self._load_page, self._generation, number), group="page")
+                begin(self, partial(self._load_page, self._generation, number), "page", exclusive=False)
         middle = self.top // PAGE_ROWS
         while len(self._pages) > PAGES_HELD:
             del self._pages[max(self._pages, key=lambda held: abs(held - middle))]
