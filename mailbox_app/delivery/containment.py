@@ -3,7 +3,8 @@
 Mail beyond a limit is taken and held, never refused: an honest sender loses nothing, an operator looks and lets it go. Each
 message beyond a limit is held by itself. A burst that is unlike the account adds a hold rule for it: everything it sends from then
 on waits until the rule is removed. Only recipients outside count. The built-in limits spare clients of this machine and of trusted
-networks, where no stolen password comes from; limits that the configuration names bind everybody.
+networks, where no stolen password comes from; limits that the configuration names bind everybody. A Unix user other than root that
+sends by `mailbox sendmail` is bound by all: the web server's programs are what gets broken into first.
 """
 
 from __future__ import annotations
@@ -20,13 +21,11 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.journal.audit import Change
 from mailbox_app.mailqueue.interface import QueueBackend
-from mailbox_app.mailqueue.model import HoldRule
+from mailbox_app.mailqueue.model import BRAKE, HoldRule
 from mailbox_app.observe.metrics import Metrics
 from mailbox_app.policy.state.correspondents import Correspondents
 from mailbox_app.policy.state.rates import DAY, HOUR, Rates
 
-BRAKE = "brake"
-"""How the reason of a rule begins that was made here."""
 _BURST_SECONDS = 600
 _MONTH_DAYS = 30
 _UNLIKE = 3
@@ -75,11 +74,14 @@ class Containment:
         self._spares = spares
         self._log = structlog.get_logger("submission")
 
-    async def judge(self, account: Account, addresses: Sequence[str], remote_ip: str) -> str:
-        """Count a message to these outside addresses; why it is held, "" when it may go. Raises the queue's own trouble."""
+    async def judge(self, account: Account, addresses: Sequence[str], remote_ip: str, *, is_bound: bool = False) -> str:
+        """Count a message to these outside addresses; why it is held, "" when it may go. Raises the queue's own trouble.
+
+        `is_bound`: the built-in limits count wherever it comes from.
+        """
         if not addresses:
             return ""
-        is_spared = self._spares(remote_ip)
+        is_spared = not is_bound and self._spares(remote_ip)
         news = self._correspondents.news(account.account_id, addresses)
         new = await self._offload.run(self._unknown, account, news) if news else 0
         counts = self._count(account, len(addresses), new)
@@ -116,9 +118,7 @@ class Containment:
         """The rule that holds all that follows, made once. Blocks."""
         what = f"wrote to {counts.burst} recipients within ten minutes, usually to {counts.usual} a day"
         reason = f"{BRAKE}: {account.address} {what}"
-        mine = [
-            rule for rule in self._queue.rules() if rule.submitter == account.address and rule.reason.startswith(BRAKE)
-        ]
+        mine = [rule for rule in self._queue.rules() if rule.submitter == account.address and rule.is_brake]
         self._metrics.messages_held.labels(BRAKE).inc()
         if mine:
             return mine[0].reason

@@ -79,9 +79,11 @@ class Submission:
         if sender and not self._directory.owns(account, sender):
             raise Refusal(553, "5.7.1", "The sender address is not yours", reason="sender_not_owned", address=sender)
 
-    async def submit(self, account: Account, mail: Mail, remote_ip: str = "", *, keep_copy: bool = True) -> Delivered:
+    async def submit(
+        self, account: Account, mail: Mail, remote_ip: str = "", *, keep_copy: bool = True, is_bound: bool = False
+    ) -> Delivered:
         """Check and complete the header, sign, queue and store. `mail.prefix` holds the trace fields; `remote_ip` is who brought
-        it, "" for this machine; `keep_copy`: a person sends, who may want it in Sent."""
+        it, "" for this machine; `keep_copy`: a person sends, who may want it in Sent; `is_bound`: no built-in limit is waived."""
         self._check_active(account)
         given = mail.body
         block = read_header(mail.body)
@@ -98,7 +100,7 @@ class Submission:
         envelope = replace(mail.envelope, submitter=account.address, message_id=message_id, priority=priority)
         mail = replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
         if self._containment is not None:
-            reason = await self._containment.judge(account, _outside(mail), remote_ip)
+            reason = await self._containment.judge(account, _outside(mail), remote_ip, is_bound=is_bound)
             mail = replace(mail, hold_reason=reason)
         delivered = await self._inbound.deliver(mail)
         await self._remember(account, mail)

@@ -129,8 +129,11 @@ class Receiver:
 
     async def _submit(self, session: SmtpSession, account: Account, message: _Message, trace_id: str) -> Delivered:
         mail = self._mail(session, message, self._received(session, trace_id), trace_id)
-        is_person = session.kind != "local"
-        return await self._submission.submit(account, mail, session.remote_ip, keep_copy=is_person)
+        is_person, peer = session.kind != "local", session.local_peer
+        is_bound = (
+            peer is not None and not peer.is_master
+        )  # a web server that was broken into is no better than a password
+        return await self._submission.submit(account, mail, session.remote_ip, keep_copy=is_person, is_bound=is_bound)
 
     async def _look_at(self, session: SmtpSession, message: _Message) -> None:
         """Who sent it, and the facts for the policy; the header is parsed here once for all."""
@@ -209,6 +212,7 @@ class Receiver:
             transaction.envid,
             message_id=message.message_id,
             require_tls=transaction.require_tls,
+            release_request=transaction.release_request,
             tls_optional=not transaction.require_tls and _TLS_OPTIONAL.search(message.block) is not None,
         )
         size_bytes = (
