@@ -17,8 +17,8 @@ from mailbox_app.control import machine
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.methods.policy import Numbers, SpamNumbers
 from mailbox_app.control.queue_counts import queue_counts
+from mailbox_app.control.todo import things_to_do
 from mailbox_app.journal.decisions import Decision, Decisions
-from mailbox_app.mailqueue.problems import queue_problems
 from mailbox_app.proto.plain_text import clean
 
 _MINUTES = 1440
@@ -166,9 +166,6 @@ class Health(Struct):
     spam: Numbers
 
 
-_WEIGHTS = ("BAD!", "WARN", "info")
-
-
 class HealthView:
     """Looks at everything once. Synchronous: call `look` in a thread."""
 
@@ -188,7 +185,7 @@ class HealthView:
         queue = queue_counts(context, now)
         disk = machine.disk(context.data_dir)
         days = context.certificate_days()
-        found = _todo(context, queue_problems(queue, context.queue.pauses(), now), disk, days)
+        found = things_to_do(context, queue, now, disk, days)
         self._since = {text: self._since.get(text, now.replace(microsecond=0)) for _, text, _ in found}
         todo = [Todo(state, text, screen, self._since[text]) for state, text, screen in found]
         state = (
@@ -244,35 +241,6 @@ class HealthView:
 def _open(connections: Mapping[str, int], service: str) -> int:
     """Some sessions count by protocol, so that imap and imaps are one number."""
     return int(connections.get(service, connections.get(service.removesuffix("s"), 0)))
-
-
-def _todo(
-    context: ControlContext, queued: Sequence[tuple[str, str]], disk: machine.Disk, certificate_days: int | None
-) -> Sequence[tuple[str, str, str]]:
-    """(state, text, screen), the worst first."""
-    found: list[tuple[str, str, str]] = []
-    if disk.total_bytes:
-        free_percent = disk.free_bytes * 100 // disk.total_bytes
-        if free_percent < 10:
-            found.append(("BAD!" if free_percent < 3 else "WARN", f"Only {free_percent} % of the disk is free", "Home"))
-    if certificate_days is not None and certificate_days < 21:
-        state = "BAD!" if certificate_days < 3 else "WARN"
-        text = (
-            f"The certificate ends in {certificate_days} days" if certificate_days >= 0 else "The certificate has ended"
-        )
-        found.append((state, text, "TLS"))
-    if context.redis_up() is False:
-        found.append(
-            ("BAD!", "The Redis server that the nodes share cannot be reached: no mail is queued or leaves", "Queue")
-        )
-    found.extend((weight, text, "Queue") for weight, text in queued)
-    found.extend(("WARN", text, "Queue") for text in context.queue.problems())
-    if context.config.dnsbl.lists or context.config.dnswl.lists:
-        text = "The DNS list {} answers wrong and is switched off for now"
-        found.extend(("WARN", text.format(zone), "Spam") for zone in context.lists_off())
-    if not context.directory.domains():
-        found.append(("WARN", "There is no domain yet, so all mail is refused: mailbox domain add", "Domains"))
-    return sorted(found, key=lambda each: _WEIGHTS.index(each[0]))
 
 
 def _answer(state: str, everything: Sequence[Todo]) -> str:

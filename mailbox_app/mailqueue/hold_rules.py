@@ -31,6 +31,15 @@ def held_from_start(
         yield recipient, reason
 
 
+def accounts_held(rules: Sequence[HoldRule]) -> Sequence[tuple[str, HoldRule]]:
+    """Accounts of which all mail is held, each with its rule: braked ones first, a brake before another rule."""
+    found: dict[str, HoldRule] = {}
+    for rule in sorted(rules, key=lambda each: not each.is_brake):
+        if rule.submitter and not (rule.sender or rule.recipient or rule.submitter.startswith("@")):
+            found.setdefault(rule.submitter.lower(), rule)
+    return list(found.items())
+
+
 def _matches(pattern: str, address: str) -> bool:
     """A whole address, `@domain`, `<>` for the null sender; "" matches all."""
     if not pattern:

@@ -72,6 +72,8 @@ class Envelope:
     tls_optional: bool = False
     """RFC 8689 5 `TLS-Required: No`: it rather arrives in clear than not; DANE and MTA-STS do not hold it up."""
     priority: Priority = Priority.PERSON
+    release_request: str = ""
+    """What the sender said about a later time, as reports repeat it: "for;3600" or "until;2026-03-01T08:00:00Z". RFC 4865 5.1.2"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from mailbox_app.mailqueue.model import Pause, QueueStats
+from mailbox_app.mailqueue.hold_rules import accounts_held
+from mailbox_app.mailqueue.model import HoldRule, Pause, QueueStats
+from mailbox_app.proto.plain_text import clean
 
+_ACCOUNTS = 3
+"""Told by name; the rest as a number."""
 _OLD = timedelta(days=1)
 """Retries are hours apart by then: what waits longer mostly waits for somebody to look."""
 
 Weight = Literal["BAD!", "WARN", "info"]
 
 
-def queue_problems(stats: QueueStats, pauses: Sequence[Pause], now: datetime) -> Sequence[tuple[Weight, str]]:
+def queue_problems(
+    stats: QueueStats, pauses: Sequence[Pause], now: datetime, rules: Sequence[HoldRule] = ()
+) -> Sequence[tuple[Weight, str]]:
     """(weight, sentence), the worst first."""
     found: list[tuple[Weight, str]] = []
     is_paused = any(not each.destination for each in pauses)
@@ -31,9 +37,25 @@ def queue_problems(stats: QueueStats, pauses: Sequence[Pause], now: datetime) ->
     if domains := [each.destination for each in pauses if each.destination]:
         more = f" and {len(domains) - 1} more" if len(domains) > 1 else ""
         found.append(("WARN", f"Delivery to {domains[0]}{more} is paused"))
+    found += _held_accounts(rules)
     if stats.held:
         one = "recipient is" if stats.held == 1 else "recipients are"
         found.append(("info", f"{stats.held} queued {one} held until somebody releases them"))
+    return found
+
+
+def _held_accounts(rules: Sequence[HoldRule]) -> Sequence[tuple[Weight, str]]:
+    """Accounts of which all mail is held; who was braked waits for somebody to look."""
+    found: list[tuple[Weight, str]] = []
+    held = accounts_held(rules)
+    for address, rule in held[:_ACCOUNTS]:
+        reason = f" ({clean(rule.reason)})" if rule.reason else ""
+        told = f"All mail of {clean(address)} is held{reason}: mailbox user resume {clean(address)}"
+        found.append(("WARN" if rule.is_brake else "info", told))
+    if len(held) > _ACCOUNTS:
+        more = len(held) - _ACCOUNTS
+        told = f"All mail of {more} more {'account' if more == 1 else 'accounts'} is held: mailbox user list"
+        found.append(("WARN" if any(rule.is_brake for _, rule in held[_ACCOUNTS:]) else "info", told))
     return found
 
 

@@ -9,6 +9,8 @@ from mailbox_app.config.load import load
 from mailbox_app.control import machine, trash
 from mailbox_app.control.machine import Disk
 from mailbox_app.control.views import HealthView, TrafficHistory
+from mailbox_app.mailqueue.destinations.breaker import Breaker, Condition
+from mailbox_app.mailqueue.model import HoldRule
 from mailbox_app.observe.mail_log import MailEvent
 from mailbox_app.store.interface import Content, NewMessage
 from tests.support.clock import FakeClock
@@ -149,3 +151,41 @@ def test_a_dns_list_that_is_switched_off_is_a_thing_to_do(appliance: Appliance) 
     assert "The DNS list bl.example answers wrong and is switched off for now" in texts
     off.set(0)
     assert not any("DNS list" in each.text for each in HealthView(appliance.context).look(0).todo)
+
+
+def test_what_keeps_mail_from_leaving_is_a_thing_to_do(
+    appliance: Appliance, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = appliance.context
+    monkeypatch.setattr(machine, "disk", lambda _: Disk(10, 100, 90))
+    context.directory.add_domain("example.org")
+    began = clock.epoch_seconds()
+    dead = [
+        Breaker(f"mx{number}.dead.example:25", Condition.OPEN, failures=9, opened_seconds=began) for number in range(4)
+    ]
+    monkeypatch.setattr(context.breakers, "not_closed", lambda limit: dead[:limit])
+    monkeypatch.setattr(context.routes, "trouble", lambda: "port 25 seems to be blocked by this network")
+    context.key_problems = lambda: ["mail of example.org is signed with r1, but its record is not published"]
+    context.queue.add_rule(HoldRule(0, submitter="anna@example.org", reason="brake: too much"))
+    clock.skip(3599)
+    view = HealthView(context)
+    assert [(each.state, each.text, each.screen) for each in view.look(0).todo] == [
+        (
+            "WARN",
+            "All mail of anna@example.org is held (brake: too much): mailbox user resume anna@example.org",
+            "Accounts",
+        ),
+        ("WARN", "Port 25 seems to be blocked by this network", "Queue"),
+        (
+            "WARN",
+            "Mail of example.org is signed with r1, but its record is not published: mailbox dkim check DOMAIN",
+            "Domains",
+        ),
+    ]
+    clock.skip(1)
+    assert [each.text for each in view.look(0).todo if each.state == "info"] == [
+        "mx0.dead.example has not been reached for 1 h, so its mail waits: mailbox breaker show mx0.dead.example",
+        "mx1.dead.example has not been reached for 1 h, so its mail waits: mailbox breaker show mx1.dead.example",
+        "mx2.dead.example has not been reached for 1 h, so its mail waits: mailbox breaker show mx2.dead.example",
+        "1 more host of others is passed over: mailbox breaker list",
+    ]

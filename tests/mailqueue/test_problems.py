@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mailbox_app.mailqueue.model import Pause, QueueStats
+from mailbox_app.mailqueue.model import HoldRule, Pause, QueueStats
 from mailbox_app.mailqueue.problems import queue_problems
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -46,3 +46,30 @@ WELL = QueueStats(14, 9, 14, 0, 0, 0, NOW - timedelta(hours=6))
 )
 def test_each_problem_has_its_sentence(stats: QueueStats, pauses: list[Pause], told: list[tuple[str, str]]) -> None:
     assert queue_problems(stats, pauses, NOW) == told
+
+
+def test_accounts_whose_mail_is_held_are_named_braked_ones_first() -> None:
+    rules = [
+        HoldRule(1, submitter="bob@example.org", reason="suspended by root"),
+        HoldRule(2, submitter="carl@example.org", sender="carl@lists.example"),
+        HoldRule(3, recipient="@slow.example"),
+        HoldRule(4, submitter="@shop.example"),
+        HoldRule(5, submitter="anna@example.org", reason="brake: anna@example.org wrote to 200 recipients"),
+    ]
+    assert queue_problems(WELL, (), NOW, rules) == [
+        (
+            "WARN",
+            (
+                "All mail of anna@example.org is held (brake: anna@example.org wrote to 200 recipients):"
+                " mailbox user resume anna@example.org"
+            ),
+        ),
+        ("info", "All mail of bob@example.org is held (suspended by root): mailbox user resume bob@example.org"),
+    ]
+
+
+def test_many_held_accounts_are_a_number() -> None:
+    rules = [HoldRule(number, submitter=f"u{number}@example.org") for number in range(5)]
+    told = queue_problems(WELL, (), NOW, rules)
+    assert len(told) == 4
+    assert told[-1] == ("info", "All mail of 2 more accounts is held: mailbox user list")

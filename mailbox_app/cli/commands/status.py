@@ -6,6 +6,7 @@ import click
 
 from mailbox_app.cli import connection
 from mailbox_app.cli.output import duration, json_option, print_fields, print_json, print_table, size
+from mailbox_app.proto.plain_text import clean
 
 
 @click.command("status")
@@ -32,6 +33,10 @@ def command(config_file: str | None, as_json: bool) -> None:
         ("DNS lists", f"switched off: {', '.join(lists_off)}" if lists_off else "none is switched off"),
         *_redis(status["redis_up"]),
     ])  # fmt: skip
+    if status["problems"]:
+        click.echo()
+    for each in status["problems"]:
+        click.echo(f"{each['weight']:4}  {clean(each['text'])}.")
     click.echo()
     print_table(
         ["SERVICE", "ADDRESS", "PORT"],

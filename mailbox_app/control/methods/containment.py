@@ -11,6 +11,7 @@ from mailbox_app.control.context import ControlContext
 from mailbox_app.control.methods.queue_rules import hold_by_rule
 from mailbox_app.control.schema import Call, Method, Params
 from mailbox_app.events.hints import DIRECTORY_TOPIC, QUEUE_TOPIC
+from mailbox_app.mailqueue.hold_rules import accounts_held
 from mailbox_app.mailqueue.model import HoldRule, QueueFilter, RecipientState
 
 
@@ -43,7 +44,11 @@ async def suspend(context: ControlContext, call: Call, params: Suspend) -> Suspe
         account = context.directory.existing(params.address)
         reason = f"suspended{f': {params.reason}' if params.reason else f' by {call.user}'}"
         context.directory.set_state(account.address, AccountState.DISABLED)
-        _, held = hold_by_rule(context, HoldRule(0, submitter=account.address, reason=reason))
+        rule = HoldRule(0, submitter=account.address, reason=reason)
+        before = dict(accounts_held(context.queue.rules())).get(account.address)
+        if before is not None and not before.is_brake:  # asked for twice: one rule is enough
+            return Suspended(account.address, context.queue.hold(QueueFilter(submitter=account.address), reason))
+        _, held = hold_by_rule(context, rule)
         return Suspended(account.address, held)
 
     call.after = done = await context.offload.run(run)

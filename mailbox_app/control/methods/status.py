@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from mailbox_app.control import machine
 from mailbox_app.control.context import ControlContext
 from mailbox_app.control.machine import memory_bytes
 from mailbox_app.control.methods.queue_rows import StatsView, stats_view
 from mailbox_app.control.methods.spans import whole_seconds
 from mailbox_app.control.queue_counts import queue_counts
 from mailbox_app.control.schema import Call, Method, NoParams
+from mailbox_app.control.todo import things_to_do
 from mailbox_app.errors import StoreError
 from mailbox_app.policy.state.bans import Ban
 
@@ -36,6 +38,13 @@ class ProcessView(Struct):
     pid: int
     started_at: datetime
     restarts: int
+
+
+class ProblemView(Struct):
+    """One thing that needs the operator: BAD!, WARN or info, and a sentence."""
+
+    weight: str
+    text: str
 
 
 class Status(Struct):
@@ -62,6 +71,8 @@ class Status(Struct):
     """DNS block and allow lists that are switched off because they answer wrong."""
     redis_up: bool | None
     """Whether the Redis that nodes share answers; without it `queue`, `bans` and `greylisted` are 0. null: no Redis is used."""
+    problems: list[ProblemView]
+    """What needs the operator, the worst first; the console shows the same."""
 
 
 class MethodView(Struct):
@@ -88,6 +99,9 @@ async def status(context: ControlContext, _call: Call, _params: NoParams) -> Sta
     domains = await context.offload.run(context.directory.domains)
     memory = await context.offload.run(memory_bytes, [process.pid for process in processes])
     bans, greylisted, lists_off = await context.offload.run(_policy, context)
+    days = context.certificate_days()
+    disk = await context.offload.run(machine.disk, context.data_dir)
+    things = await context.offload.run(things_to_do, context, queue, now, disk, days)
     return Status(
         version=context.version,
         hostname=context.config.server.hostname,
@@ -107,6 +121,7 @@ async def status(context: ControlContext, _call: Call, _params: NoParams) -> Sta
         greylisted=greylisted,
         dns_lists_off=list(lists_off),
         redis_up=context.redis_up(),
+        problems=[ProblemView(weight, text) for weight, text, _ in things],
     )
 
 
@@ -116,7 +131,7 @@ def _policy(context: ControlContext) -> tuple[Sequence[Ban], int, Sequence[str]]
     try:
         return state.bans.all(), state.greylist.waiting(0, 0)[1], context.lists_off()
     except StoreError:
-        if context.redis_up() is not False:
+        if context.redis_up() is None:
             raise
         return (), 0, context.lists_off()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -15,6 +16,9 @@ from mailbox_app.control.context import ControlContext
 from mailbox_app.control.schema import Call, Count, Method, Params
 from mailbox_app.errors import AccountError, MailboxError
 from mailbox_app.events.hints import DIRECTORY_TOPIC
+from mailbox_app.mailqueue.hold_rules import accounts_held
+from mailbox_app.mailqueue.model import HoldRule
+from mailbox_app.proto.plain_text import clean
 
 
 class UserAddress(Params):
@@ -66,6 +70,9 @@ class WantedUsers(OfDomain):
         return self.text.casefold() in account.address and self.state in {None, account.state}
 
 
+Sending = Literal["free", "braked", "held"]
+
+
 class UserView(Struct):
     """One account. Bytes and messages are null for one in the trash."""
 
@@ -79,6 +86,10 @@ class UserView(Struct):
     quota_messages: int = 0
     named_by: list[str] = field(default_factory=list)
     """When it is shown or removed: aliases and lists that name it. They keep doing so, and its mail there is refused."""
+    sending: Sending = "free"
+    """braked: all its mail is held since it suddenly sent much; held: by a hold rule or because it was suspended."""
+    held_because: str = ""
+    """The reason, when it does not send freely."""
 
 
 class Users(Struct):
@@ -130,7 +141,8 @@ async def list_all(context: ControlContext, _call: Call | None, params: WantedUs
             if (domain is None or entry.account.ref.domain == domain) and params.wants(entry.account)
         ]
         page = slice(params.offset, params.offset + params.limit)
-        views = [_view(context, account) for account in live[page]]
+        rules = _hold_rules(context)
+        views = [_view(context, account, rules) for account in live[page]]
         rest = slice(max(0, params.offset - len(live)), max(0, params.offset + params.limit - len(live)))
         return Users(views + [_removed_view(account) for account in gone[rest]], len(live) + len(gone))
 
@@ -249,11 +261,22 @@ def _changed(context: ControlContext, call: Call, view: UserView) -> UserView:
     return view
 
 
-def _view(context: ControlContext, account: Account) -> UserView:
+def _hold_rules(context: ControlContext) -> Mapping[str, HoldRule]:
+    """The rule for each account of which all mail is held; none while the queue cannot be asked."""
+    try:
+        return dict(accounts_held(context.queue.rules()))
+    except MailboxError:
+        return {}
+
+
+def _view(context: ControlContext, account: Account, rules: Mapping[str, HoldRule] | None = None) -> UserView:
     used_bytes, messages = context.store.account(account.ref).usage()
+    rule = (_hold_rules(context) if rules is None else rules).get(account.address)
+    sending: Sending = "free" if rule is None else "braked" if rule.is_brake else "held"
     return UserView(
         account.address, account.state.value, account.quota_bytes, used_bytes, messages, account.created_at,
-        account.last_login_at, account.quota_messages,
+        account.last_login_at, account.quota_messages, sending=sending,
+        held_because="" if rule is None else clean(rule.reason or f"hold rule {rule.number}"),
     )  # fmt: skip
 
 

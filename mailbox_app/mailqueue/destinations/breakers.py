@@ -140,8 +140,8 @@ class Breakers:
         return list(self._waiting.get(host, ()))
 
     def not_closed(self, limit: int) -> Sequence[Breaker]:
-        """For the metrics: those open or half-open, the longest first."""
-        found = [each for each in self._known.values() if each.condition is not Condition.CLOSED]
+        """Those open or half-open, the longest first; also from other threads."""
+        found = [each for each in list(self._known.values()) if each.condition is not Condition.CLOSED]
         return sorted(found, key=lambda each: (each.opened_seconds, each.host))[:limit]
 
     def count_not_closed(self) -> int:

@@ -133,8 +133,9 @@ class HealthChecks:
 
     def _queue(self) -> tuple[str, Fields]:
         now = self._clock.now()
-        stats, pauses = self._probes.queue.stats(now), self._probes.queue.pauses()
-        told = [sentence for weight, sentence in queue_problems(stats, pauses, now) if weight != "info"]
+        queue = self._probes.queue
+        stats, pauses, rules = queue.stats(now), queue.pauses(), queue.rules()
+        told = [sentence for weight, sentence in queue_problems(stats, pauses, now, rules) if weight != "info"]
         return "", {
             "recipients": stats.recipients,
             "deferred": stats.deferred,
@@ -144,7 +145,7 @@ class HealthChecks:
             "late": stats.late,
             "oldest_seconds": 0 if stats.oldest_at is None else int((now - stats.oldest_at).total_seconds()),
             "paused": [pause.destination or "*" for pause in pauses],
-            "problems": [*self._probes.queue.problems(), *told],
+            "problems": [*queue.problems(), *told],
         }
 
     def _storage(self) -> tuple[str, Fields]:

@@ -14,7 +14,7 @@ import pytest
 from mailbox_app.clock import SystemClock
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import StoreError
-from mailbox_app.mailqueue.model import Pause, QueueStats
+from mailbox_app.mailqueue.model import HoldRule, Pause, QueueStats
 from mailbox_app.observe.metrics import Metrics, exposition
 from mailbox_app.services.web.health import HealthChecks, Probes
 from mailbox_app.services.web.server import WebService
@@ -38,6 +38,9 @@ class State:
 
     def pauses(self) -> Sequence[Pause]:
         return [Pause("down.example", "they move", datetime(2026, 1, 5, tzinfo=UTC))]
+
+    def rules(self) -> Sequence[HoldRule]:
+        return [HoldRule(1, submitter="anna@example.org", reason="brake: too much")]
 
     def problems(self) -> Sequence[str]:
         return ["Redis keeps nothing on its disk"]
@@ -124,6 +127,7 @@ async def test_the_detailed_answer_names_every_part(port: int) -> None:
             "Redis keeps nothing on its disk",
             "The oldest message has been waiting for 2 days",
             "Delivery to down.example is paused",
+            "All mail of anna@example.org is held (brake: too much): mailbox user resume anna@example.org",
         ],
     }
     assert parts["storage"]["free_bytes"] > 0
