@@ -69,7 +69,7 @@ def may_be_told(mail: Mail) -> bool:
 
 
 def after_expansion(recipients: Sequence[Recipient]) -> Sequence[Recipient]:
-    """What remains of NOTIFY behind an alias with several members: the expansion is the success. RFC 3461 5.2.7.2"""
+    """What remains of NOTIFY behind an alias with several members: the expansion is the success. RFC 3461 5.2.7.3"""
     if not any("SUCCESS" in recipient.notify for recipient in recipients):
         return recipients
     return [
@@ -85,7 +85,7 @@ def _is_expanded(recipient: Recipient) -> bool:
 def _action(recipient: Recipient, stored: Collection[str]) -> Action | None:
     """None: nothing yet, or others tell it."""
     if recipient.lists and not recipient.accounts and not recipient.outside:
-        return "delivered"  # RFC 3461 5.2.7.3: a list is where the message ends
+        return "delivered"  # RFC 3461 5.2.7.1: a list is where the message ends
     if _is_expanded(recipient):
         return "expanded"
     return "delivered" if any(account.address in stored for account in recipient.accounts) else None

@@ -74,14 +74,19 @@ class Bounces:
             and any("SUCCESS" in recipient.notify for recipient in lease.message.recipients)
         )
 
-    def report(self, lease: Lease, outcomes: Sequence[Outcome]) -> QueueId | None:
-        """Tell the sender what it wants to know of these outcomes; durable on return. None when there is nothing to tell."""
+    def report(self, lease: Lease, outcomes: Sequence[Outcome], *, tried: bool = True) -> QueueId | None:
+        """Tell the sender what it wants to know of these outcomes; durable on return. None when there is nothing to tell.
+
+        `tried`: they come from an attempt made just now, not from an operator.
+        """
+        attempted_at = self._clock.now() if tried else None
         leased = {recipient.address: recipient for recipient in lease.message.recipients}
         told = [
             described
             for outcome in outcomes
             if outcome.address in leased
-            and (described := _described(leased[outcome.address], outcome, lease.message.queue_id)) is not None
+            and (described := _described(leased[outcome.address], outcome, lease.message.queue_id, attempted_at))
+            is not None
         ]
         return self._report(lease, told)
 
@@ -113,6 +118,7 @@ class Bounces:
                 now=now,
                 from_address=f"mailer-daemon@{self._hostname}",
                 original_message_id=envelope.message_id.strip(),
+                release_request=envelope.release_request,
                 smtputf8=envelope.smtputf8,
             )
         )
@@ -171,7 +177,9 @@ def without_success(notify: str) -> str:
     return ",".join(words) if words else "NEVER"
 
 
-def _described(recipient: QueuedRecipient, outcome: Outcome, queue_id: QueueId) -> DsnRecipient | None:
+def _described(
+    recipient: QueuedRecipient, outcome: Outcome, queue_id: QueueId, attempted_at: datetime | None
+) -> DsnRecipient | None:
     """What there is to tell about an outcome; None: nothing, or nobody wants to know."""
     if outcome.fate in _FAILURES:
         if not wants(recipient.notify, "FAILURE"):
@@ -187,6 +195,7 @@ def _described(recipient: QueuedRecipient, outcome: Outcome, queue_id: QueueId) 
         remote_mta=outcome.host.partition(" ")[0],
         diagnostic=f"{outcome.code} {outcome.text}",
         final_log_id=queue_id,
+        attempted_at=attempted_at,
     )
 
 

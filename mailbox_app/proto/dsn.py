@@ -58,6 +58,8 @@ class DsnRecipient:
     diagnostic: str | None = None
     """The remote server's reply, or our own words when no server was reached."""
     final_log_id: str | None = None
+    attempted_at: datetime | None = None
+    """When it was tried last; None: not known, or not at all."""
     will_retry_until: datetime | None = None
 
 
@@ -81,6 +83,8 @@ class DsnReport:
     from_address: str
     original_message_id: str = ""
     """Of the message it is about, for threads; what is no Message-ID is left out."""
+    release_request: str = ""
+    """The sender's wish for a later time, such as `for;3600` (RFC 4865)."""
     smtputf8: bool = True
     """Whether the way back takes international forms (RFC 6533); if not, addresses are written in ASCII."""
 
@@ -110,7 +114,7 @@ def _typed(address: str, *, smtputf8: bool, kind: str = "rfc822") -> str:
     return f"utf-8; {address if smtputf8 else escape_address(address)}"
 
 
-def _recipient_fields(recipient: DsnRecipient, now: datetime, *, smtputf8: bool) -> str:
+def _recipient_fields(recipient: DsnRecipient, *, smtputf8: bool) -> str:
     fields: list[tuple[str, str]] = []
     if recipient.orcpt:
         kind, separator, value = _clean(recipient.orcpt).partition(";")
@@ -124,7 +128,8 @@ def _recipient_fields(recipient: DsnRecipient, now: datetime, *, smtputf8: bool)
     if recipient.diagnostic:
         kind = "smtp" if recipient.remote_mta else "x-local"
         fields.append(("Diagnostic-Code", f"{kind}; {_clean(recipient.diagnostic)}"))
-    fields.append(("Last-Attempt-Date", format_date(now).decode("ascii")))
+    if recipient.attempted_at is not None:  # RFC 3464 2.3.7: only when it is known
+        fields.append(("Last-Attempt-Date", format_date(recipient.attempted_at).decode("ascii")))
     if recipient.final_log_id:
         fields.append(("Final-Log-ID", _clean(recipient.final_log_id)))
     if recipient.will_retry_until is not None:
@@ -138,8 +143,10 @@ def _status_part(report: DsnReport) -> str:
         fields.append(("Original-Envelope-Id", _clean(report.envid)))
     fields.append(("Reporting-MTA", f"dns; {_clean(report.reporting_mta)}"))
     fields.append(("Arrival-Date", format_date(report.arrived_at).decode("ascii")))
+    if report.release_request:  # RFC 4865 5.1.2
+        fields.append(("Future-Release-Request", _clean(report.release_request)))
     blocks = ["".join(_fold(name, value) for name, value in fields)]
-    blocks.extend(_recipient_fields(recipient, report.now, smtputf8=report.smtputf8) for recipient in report.recipients)
+    blocks.extend(_recipient_fields(recipient, smtputf8=report.smtputf8) for recipient in report.recipients)
     return "\r\n".join(blocks)
 
 

@@ -63,6 +63,21 @@ def test_a_failure_is_reported_to_the_sender_from_the_null_sender(desk: Desk) ->
     assert report.message.envelope.message_id in text
 
 
+def test_a_report_repeats_what_the_sender_said_about_a_later_time(desk: Desk) -> None:
+    """RFC 4865 5.1.2"""
+    lease = desk.lease(envelope=Envelope("alice@here.example", release_request="until;2026-03-01T08:00:00Z"))
+    made = desk.report(lease, FAILED)
+    assert made is not None
+    assert "Future-Release-Request: until;2026-03-01T08:00:00Z\r\n" in made[1]
+
+
+def test_only_an_attempt_has_a_time(desk: Desk) -> None:
+    """RFC 3464 2.3.7"""
+    assert desk.bounces.report(desk.lease(), [FAILED], tried=False) is not None
+    [made] = desk.queue.claim(desk.clock.now(), limit=1, lease_seconds=600)
+    assert b"Last-Attempt-Date" not in Path(made.spool_path).read_bytes()
+
+
 def test_a_sender_elsewhere_gets_it_by_smtp(desk: Desk) -> None:
     made = desk.report(desk.lease(sender="eve@far.example"), FAILED)
     assert made is not None

@@ -111,7 +111,17 @@ def test_a_queued_message_is_due_at_once_and_hinted(bench: Bench) -> None:
 
 
 def test_everything_of_the_envelope_comes_back(bench: Bench) -> None:
-    envelope = Envelope("a@b.example", "8BITMIME", True, "FULL", "id+2B1", "a@b.example", "<1@b>", require_tls=True)
+    envelope = Envelope(
+        "a@b.example",
+        "8BITMIME",
+        True,
+        "FULL",
+        "id+2B1",
+        "a@b.example",
+        "<1@b>",
+        require_tls=True,
+        release_request="for;60",
+    )
     new = NewRecipient("Bob@There.example", "local", "FAILURE,DELAY", "rfc822;Bob@There.example", "mailbox full")
     queue_id = bench.put(new, envelope=envelope)
     message = bench.backend.message(queue_id)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import email
 import email.policy
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,13 @@ from mailbox_app.proto.smtp.orcpt import unescape_address
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 FAILED = DsnRecipient(
-    "bob@example.net", "rfc822;bob@example.net", "failed", "5.1.1", "mx.example.net", "550 5.1.1 No such user"
+    "bob@example.net",
+    "rfc822;bob@example.net",
+    "failed",
+    "5.1.1",
+    "mx.example.net",
+    "550 5.1.1 No such user",
+    attempted_at=NOW - timedelta(minutes=1),
 )
 REPORT = DsnReport(
     reporting_mta="mail.example.org",
@@ -75,8 +81,21 @@ def test_the_status_fields():
         "Status": "5.1.1",
         "Remote-MTA": "dns; mx.example.net",
         "Diagnostic-Code": "smtp; 550 5.1.1 No such user",
-        "Last-Attempt-Date": "Mon, 05 Jan 2026 10:00:00 +0000",
+        "Last-Attempt-Date": "Mon, 05 Jan 2026 09:59:00 +0000",
     }
+
+
+def test_the_time_of_an_attempt_that_was_not_made_is_not_told():
+    """RFC 3464 2.3.7"""
+    _, status, _ = parse(replace(REPORT, recipients=[replace(FAILED, attempted_at=None)])).get_payload()
+    assert status.get_payload()[1]["Last-Attempt-Date"] is None
+
+
+@pytest.mark.parametrize("said", ["for;3600", "until;2026-03-01T08:00:00Z"])
+def test_a_wish_for_a_later_time_is_repeated(said):
+    """RFC 4865 5.1.2"""
+    _, status, _ = parse(replace(REPORT, release_request=said)).get_payload()
+    assert status.get_payload()[0]["Future-Release-Request"] == said
 
 
 def test_trouble_of_our_own_is_no_smtp_diagnostic():

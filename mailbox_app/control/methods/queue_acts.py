@@ -127,7 +127,7 @@ def _finish_some(context: ControlContext, leases: Sequence[Lease], *, bounce: bo
         for lease in leases:
             outcomes = _outcomes(lease, bounce=bounce)
             if bounce:  # the notification is durable before the recipients leave: a crash in between repeats it
-                context.bounces.report(lease, outcomes)
+                context.bounces.report(lease, outcomes, tried=False)
             settlements.append(Settlement(lease, outcomes, next_at))
     finally:  # whose sender has been told is gone, also when telling the next one failed
         if settlements:

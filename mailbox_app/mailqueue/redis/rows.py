@@ -38,7 +38,8 @@ def write_envelope(envelope: Envelope) -> bytes:
     """The scripts read the sender, the submitter and the Message-ID at their places 1, 6 and 7."""
     return encode(
         (envelope.sender, envelope.body, int(envelope.smtputf8), envelope.ret, envelope.envid, envelope.submitter,
-         envelope.message_id, int(envelope.require_tls), int(envelope.tls_optional), int(envelope.priority))
+         envelope.message_id, int(envelope.require_tls), int(envelope.tls_optional), int(envelope.priority),
+         envelope.release_request)
     )  # fmt: skip
 
 
@@ -105,10 +106,10 @@ def read_message(
 def read_envelope(packed: bytes) -> Envelope | None:
     """None when it cannot be read: then nothing may leave under it."""
     try:
-        sender, body, utf8, ret, envid, submitter, message_id, require_tls, tls_optional, priority = decode(packed)
+        sender, body, utf8, ret, envid, submitter, message_id, require_tls, tls_optional, priority, *later = decode(packed)
         return Envelope(
             sender, body, bool(utf8), ret, envid, submitter, message_id, bool(require_tls), bool(tls_optional),
-            Priority(priority),
+            Priority(priority), *later[:1],
         )  # fmt: skip
     except (ValueError, TypeError, msgspec.DecodeError):
         return None

@@ -65,7 +65,7 @@ end
 
 local function envelope_of(packed)
   local ok, e = pcall(load, packed or '')
-  if ok and type(e) == 'table' and #e == 10 and type(e[1]) == 'string' and type(e[6]) == 'string'
+  if ok and type(e) == 'table' and #e >= 10 and type(e[1]) == 'string' and type(e[6]) == 'string'
     and type(e[7]) == 'string' then return e, true end
   return {'', '8BITMIME', 0, '', '', '', '', 0, 0, 1}, false
 end

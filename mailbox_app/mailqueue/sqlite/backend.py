@@ -330,11 +330,11 @@ def _insert(connection: sqlite3.Connection, rules: Sequence[HoldRule], arrival: 
     queue_id, envelope, spool = arrival.queue_id, arrival.envelope, arrival.spool
     due, priority = arrival.due_at.timestamp(), int(envelope.priority)
     connection.execute(
-        "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (queue_id, envelope.sender, envelope.body, envelope.smtputf8, envelope.ret, envelope.envid,
          envelope.submitter, envelope.message_id, spool.size_bytes, arrival.now.timestamp(),
          (arrival.due_at + LIFETIME).timestamp(), os.path.basename(spool.path), envelope.require_tls,
-         envelope.tls_optional, priority),
+         envelope.tls_optional, priority, envelope.release_request),
     )  # fmt: skip
     connection.executemany(
         "INSERT INTO recipient (queue_id, address, transport, destination, state, waits_as, attempts, next_at,"

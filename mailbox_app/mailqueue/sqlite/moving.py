@@ -16,7 +16,7 @@ from mailbox_app.mailqueue.sqlite.rows import FINISHED, marks
 
 _MESSAGE = (
     "queue_id, sender, body, smtputf8, ret, envid, submitter, message_id, size_bytes, arrived_at, expires_at, spool_name,"
-    " require_tls, tls_optional, priority"
+    " require_tls, tls_optional, priority, release_request"
 )
 _RECIPIENT = (
     "queue_id, address, transport, destination, state, waits_as, attempts, next_at, last_code, last_enhanced, last_text,"
@@ -102,7 +102,8 @@ class SqlitePlace(SqliteQueue):
             f"INSERT INTO message ({_MESSAGE}) VALUES ({marks(_MESSAGE.split(','))})",
             (queue_id, envelope.sender, envelope.body, envelope.smtputf8, envelope.ret, envelope.envid, envelope.submitter,
              envelope.message_id, spool.size_bytes, message.arrived_at.timestamp(), message.expires_at.timestamp(),
-             os.path.basename(spool.path), envelope.require_tls, envelope.tls_optional, priority),
+             os.path.basename(spool.path), envelope.require_tls, envelope.tls_optional, priority,
+             envelope.release_request),
         )  # fmt: skip
         connection.executemany(
             f"INSERT INTO recipient ({_RECIPIENT}) VALUES ({marks(_RECIPIENT.split(','))})",

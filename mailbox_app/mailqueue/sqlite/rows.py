@@ -40,7 +40,7 @@ RECIPIENT = (
 )
 MESSAGE = (
     "m.queue_id, m.sender, m.body, m.smtputf8, m.ret, m.envid, m.submitter, m.message_id, m.require_tls, m.tls_optional,"
-    " m.priority, m.size_bytes, m.arrived_at, m.expires_at, m.spool_name"
+    " m.priority, m.release_request, m.size_bytes, m.arrived_at, m.expires_at, m.spool_name"
 )
 FINISHED = (
     "queue_id, address, sender, submitter, message_id, size_bytes, arrived_at, finished_at, fate, code, enhanced, text, host,"
@@ -149,10 +149,10 @@ def read_message(row: Sequence[Any], recipients: Sequence[QueuedRecipient]) -> Q
     queue_id, sender, body, smtputf8, ret, envid, submitter, message_id, require_tls, tls_optional, priority, *rest = (
         row
     )
-    size_bytes, arrived_at, expires_at, _ = rest
+    release_request, size_bytes, arrived_at, expires_at, _ = rest
     envelope = Envelope(
         sender, body, bool(smtputf8), ret, envid, submitter, message_id, bool(require_tls), bool(tls_optional),
-        _priority(priority),
+        _priority(priority), release_request,
     )  # fmt: skip
     return QueuedMessage(
         QueueId(queue_id), envelope, size_bytes, read_time(arrived_at), read_time(expires_at), recipients

@@ -117,4 +117,5 @@ CREATE TABLE pause (
 DROP INDEX recipient_state_next;
 CREATE INDEX recipient_state_next ON recipient (state, next_at, destination);
 """,
+    "ALTER TABLE message ADD COLUMN release_request TEXT NOT NULL DEFAULT '';",
 )

@@ -19,7 +19,7 @@ _VALUE = re.compile(r"[!-<>-~\u0080-\U0010ffff][!-~\u0080-\U0010ffff]*")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _ESCAPE = re.compile(r"\+([0-9A-F]{2})")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_SECONDS = re.compile(r"[0-9]{1,9}")
+_SECONDS = re.compile(r"[1-9][0-9]{0,8}")  # RFC 4865 3
 _DATE_TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
@@ -45,6 +45,13 @@ class MailCommand:
     """RFC 4865 HOLDFOR in seconds; None: not said."""
     hold_until: datetime | None = None
     """RFC 4865 HOLDUNTIL; None: not said."""
+
+    @property
+    def release_request(self) -> str:
+        """HOLDFOR or HOLDUNTIL as reports repeat it; "" for neither. RFC 4865 5.1.2"""
+        if self.hold_for is not None:
+            return f"for;{self.hold_for}"
+        return f"until;{self.hold_until:%Y-%m-%dT%H:%M:%SZ}" if self.hold_until is not None else ""
 
 
 @dataclass(frozen=True, slots=True)

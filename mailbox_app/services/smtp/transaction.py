@@ -34,6 +34,7 @@ class Transaction:
         "is_told",
         "rcpt_count",
         "recipients",
+        "release_request",
         "replies",
         "require_tls",
         "ret",
@@ -52,6 +53,8 @@ class Transaction:
         self.require_tls = False
         self.due_at: datetime | None = None
         """When the sender wants it to go; None: at once."""
+        self.release_request = ""
+        """The same as it was said."""
         self.size_bytes = 0
         """As declared; 0: not."""
         self.recipients: list[Recipient] = []
@@ -111,6 +114,7 @@ async def mail(session: SmtpSession, argument: bytes) -> Reply:
     transaction.envid = command.envid
     transaction.require_tls = command.require_tls
     transaction.due_at = due_at
+    transaction.release_request = command.release_request
     transaction.size_bytes = command.size_bytes
     return Reply(250, "2.1.0", "Sender OK")
 

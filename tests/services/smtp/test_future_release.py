@@ -45,6 +45,7 @@ async def test_it_waits_for_its_time_also_for_people_here(world: SmtpWorld) -> N
         assert row.next_at == due
         assert row.last_text == "waits until 2026-01-05 11:00:00 UTC, as its sender asked"
         assert world.queue.message(row.queue_id).expires_at == due + LIFETIME
+        assert world.queue.message(row.queue_id).envelope.release_request == "for;3600"
     assert not world.queue.claim(now, limit=5, lease_seconds=60)
     [local] = [
         lease
@@ -57,10 +58,15 @@ async def test_it_waits_for_its_time_also_for_people_here(world: SmtpWorld) -> N
 
 async def test_a_time_that_has_passed_means_now(world: SmtpWorld) -> None:
     client = await world.logged_in()
-    for parameter in ("HOLDUNTIL=2026-01-05T09:59:59Z", "HOLDFOR=0"):
-        await begin(client, parameter, "bob@example.org")
-        await client.content(MAIL)
-    assert len(world.inbox("bob@example.org")) == 2
+    await begin(client, "HOLDUNTIL=2026-01-05T09:59:59Z", "bob@example.org")
+    await client.content(MAIL)
+    assert len(world.inbox("bob@example.org")) == 1
+
+
+async def test_no_time_at_all_is_refused(world: SmtpWorld) -> None:
+    """RFC 4865 3: a positive number; 4.2: what is invalid is refused with 501 5.5.4."""
+    client = await world.logged_in()
+    assert await client.say(f"MAIL FROM:<{ALICE}> HOLDFOR=0") == (501, "5.5.4 The parameter HOLDFOR has no such value")
 
 
 @pytest.mark.parametrize("parameter", ["HOLDFOR=2592001", "HOLDFOR=999999999", "HOLDUNTIL=2026-02-04T10:00:01Z"])
