@@ -15,9 +15,14 @@ def new_token() -> str:
     return f"{_holder(os.getpid())}:{secrets.token_hex(8)}"
 
 
+def holder_of(token: str) -> str:
+    """The process's name in a token."""
+    return token.partition(":")[0]
+
+
 def holder_lives(token: str) -> bool:
     """Whether the process that took the lease still runs (a reused process id has another start time)."""
-    pid, _, started = token.partition(":")[0].partition(".")
+    pid, _, started = holder_of(token).partition(".")
     return _started(int(pid)) == started
 
 

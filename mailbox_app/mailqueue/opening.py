@@ -43,6 +43,11 @@ def open_spool(settings: Queue, data_dir: Path) -> Spool:
     return Spool(data_dir / "queue-passing", durable=False)
 
 
+def marks_folder(settings: Queue, data_dir: Path) -> Path:
+    """Where this node marks what it has delivered from that queue."""
+    return data_dir / ("queue-marks" if settings.backend == "sqlite" else "queue-passing-marks")
+
+
 def open_queue(
     settings: Queue, data_dir: Path, spool: Spool, bus: Bus, clock: Clock, link: RedisLink | None = None
 ) -> OpenQueue:

@@ -24,6 +24,7 @@ from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.events.hints import QUEUE_TOPIC, Bus
 from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.delivery_marks import DeliveryMarks
 from mailbox_app.mailqueue.interface import QueueBackend, Transport
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient, QueueStats, RecipientState, Settlement
 from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, is_last_chance, next_attempt_at
@@ -79,6 +80,7 @@ class QueueRunner:
         chance: Callable[[], float] = random.random,
         under_way: UnderWay | None = None,
         claim_counts: Callable[[Mapping[str, int]], Mapping[str, int]] = dict,
+        marks: DeliveryMarks | None = None,
     ) -> None:
         self._backend = backend
         self._transports = transports
@@ -94,6 +96,7 @@ class QueueRunner:
         """What a claim is told of running deliveries, so that destinations keep bounds of their own (`pace`)."""
         self._chance = chance
         self._under_way = under_way or UnderWay()
+        self._marks = marks
         self._patience = Patience(clock, metrics)
         self._settling = Settling(backend, offload, clock, self._patience)
         self._log = structlog.get_logger("queue")
@@ -108,8 +111,10 @@ class QueueRunner:
     async def run(self) -> None:
         """Deliver until cancelled; running deliveries are then finished or put back within eight seconds."""
         subscription = self._bus.subscribe(QUEUE_TOPIC, self._wake.set)
-        recovering = asyncio.get_running_loop().create_task(self._recover())  # with a long queue it takes seconds
+        recovering: asyncio.Task[None] | None = None
         try:
+            await self._settle_marked()  # before a claim, or what is marked might go out again
+            recovering = asyncio.get_running_loop().create_task(self._recover())  # with a long queue it takes seconds
             while True:
                 self._wake.clear()
                 try:
@@ -123,8 +128,28 @@ class QueueRunner:
                     await self._clock.sleep(_POLL_SECONDS)
         finally:
             subscription.close()
-            recovering.cancel()
+            if recovering is not None:
+                recovering.cancel()
             await self._drain()
+            if self._marks is not None:
+                self._marks.close()
+
+    async def recover(self) -> int:
+        """Settle what dead processes have marked as delivered, put back the rest of their leases; how many leases."""
+        await self._settle_marked()
+        return await self._offload.run(self._backend.recover, self._clock.now())
+
+    async def _settle_marked(self) -> None:
+        """What servers had taken when a process died is recorded, before its leases are anybody's."""
+        if self._marks is None:
+            return
+        try:
+            left = await self._patiently(self._marks.left_behind, self._backend)
+            await asyncio.gather(*(self._conclude(lease, outcomes) for lease, outcomes in left))
+            await self._offload.run(self._marks.forget)
+        except Exception:  # noqa: BLE001 - the runner never dies; what is left is read again at the next start
+            self._log.exception("marks of deliveries not read")
+            self._metrics.errors.inc()
 
     async def _recover(self) -> None:
         try:
@@ -245,7 +270,10 @@ class QueueRunner:
         try:
             outcomes = await self._deliver(lease)
         except asyncio.CancelledError:
-            await self._release(lease)
+            if taken := self._marks.of(lease) if self._marks is not None else ():
+                await self._conclude(lease, taken)
+            else:
+                await self._release(lease)
             raise
         conclusion = asyncio.ensure_future(self._conclude(lease, outcomes))
         try:
@@ -267,6 +295,10 @@ class QueueRunner:
             self._log.exception("transport failed", queue_id=lease.message.queue_id)
             self._metrics.errors.inc()
             given = ()
+        if self._marks is not None:
+            if any(outcome.fate is Fate.DELIVERED for outcome in given):
+                self._marks.note(lease, given)
+            given = [*self._marks.of(lease), *given]
         by_address = {outcome.address: outcome for outcome in given}
         return [by_address.get(one.address) or _deferred(one, "internal error") for one in recipients]
 
@@ -283,6 +315,8 @@ class QueueRunner:
             self._log.exception("outcome not recorded", queue_id=lease.message.queue_id, error=str(error))
             self._metrics.errors.inc()
         else:
+            if self._marks is not None:
+                self._marks.settled(lease)
             if is_recorded:
                 self._tell(lease, outcomes, now)
             else:

@@ -9,7 +9,7 @@ recipients are deferred, and this is the one place where a duplicate is possible
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
@@ -23,12 +23,16 @@ from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
 from mailbox_app.proto.smtp.orcpt import ascii_orcpt
 
 _CHUNK_BYTES = 262_144
+_WITH_ITS_END_BYTES = 32_768
+"""So much goes in one piece with the end of the message; a host has no time to say something in between."""
 _HEADER_BYTES = 262_144
 _LINE_BYTES = 998
 _ROUNDS = 100
 """Transactions on one connection when the host takes only some recipients at a time (452, RCPTMAX)."""
 _AT_ONCE = 500
 """Recipients of one transaction: their answers fit the reader's buffer."""
+
+_FATES = {2: Fate.DELIVERED, 5: Fate.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +50,24 @@ class Verdict:
 
 
 Verdicts = dict[str, Verdict]
+Taken = Callable[[Sequence[QueuedRecipient], Verdict], None]
+"""Told the moment a host has taken the message for recipients; raises nothing."""
 
 
 class Transaction:
     """Sends one lease's message over a connection, in as many rounds as the host wants."""
 
-    def __init__(self, connection: SmtpConnection, lease: Lease, offload: Offload) -> None:
+    def __init__(
+        self,
+        connection: SmtpConnection,
+        lease: Lease,
+        offload: Offload,
+        taken: Taken = lambda recipients, verdict: None,
+    ) -> None:
         self._connection = connection
         self._lease = lease
         self._offload = offload
+        self._taken = taken
         self.verdicts: Verdicts = {}
         """Filled as answers come in."""
         self.in_step = True
@@ -138,7 +151,7 @@ class Transaction:
                 # RFC 2920 3.1 would end an unwanted DATA with a lone dot; leaving is as good and delivers nothing
                 self.in_step = bool(accepted)
                 if accepted:
-                    data = await self._message(file, first)
+                    data = await self._message(file, first, accepted)
         finally:
             file.close()
         if data is None or not accepted:
@@ -165,16 +178,18 @@ class Transaction:
         accepted = [recipient for recipient, reply in answers if reply.positive]
         if not accepted:
             return []
-        data = await self._chunks(file, first)
+        data = await self._chunks(file, first, accepted)
         self._judge(accepted, data)
         return _left(data, answers)
 
-    async def _chunks(self, file: BinaryIO, data: bytes) -> Reply:
+    async def _chunks(self, file: BinaryIO, data: bytes, accepted: Sequence[QueuedRecipient]) -> Reply:
         """All chunks; the answer to the last, or the refusal of one before it."""
         self.in_step = False
         while True:
             following = await self._offload.run(file.read, _CHUNK_BYTES) if len(data) == _CHUNK_BYTES else b""
             last = not following
+            if last:
+                self._await_verdict(accepted)
             early = await self._connection.send(b"BDAT %d%b\r\n%b" % (len(data), b" LAST" if last else b"", data))
             try:
                 reply = early or await self._connection.end_of_data()
@@ -215,27 +230,41 @@ class Transaction:
             return None, answers
         return await self._connection.command(b"DATA"), answers
 
-    async def _message(self, file: BinaryIO, data: bytes) -> Reply:
+    async def _message(self, file: BinaryIO, data: bytes, accepted: Sequence[QueuedRecipient]) -> Reply:
         """Send the message; the final answer, or ours when none came."""
         self.in_step = False
         stuffer = DotStuffer()
-        while data:
+        while len(data) > _WITH_ITS_END_BYTES:
             if (early := await self._connection.send(stuffer.chunk(data))) is not None:
                 return _out_of_step("a part of the message") if early.code // 100 in (2, 3) else early
             data = await self._offload.run(file.read, _CHUNK_BYTES) if len(data) == _CHUNK_BYTES else b""
         if self._connection.has_unread:
             return _out_of_step("a part of the message")
+        self._await_verdict(accepted)
         try:
-            reply = await self._connection.send(stuffer.end()) or await self._connection.end_of_data()
+            reply = await self._connection.send(stuffer.chunk(data) + stuffer.end())
+            reply = reply or await self._connection.end_of_data()
         except HostTrouble as trouble:
             return _perhaps_taken(trouble)
         self.in_step = reply.code != 421
         return reply if reply.code // 100 != 3 else _out_of_step("the message")
 
-    def _judge(self, recipients: Sequence[QueuedRecipient], reply: Reply) -> None:
-        fate = {2: Fate.DELIVERED, 5: Fate.FAILED}.get(reply.code // 100, Fate.DEFERRED)
+    def _await_verdict(self, accepted: Sequence[QueuedRecipient]) -> None:
+        """What comes next is the answer to the whole message: a yes is told before anything else happens."""
+
+        def heard(reply: Reply) -> None:
+            if reply.positive:
+                self._taken(accepted, self._verdict(reply))
+
+        self._connection.await_verdict(heard)
+
+    def _verdict(self, reply: Reply) -> Verdict:
+        fate = _FATES.get(reply.code // 100, Fate.DEFERRED)
         relayed = fate is Fate.DELIVERED and "DSN" not in self._connection.extensions
-        verdict = Verdict(fate, reply.code, reply.enhanced, reply.text, relayed=relayed)
+        return Verdict(fate, reply.code, reply.enhanced, reply.text, relayed=relayed)
+
+    def _judge(self, recipients: Sequence[QueuedRecipient], reply: Reply) -> None:
+        verdict = self._verdict(reply)
         self.verdicts.update((recipient.address, verdict) for recipient in recipients)
 
     def _mail(self) -> bytes:

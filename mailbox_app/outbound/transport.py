@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -18,9 +19,10 @@ from mailbox_app.clock import Clock
 from mailbox_app.config.routes import Routes
 from mailbox_app.config.schema import Delivery
 from mailbox_app.db.offload import Offload
+from mailbox_app.mailqueue.delivery_marks import DeliveryMarks
 from mailbox_app.mailqueue.destinations.breaker_store import MemoryBreakerStore
 from mailbox_app.mailqueue.destinations.breakers import Breakers, Refusal
-from mailbox_app.mailqueue.model import Fate, Lease, Outcome
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient
 from mailbox_app.mailqueue.spool import is_lost
 from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.net.resolver import Resolver
@@ -81,6 +83,8 @@ class SmtpTransport:
         self.states = states or RouteStates(clock)
         self.under_way = UnderWay()
         """Where it is told which host is talked to; the runner's own takes its place."""
+        self.marks: DeliveryMarks | None = None
+        """The runner's: where it is told at once what a host has taken."""
         self._log = structlog.get_logger("outbound")
         self.reach = Reach(clock, config.port)
         self.configure(config, routes or Routes())
@@ -237,7 +241,7 @@ class SmtpTransport:
         place = place._replace(level=demand.place(connection.tls))
         visit.greeted()
         walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
-        transaction = Transaction(connection, walk.lease, self._offload)
+        transaction = Transaction(connection, walk.lease, self._offload, partial(self._note_taken, walk))
         try:
             await transaction.run(walk.waiting())
         except BaseException:
@@ -253,6 +257,11 @@ class SmtpTransport:
         else:
             connection.close()
         return transaction.needs_another and bool(walk.waiting())
+
+    def _note_taken(self, walk: Walk, recipients: Sequence[QueuedRecipient], verdict: Verdict) -> None:
+        """The host has them: marked before anything else happens."""
+        if self.marks is not None:
+            self.marks.note(walk.lease, [walk.outcome(one, verdict, walk.host, walk.tls, 0.0) for one in recipients])
 
     async def open(self, walk: Walk, host: MailHost, address: str) -> SmtpConnection:
         """As for a message, without one: for trials. Close or leave it."""

@@ -65,18 +65,24 @@ class Walk:
         """One per recipient; those without a verdict get the last trouble."""
         rest = self.last or Verdict(Fate.DEFERRED, 451, "4.4.0", "no host gave an answer")
         return [
-            Outcome(
-                recipient.address,
-                verdict.fate,
-                verdict.code,
-                verdict.enhanced,
-                verdict.text,
-                host,
-                tls,
-                duration_seconds,
-                verdict.retry_at,
-                verdict.relayed,
+            self.outcome(
+                recipient, *self._settled.get(recipient.address, (rest, self.host, self.tls)), duration_seconds
             )
             for recipient in self._recipients
-            for verdict, host, tls in [self._settled.get(recipient.address, (rest, self.host, self.tls))]
         ]
+
+    @staticmethod
+    def outcome(recipient: QueuedRecipient, verdict: Verdict, host: str, tls: str, duration_seconds: float) -> Outcome:
+        """A host's verdict as the queue takes it."""
+        return Outcome(
+            recipient.address,
+            verdict.fate,
+            verdict.code,
+            verdict.enhanced,
+            verdict.text,
+            host,
+            tls,
+            duration_seconds,
+            verdict.retry_at,
+            verdict.relayed,
+        )

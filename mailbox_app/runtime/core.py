@@ -92,17 +92,15 @@ class Upkeep:
 
     def __init__(
         self,
-        recover: Callable[[datetime], int],
+        recover: Callable[[], Coroutine[Any, Any, int]],
         purge: Purge,
         metrics: Metrics,
-        offload: Offload,
         clock: Clock,
         started_at: datetime,
     ) -> None:
         self._recover = recover
         self._purge = purge
         self._metrics = metrics
-        self._offload = offload
         self._clock = clock
         self._started_at = started_at
         self._log = structlog.get_logger("upkeep")
@@ -116,7 +114,7 @@ class Upkeep:
         while True:
             await self._clock.sleep(_RECOVER_SECONDS)
             try:
-                await self._offload.run(self._recover, self._clock.now())
+                await self._recover()
                 await self._purge.run()
             except (MailboxError, OSError) as error:
                 self._log.warning("upkeep failed, tried again later", reason=str(error))

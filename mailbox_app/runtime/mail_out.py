@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from mailbox_app.config.schema import Config
 from mailbox_app.delivery.local import LocalTransport
 from mailbox_app.mailqueue.delay_notices import DelayNotices
+from mailbox_app.mailqueue.delivery_marks import DeliveryMarks
 from mailbox_app.mailqueue.destinations.breakers import Breakers
 from mailbox_app.mailqueue.forgetting import Forgetting
+from mailbox_app.mailqueue.opening import marks_folder
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.outbound.routes.desk import RouteDesk
@@ -63,6 +65,7 @@ def build_mail_out(parts: Parts) -> MailOut:
         states=RouteStates(parts.clock, parts.metrics),
     )
     outbound.under_way = under_way
+    outbound.marks = DeliveryMarks(marks_folder(config.queue, parts.data_dir))
     runner = QueueRunner(
         parts.queue,
         {"smtp": outbound, "local": LocalTransport(parts.inbound, parts.recipients, parts.metrics)},
@@ -75,6 +78,7 @@ def build_mail_out(parts: Parts) -> MailOut:
         under_way=under_way,
         per_destination=config.delivery.connections,
         claim_counts=paced.claim_counts,
+        marks=outbound.marks,
     )
     delays = DelayNotices(parts.queue, parts.bounces, parts.offload, parts.clock, parts.mail_log, parts.metrics)
     forgetting = Forgetting(parts.queue, lambda: parts.current.config.queue.history_days, parts.offload, parts.clock)

@@ -20,8 +20,9 @@ from mailbox_app.config.schema import Queue
 from mailbox_app.db.offload import Offload
 from mailbox_app.errors import MailboxError
 from mailbox_app.events.hints import QUEUE_TOPIC
+from mailbox_app.mailqueue.delivery_marks import settle_left_behind
 from mailbox_app.mailqueue.moving import Move, Place, is_empty
-from mailbox_app.mailqueue.opening import open_place, open_spool
+from mailbox_app.mailqueue.opening import marks_folder, open_place, open_spool
 from mailbox_app.runtime.parts import Parts
 
 _REMEMBERED = "queue-redis.json"
@@ -79,6 +80,8 @@ class QueueMoves:
             if old.backend == "redis" and (others := await self._offload.run(source.others_heard, _OTHERS_SECONDS)):
                 self._log.warning("other nodes deliver from the old queue, its mail stays there", nodes=len(others))
                 return True
+            marks = marks_folder(old, self._data_dir)
+            await self._offload.run(settle_left_behind, source, marks, self._clock.now())
             await self._offload.run(source.recover, self._clock.now())
             move = Move(source, target, open_spool(self._settings, self._data_dir))
             self._log.info("the queue moves", to=self._settings.backend)

@@ -155,7 +155,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     def refs() -> Sequence[AccountRef]:
         return [account.ref for account in parts.directory.accounts()]
 
-    upkeep = _upkeep(daemon, parts, refs)
+    upkeep = _upkeep(daemon, parts, refs, out)
     reloader = Reloader(daemon.paths, daemon.supervisor_pid, parts.offload)
     audit = Audit(parts.data_dir / "journal.db", parts.clock)
     indexing = _indexing(parts, refs)
@@ -202,7 +202,7 @@ def _core(daemon: Daemon, parts: Parts, hub: HubServer | None, close: Callable[[
     )
 
 
-def _upkeep(daemon: Daemon, parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> Upkeep:
+def _upkeep(daemon: Daemon, parts: Parts, refs: Callable[[], Sequence[AccountRef]], out: MailOut) -> Upkeep:
     rejects = Rejects(parts.store, parts.offload, parts.clock, lambda: parts.current.config)
 
     def purge_one(ref: AccountRef) -> bool:
@@ -210,7 +210,7 @@ def _upkeep(daemon: Daemon, parts: Parts, refs: Callable[[], Sequence[AccountRef
         return parts.store.purge(ref)
 
     purge = Purge(refs, purge_one, parts.offload, parts.clock)
-    return Upkeep(parts.queue.recover, purge, parts.metrics, parts.offload, parts.clock, daemon.started_at)
+    return Upkeep(out.runner.recover, purge, parts.metrics, parts.clock, daemon.started_at)
 
 
 def _indexing(parts: Parts, refs: Callable[[], Sequence[AccountRef]]) -> SearchIndexing:

@@ -1,7 +1,7 @@
 """kill -9 of the core or of everything while mail leaves: nothing is lost, and a kill doubles a message once at most.
 
-What a remote server has taken and the queue has not yet written down at the instant of a kill goes out again: nobody can know.
-That is at most what was being delivered then. Fifteen rounds by default; MAILBOX_KILL_ROUNDS for more.
+What a remote server has taken is marked when its answer is read, so only messages whose answer was still on its way at the
+instant of a kill go out again: nobody can know. Fifteen rounds by default; MAILBOX_KILL_ROUNDS for more.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ pytestmark = [pytest.mark.system, pytest.mark.slow]
 ROUNDS = int(os.environ.get("MAILBOX_KILL_ROUNDS", "15"))
 MESSAGES_A_ROUND = 40
 DESTINATIONS = 8
-UNDER_WAY = 40
-"""Deliveries at once."""
+UNREAD = 4
+"""Answers on their way at the instant of a kill, of 40 deliveries at once: measured 1.4 on a busy machine."""
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def test_mail_that_leaves_survives_every_kill(tmp_path: Path) -> None:
             assert set(copies) == set(feeder.subjects)
             doubled = {subject: count - 1 for subject, count in copies.items() if count > 1}
             assert max(doubled.values(), default=0) <= 2
-            assert sum(doubled.values()) <= kills * UNDER_WAY
+            assert sum(doubled.values()) <= kills * UNREAD
             left = feeder.queue.history(QueueFilter(), 0, len(copies) + 10)
             assert Counter(each.address.partition("@")[0] for each in left) == {
                 f"r{number}": 1 for number in range(len(copies))
