@@ -41,6 +41,7 @@ rewrite unix - - n - - trivial-rewrite
 proxymap unix - - n - - proxymap
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 lmtp unix - - n - - lmtp
 smtp unix - - n - - smtp
