@@ -92,7 +92,7 @@ def servers(now: Time, bulk_domains: int, tls: ssl.SSLContext) -> Cast:
     return cast
 
 
-def letters(bulk_domains: int, bulk_recipients: int) -> list[Letter]:
+def letters(bulk_domains: int, bulk_recipients: int, crowd: int) -> list[Letter]:
     """The mail of the week."""
     found = [
         Letter("to a server that works", 60, ["ann@works.example"]),
@@ -127,7 +127,7 @@ def letters(bulk_domains: int, bulk_recipients: int) -> list[Letter]:
         Letter(f"limited, {number}", 800 + number, [f"ann{number}@paced.example"], shown=False) for number in range(40)
     ]
     found += [Letter(f"in a crowd, {number}", 900 + 240 * number, [f"ann{number}@crowd.example"], sender=BOB, shown=False)
-              for number in range(100)]  # fmt: skip
+              for number in range(crowd)]  # fmt: skip
     found += [Letter(f"busy for an hour, {number}", 200 + number, [f"ann{number}@busy.example"], shown=number < 2)
               for number in range(8)]  # fmt: skip
     found.append(Letter("its host is passed over all week", 6 * HOUR, ["patient@crowd.example"]))

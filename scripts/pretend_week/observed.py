@@ -119,16 +119,20 @@ class Watcher:
 
     def __init__(self, seconds: Any) -> None:
         self._seconds = seconds
+        self._before: dict[str, Any] | None = None
         self.changes: list[Change] = []
         self.sent: list[tuple[float, str, str]] = []
         self.errors: list[str] = []
 
     def __enter__(self) -> Watcher:
+        self._before = structlog.get_config() if structlog.is_configured() else None
         structlog.configure(processors=[self._read])
         return self
 
     def __exit__(self, *_: object) -> None:
         structlog.reset_defaults()
+        if self._before is not None:
+            structlog.configure(**self._before)
 
     def _read(self, _: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         name = event["event"]

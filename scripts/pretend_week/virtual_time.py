@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import selectors
+import threading
 from asyncio.protocols import BufferedProtocol, _feed_data_to_buffered_proto
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -62,6 +63,12 @@ class PretendLoop(asyncio.SelectorEventLoop):
     def skip(self, seconds: float) -> None:
         """Time passes; what was due meanwhile comes at once, at its end."""
         self._now += seconds
+
+    def call_soon_threadsafe(self, callback, *args, context=None):  # type: ignore[no-untyped-def, override]
+        """As `call_soon` for whoever runs in the loop's own thread, as all pretend threads do."""
+        if threading.get_ident() == self._thread_id:  # type: ignore[attr-defined]
+            return self.call_soon(callback, *args, context=context)
+        return super().call_soon_threadsafe(callback, *args, context=context)
 
     async def create_connection(  # type: ignore[override]
         self, protocol_factory: Callable[[], Any], host: str = "", port: int = 0, **_: object

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 from cast import ACCOUNTS, HELD, SECURE_HOST, SILENT_DNS, US, WEEK, Cast, Letter, letters, servers
 from observed import Observed, Watcher, look_back
@@ -34,7 +35,8 @@ from mailbox_app.config.load import load
 from mailbox_app.config.paths import resolve
 from mailbox_app.delivery.mail import Mail, Recipient
 from mailbox_app.ids import QueueId
-from mailbox_app.mailqueue.model import Envelope, HoldRule, NewRecipient
+from mailbox_app.mailqueue import runner
+from mailbox_app.mailqueue.model import Envelope, HoldRule, NewRecipient, QueueFilter
 from mailbox_app.net.tls import ensure_self_signed
 from mailbox_app.proto.dates import format_date
 from mailbox_app.runtime.board import Board
@@ -58,6 +60,14 @@ class Scale:
 
     bulk_domains: int = 20
     bulk_recipients: int = 5_000
+    crowd: int = 100
+    """Messages to the host that is dead all week."""
+    poll_seconds: float = 30.0
+    """How often the runner looks without a reason; seldom makes a week quicker and changes nothing else."""
+
+
+SMALL = Scale(2, 400, 12, 3_600.0)
+"""For tests."""
 
 
 class House:
@@ -70,7 +80,7 @@ class House:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self.cast: Cast = servers(self.seconds, scale.bulk_domains, context)
-        self.cast.letters = letters(scale.bulk_domains, scale.bulk_recipients)
+        self.cast.letters = letters(scale.bulk_domains, scale.bulk_recipients, scale.crowd)
         for address, domain in self.cast.addresses.items():
             loop.network.add(address, self.cast.peers[domain].serve)
         self.resolver = FakeResolver(self.cast.zone, self.clock)
@@ -181,8 +191,6 @@ class House:
             observed.remembered.append((days, bool(self._history(first))))
 
     def _history(self, queue_id: QueueId) -> bool:
-        from mailbox_app.mailqueue.model import QueueFilter
-
         return bool(self.parts.queue.history(QueueFilter(ids=[queue_id]), 0, 1))
 
 
@@ -193,7 +201,7 @@ def run(scale: Scale, redis_url: str = "") -> Observed:
     loop = PretendLoop()
     with tempfile.TemporaryDirectory(prefix="pretend-week-", dir=base) as folder, contextlib.closing(loop):
         house = House(Path(folder), loop, scale, redis_url)
-        with house.watcher:
+        with house.watcher, patch.object(runner, "_POLL_SECONDS", scale.poll_seconds):
             try:
                 return loop.run_until_complete(house.live())
             finally:
