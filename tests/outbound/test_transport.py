@@ -544,7 +544,7 @@ async def test_requiretls_stays_when_the_way_is_not_safe(
         case "a known certificate":
             trusting, expected = {}, (Fate.DEFERRED, "4.7.5")
         case "TLS":
-            remote.script.tls, expected = None, (Fate.DEFERRED, "4.7.10")
+            remote.script.tls, expected = None, (Fate.FAILED, "5.7.10")  # RFC 8689 4.2.1
     [outcome] = await make_transport(**trusting).deliver(make_lease(envelope=REQUIRING))
     assert (outcome.fate, outcome.enhanced) == expected
     assert remote.messages == []

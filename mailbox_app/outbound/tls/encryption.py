@@ -79,7 +79,10 @@ class Encryption:
         text = f"{connection.host} offers no encryption"
         if demand.proof is not Proof.NOTHING:
             self._saw(demand, connection, address, TlsResult.STARTTLS_NOT_SUPPORTED, text, enforced=True)
-            raise HostTrouble(451, "4.7.10", f"{text}, which {demand.because} asks for")
+            text = f"{text}, which {demand.because} asks for"
+            if demand.needs_extension:  # RFC 8689 4.2.1: the sender hears of it at once
+                raise HostTrouble(550, "5.7.10", text)
+            raise HostTrouble(451, "4.7.10", text)
         if demand.guards_level and (held := await self._levels.missing(demand.domain)) is not None:
             since, until = (_day(each) for each in (held.since_seconds, held.holds_until_seconds))
             text += (
