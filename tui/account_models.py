@@ -26,6 +26,14 @@ class Account:
     quota_messages: int
     created_at: datetime | None
     last_login_at: datetime | None
+    sending: str = "free"
+    """Or braked, or held: all it sends waits."""
+    held_because: str = ""
+
+    @property
+    def held(self) -> bool:
+        """All it sends is held."""
+        return self.sending not in {"free", ""}
 
     @property
     def key(self) -> str:
@@ -59,6 +67,8 @@ class Account:
             quota_messages=int_of(row, "quota_messages"),
             created_at=when_of(row, "created_at"),
             last_login_at=when_of(row, "last_login_at"),
+            sending=text_of(row, "sending") or "free",
+            held_because=text_of(row, "held_because"),
         )
 
 

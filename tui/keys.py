@@ -170,6 +170,15 @@ ACTIONS: tuple[Action, ...] = (
         cli="user disable {id}",
     ),
     Action(
+        "account.suspend",
+        ("H",),
+        "suspend",
+        "No login and all its mail held, or its end; asks",
+        "account",
+        changes=True,
+        cli="user suspend {id}",
+    ),
+    Action(
         "account.quota",
         ("e",),
         "quota",

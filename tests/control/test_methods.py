@@ -15,7 +15,7 @@ from mailbox_app.control.client import ControlClient
 from mailbox_app.control.methods import METHODS
 from mailbox_app.control.methods.domain import records_for
 from mailbox_app.errors import ControlError, MailboxError, QueueError, StoreError
-from mailbox_app.mailqueue.model import Envelope, Fate, Outcome, QueueFilter, RecipientState, Settlement
+from mailbox_app.mailqueue.model import Envelope, HoldRule, Fate, Outcome, QueueFilter, RecipientState, Settlement
 from mailbox_app.observe.mail_log import MailEvent
 from tests.support.control import Appliance, Background
 from tests.support.queue import put
@@ -378,14 +378,30 @@ def test_an_account_is_suspended_and_resumed_in_one_step_each(client: ControlCli
     queue, address = appliance.context.queue, "alice@example.org"
     put(queue, appliance.spool, appliance.context.clock.now(), envelope=Envelope(address, submitter=address))
     assert client.call("user.suspend", {"address": address, "reason": "password stolen"})["recipients"] == 1
-    assert client.call("user.show", {"address": address})["state"] == "disabled"
+    shown = client.call("user.show", {"address": address})
+    assert (shown["state"], shown["sending"]) == ("disabled", "held")
+    assert "password stolen" in shown["held_because"]
+    client.call("user.suspend", {"address": address, "reason": "again"})
+    assert len(queue.rules()) == 1
     [row] = queue.window(QueueFilter(), "recipient", False, 0, 10)[1]
     assert (row.state, "password stolen" in row.hold_reason) == (RecipientState.HELD, True)
     put(queue, appliance.spool, appliance.context.clock.now(), envelope=Envelope(address, submitter=address))
     assert queue.stats(appliance.context.clock.now()).held == 2
     assert client.call("user.resume", {"address": address, "release": True})["recipients"] == 2
     assert (queue.rules(), queue.stats(appliance.context.clock.now()).held) == ([], 0)
-    assert client.call("user.show", {"address": address})["state"] == "active"
+    shown = client.call("user.show", {"address": address})
+    assert (shown["state"], shown["sending"], shown["held_because"]) == ("active", "free", "")
+
+
+def test_a_braked_account_is_seen_in_the_list_and_in_the_status(client: ControlClient, appliance: Appliance) -> None:
+    appliance.context.queue.add_rule(HoldRule(0, submitter="alice@example.org", reason="brake: too much at once"))
+    [alice, *rest] = client.call("user.list", {})["users"]
+    assert (alice["state"], alice["sending"], alice["held_because"]) == ("active", "braked", "brake: too much at once")
+    assert {each["sending"] for each in rest} <= {"free"}
+    told = [each["text"] for each in client.call("status")["problems"] if each["weight"] == "WARN"]
+    assert (
+        "All mail of alice@example.org is held (brake: too much at once): mailbox user resume alice@example.org" in told
+    )
 
 
 def test_suppressions_are_added_listed_and_removed(client: ControlClient) -> None:

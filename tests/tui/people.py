@@ -209,6 +209,10 @@ class People:
             "user.mailboxes": self.mailboxes,
             "user.enable": lambda params: self.change(params, state="active"),
             "user.disable": lambda params: self.change(params, state="disabled"),
+            "user.suspend": lambda params: self.change(
+                params, state="disabled", sending="held", held_because="suspended by root"
+            ),
+            "user.resume": lambda params: self.change(params, state="active", sending="free", held_because=""),
             "user.restore": lambda params: self.change(params, state="active", used_bytes=1000, messages=1),
             "user.quota": lambda params: self.change(params, quota_bytes=params["quota_bytes"]),
             "app_password.list": self.app_passwords,

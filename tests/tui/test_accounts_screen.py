@@ -62,6 +62,40 @@ async def test_x_switches_off_and_on_again(tmp_path: Path) -> None:
         assert screen.methods().count("user.disable") == screen.methods().count("user.enable") == 1
 
 
+async def test_an_account_is_suspended_after_a_question_and_comes_back(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        await to_accounts(screen)
+        await screen.press("H")
+        await screen.shows("Suspend anna@example.org and hold all its mail?")
+        await screen.press("n")
+        await screen.shows("Cancelled, nothing was changed.")
+        assert called(screen, "user.suspend") == []
+        await screen.press("H", "y")
+        await screen.shows("anna@example.org is suspended")
+        await screen.shows(">  HELD anna@example.org")
+        await screen.press("x")
+        await screen.shows("what it sends is still held - H ends that")
+        await screen.press("H")
+        await screen.shows("Let anna@example.org send again?")
+        await screen.press("y")
+        await screen.shows("anna@example.org may send again, what was held goes out")
+        await screen.shows(">  ok   anna@example.org")
+        assert called(screen, "user.resume") == [{"address": "anna@example.org", "release": True}]
+
+
+async def test_a_braked_account_says_so_on_its_page_and_its_mail_may_stay_held(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        await to_accounts(screen)
+        reason = "brake: anna@example.org wrote to 200 recipients within ten minutes, usually to 3 a day"
+        screen.daemon.data.people.change({"address": "anna@example.org"}, sending="braked", held_because=reason)
+        await screen.press("enter")
+        await screen.shows("All that anna@example.org sends is held. H lets it send again.")
+        await screen.shows("brake: anna@example.org wrote to 200 recipients")
+        await screen.press("H", "k")
+        await screen.shows("what was held stays held")
+        assert called(screen, "user.resume") == [{"address": "anna@example.org"}]
+
+
 @pytest.mark.parametrize(
     ("typed", "said", "quota"),
     [

@@ -109,6 +109,9 @@ class AccountPage(AccountView, PageView):
 
     @staticmethod
     def _sentence(account: Account) -> Line:
+        if account.held:
+            whose = "" if account.state == "active" else " It is switched off."
+            return ((f" All that {account.address} sends is held.{whose} H lets it send again.", "warn"),)
         if account.state != "active":
             return ((f" {account.address} is {STATE_WORDS.get(account.state, account.state)}.", "warn"),)
         if account.share >= NEARLY_FULL:
@@ -127,6 +130,7 @@ class AccountPage(AccountView, PageView):
         behind = f"; {plural(waiting, 'message')} of all accounts wait for it" if waiting else ", up to date"
         return (
             ("state", STATE_WORDS.get(account.state, account.state)),
+            *([("held", account.held_because)] if account.held else []),
             ("uses", f"{count(account.messages)} messages, {size_words(account.used_bytes)}{full}"),
             ("last login", seen if account.last_login_at else "never"),
             ("since", day(account.created_at, now)),

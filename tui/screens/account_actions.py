@@ -13,7 +13,7 @@ from tui.screens.app_passwords import AppPasswordsPage
 from tui.screens.deleted_mail import DeletedMailPage
 from tui.screens.rejects import RejectsPage
 from tui.screens.view import View
-from tui.widgets.prompt_row import Entry
+from tui.widgets.prompt_row import Entry, Question
 
 UNITS = " kmgt"
 
@@ -37,6 +37,7 @@ class AccountView(View):
         "account.passwords",
         "account.rejects",
         "account.switch",
+        "account.suspend",
         "account.quota",
     )
 
@@ -86,7 +87,32 @@ class AccountView(View):
                 if account.state == "active"
                 else ("user.enable", "may log in again - x stops it")
             )
+            if account.held and method == "user.enable":
+                said = "may log in again; what it sends is still held - H ends that"
             self._start(method, account, said)
+
+    def do_account_suspend(self) -> None:
+        """All it sends is held and nobody logs in; or the way back, which asks what becomes of what is held."""
+        account = self.account()
+        if account is None:
+            return
+        name = account.address
+        if account.held:
+            keys = {
+                "y": lambda: self._start(
+                    "user.resume", account, "may send again, what was held goes out", release=True
+                ),
+                "k": lambda: self._start("user.resume", account, "may send again; what was held stays held"),
+            }
+            suffix = "y also releases its mail, k keeps it held"
+            self.desk.prompt.ask(Question(f"Let {name} send again?", keys, suffix))
+            return
+        said = "is suspended: nobody logs in and its mail is held - H ends that"
+        self.desk.prompt.ask(
+            Question(
+                f"Suspend {name} and hold all its mail?", {"y": lambda: self._start("user.suspend", account, said)}
+            )
+        )
 
     def do_account_restore(self) -> None:
         """Out of the trash."""

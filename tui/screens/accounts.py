@@ -31,6 +31,8 @@ EXPORT_FIELDS = (
     "quota_messages",
     "created_at",
     "last_login_at",
+    "sending",
+    "held_because",
 )
 STATES = {"active": "active", "ok": "active", "disabled": "disabled", "off": "disabled", "removed": "removed"}
 LIVE_HZ = 0.2
@@ -38,9 +40,11 @@ LIVE_HZ = 0.2
 
 
 def state_word(account: Account) -> tuple[str, str]:
-    """Four letters: off and gone before full, since they explain more."""
+    """Four letters: gone, held and off before full, since they explain more."""
     if account.removed:
         return "gone", "faint"
+    if account.held:
+        return "HELD", "warn"
     if account.state != "active":
         return "off ", "dim"
     return ("WARN", "warn") if account.share >= NEARLY_FULL else ("ok  ", "ok")

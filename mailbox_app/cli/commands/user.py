@@ -56,7 +56,7 @@ def list_all(config_file: str | None, domain: str, as_json: bool) -> None:
     print_table(
         ["ADDRESS", "STATE", "MESSAGES", "USED", "QUOTA", "LAST LOGIN"],
         [
-            (each["address"], each["state"], each["messages"], size(each["used_bytes"]), _quota(each),
+            (each["address"], _state(each), each["messages"], size(each["used_bytes"]), _quota(each),
              time(each["last_login_at"]))
             for each in found["users"]
         ],
@@ -76,7 +76,8 @@ def show(config_file: str | None, address: str, as_json: bool) -> None:
         return
     print_fields([
         ("address", user["address"]),
-        ("state", user["state"]),
+        ("state", _state(user)),
+        *([("held", user["held_because"])] if user["held_because"] else []),
         ("messages", user["messages"]),
         ("used", size(user["used_bytes"])),
         ("quota", _quota(user)),
@@ -144,6 +145,8 @@ def enable(config_file: str | None, address: str) -> None:
     """Let a disabled account log in again."""
     user = connection.call(config_file, "user.enable", address=address)
     click.echo(f"{clean(user['address'])} is enabled.")
+    if user["sending"] != "free":
+        click.echo(f"What it sends is still held: mailbox user resume {clean(user['address'])}")
 
 
 @command.command("suspend")
@@ -205,6 +208,13 @@ def restore(config_file: str | None, /, address: str, **wanted: Any) -> None:
         print_json(user)
         return
     click.echo(f"Restored {clean(user['address'])} with {user['messages']} messages.")
+
+
+def _state(user: Mapping[str, Any]) -> str:
+    """One word: suspended is disabled with its mail held, braked and held may log in."""
+    if user["sending"] == "free" or user["state"] == "removed":
+        return str(user["state"])
+    return "suspended" if user["state"] == "disabled" else str(user["sending"])
 
 
 def _quota(user: Mapping[str, Any]) -> str:
