@@ -122,6 +122,7 @@ async def test_enforced_only_a_valid_certificate_will_do_and_in_testing_it_is_on
     assert site.witness.results == [("sts", result)]
     site.web.policy("testing", HOST)
     site.resolver.zone[TXT] = ["v=STSv1; id=2;"]
+    site.clock.skip(60)
     site.witness.sessions.clear()
     assert (await site.send()).fate is Fate.DELIVERED
     [session] = site.witness.sessions
@@ -272,6 +273,7 @@ async def test_the_policy_names_hosts_for_mail_that_requires_tls(site: Site) -> 
     assert (await site.send(required)).fate is Fate.DELIVERED
     site.web.policy("enforce", "other.example")
     site.resolver.zone[TXT] = ["v=STSv1; id=2"]
+    site.clock.skip(60)
     outcome = await site.send(required)
     assert (outcome.fate, outcome.enhanced) == (Fate.FAILED, "5.7.30")
 
@@ -282,3 +284,14 @@ async def test_many_messages_at_once_share_one_fetch(site: Site) -> None:
     outcomes = await asyncio.gather(*(site.transport.deliver(site.make_lease()) for _ in range(10)))
     assert {outcome.fate for [outcome] in outcomes} == {Fate.DELIVERED}
     assert len(site.web.requests) == 1
+
+
+async def test_an_id_that_changes_with_every_answer_causes_no_storm_of_fetches(site: Site) -> None:
+    for number in range(20):
+        site.resolver.zone[TXT] = [f"v=STSv1; id={number};"]
+        await site.send()
+        site.clock.skip(1)
+    assert len(site.web.requests) == 1
+    site.clock.skip(60)
+    await site.send()
+    assert len(site.web.requests) == 2

@@ -28,6 +28,8 @@ from mailbox_app.proto.mta_sts_policy import MAX_POLICY_BYTES, StsMode, StsPolic
 _FETCH_SECONDS = 15.0
 _AGAIN_SECONDS = 300.0
 """RFC 8461 3.3: not more often after a failure."""
+_SETTLED_SECONDS = 60.0
+"""A new id so soon after a fetch waits: one that changes with every answer of DNS must not cost a fetch for every message."""
 _FRESH_SECONDS = 86_400.0
 _USED_SECONDS = 30 * 86_400.0
 _REFRESH_AT_ONCE = 200
@@ -104,6 +106,8 @@ class StsPolicies:
         if record_id is None or (cached is not None and cached.record_id == record_id):
             if cached is not None and now - cached.used_at_seconds > _USED_STEP_SECONDS:
                 await self._put(replace(cached, used_at_seconds=now))
+            return _finding(cached)
+        if cached is not None and now - cached.fetched_at_seconds < _SETTLED_SECONDS:
             return _finding(cached)
         failed = self._failed.get(domain)
         if failed is not None and failed[0] > self._clock.monotonic_seconds():
