@@ -95,18 +95,20 @@ class SqliteDirectory(DirectoryKeys):
 
     def account_by_id(self, account_id: AccountId) -> Account | None:
         """The account with this id."""
-        return self._reads.get(("id", account_id), lambda connection: tables.account_with_id(connection, account_id))
+        return self._reads.known(("id", account_id), lambda connection: tables.account_with_id(connection, account_id))
 
     def owns(self, account: Account, address: str) -> bool:
         """Whether the account may send as this address: its own (with any +detail) or an alias that leads to it."""
         key = ("sending", address)
-        ways = self._reads.get(key, lambda _: routing.resolve(self._reads, address, sending=True))
-        return any(found.account_id == account.account_id for found in ways.accounts)
+        recent = self._reads.recent(key)
+        if isinstance(recent, Resolved) and _leads_to(recent, account):  # nobody is refused unasked
+            return True
+        return _leads_to(self._reads.get(key, lambda _: routing.resolve(self._reads, address, sending=True)), account)
 
     def dkim_keys(self, domain: str) -> Sequence[DkimKey]:
         """Active signing keys of a domain."""
         name = canonical_domain(domain)
-        return self._reads.get(
+        return self._reads.known(
             ("dkim", name), lambda connection: tuple(key_tables.keys_of(connection, name, [KeyState.ACTIVE]))
         )
 
@@ -400,6 +402,10 @@ class SqliteDirectory(DirectoryKeys):
         if account is None:
             raise AccountError("account.no_such_address", "the account is gone meanwhile")
         return account
+
+
+def _leads_to(ways: Resolved, account: Account) -> bool:
+    return any(found.account_id == account.account_id for found in ways.accounts)
 
 
 def _check_quota(quota_bytes: int) -> None:

@@ -4,8 +4,9 @@ The check is SQLite's data version, asked on the one connection that all these r
 *other* connections only and differs between connections, so a pool of readers could not be compared with itself. Only
 when it moved is our own generation row read, so that commits which readers need not notice (last logins) cost nothing.
 
-Asking SQLite lets go of the GIL, and on a loop with busy threads getting it back costs more than the answer. So routing, asked
-for each recipient, takes a known answer without asking for a moment (`recent`); `look_again`, called at hints, ends that moment.
+Asking SQLite lets go of the GIL, and on a loop with busy threads getting it back costs more than the answer. So what is asked for
+each message and recipient takes a known answer without asking for a moment (`recent`), but for answers that would refuse somebody;
+`look_again`, called at hints, ends that moment.
 """
 
 from __future__ import annotations
@@ -74,6 +75,11 @@ class RememberedReads:
             self._remembered[key] = answer
             return answer
 
+    def known(self, key: Hashable, read: Callable[[sqlite3.Connection], T]) -> T:
+        """As `get`, but an answer that is not empty is taken unasked for a moment."""
+        recent = self.recent(key)
+        return cast("T", recent) if recent else self.get(key, read)
+
     def _check(self) -> None:
         """Once for an answer and all that it is made of: a commit meanwhile makes the next answer look again."""
         asked_at = time.monotonic()
@@ -92,7 +98,7 @@ class RememberedReads:
 
     def has_domain(self, name: str) -> bool:
         """Whether mail for it ends here."""
-        return self.get(("has_domain", name), lambda connection: tables.has_domain(connection, name))
+        return self.known(("has_domain", name), lambda connection: tables.has_domain(connection, name))
 
     def rule_of(self, name: str) -> DomainRule | None:
         """How its addresses are read; None when mail for it does not end here."""

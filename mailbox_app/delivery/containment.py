@@ -74,16 +74,21 @@ class Containment:
         self._spares = spares
         self._log = structlog.get_logger("submission")
 
-    async def judge(self, account: Account, addresses: Sequence[str], remote_ip: str, *, is_bound: bool = False) -> str:
-        """Count a message to these outside addresses; why it is held, "" when it may go. Raises the queue's own trouble.
+    def unknown(self, account: Account, addresses: Sequence[str]) -> int:
+        """To how many of the addresses the account never wrote before. Blocks."""
+        return sum(not self._correspondents.knows([account.account_id], address) for address in addresses)
+
+    async def judge(
+        self, account: Account, addresses: Sequence[str], new: int, remote_ip: str, *, is_bound: bool = False
+    ) -> str:
+        """Count a message to these outside addresses, `new` of them `unknown`; why it is held, "" when it may go. Raises the
+        queue's own trouble.
 
         `is_bound`: the built-in limits count wherever it comes from.
         """
         if not addresses:
             return ""
         is_spared = not is_bound and self._spares(remote_ip)
-        news = self._correspondents.news(account.account_id, addresses)
-        new = await self._offload.run(self._unknown, account, news) if news else 0
         counts = self._count(account, len(addresses), new)
         limits = self._limits()
         if self._is_burst(counts, limits, is_spared):
@@ -93,9 +98,6 @@ class Containment:
             self._metrics.messages_held.labels("limit").inc()
             self._log.warning("held", account=account.address, reason=reason)
         return reason
-
-    def _unknown(self, account: Account, addresses: Sequence[str]) -> int:
-        return sum(not self._correspondents.knows([account.account_id], address) for address in addresses)
 
     def _count(self, account: Account, amount: int, new: int) -> _Counts:
         key = f"send {account.address}"  # not its number, which is each node's own

@@ -41,7 +41,7 @@ _INLINE_BYTES = 65_536
 class Signer(Protocol):
     """Makes DKIM-Signature fields; `mailauth.dkim_sign.DkimSigner`."""
 
-    def sign(self, keys: Sequence[SigningKey], header: bytes, body: Body, now_seconds: int) -> bytes:
+    def sign(self, keys: Sequence[SigningKey], header: bytes | Header, body: Body, now_seconds: int) -> bytes:
         """One field per key, each ending in CRLF."""
         ...
 
@@ -80,40 +80,71 @@ class Submission:
             raise Refusal(553, "5.7.1", "The sender address is not yours", reason="sender_not_owned", address=sender)
 
     async def submit(
-        self, account: Account, mail: Mail, remote_ip: str = "", *, keep_copy: bool = True, is_bound: bool = False
+        self,
+        account: Account,
+        mail: Mail,
+        remote_ip: str = "",
+        *,
+        keep_copy: bool = True,
+        is_bound: bool = False,
+        read: tuple[bytes, Header] | None = None,
     ) -> Delivered:
         """Check and complete the header, sign, queue and store. `mail.prefix` holds the trace fields; `remote_ip` is who brought
-        it, "" for this machine; `keep_copy`: a person sends, who may want it in Sent; `is_bound`: no built-in limit is waived."""
+        it, "" for this machine; `keep_copy`: a person sends, who may want it in Sent; `is_bound`: no built-in limit is waived;
+        `read`: the body's header block, when it was read before."""
         self._check_active(account)
         given = mail.body
-        block = read_header(mail.body)
-        header = Header.parse(block)
+        block, header = read or _read(mail.body)
         domain = self._check_author(account, header)
         added = self._missing_fields(header, domain)
         cut = cut_fields(block, header, _CUT, forged_authres(header, self._hostname))
         rest = rest_behind(mail.body, len(block))
-        signatures = await self._sign(domain, added + cut, rest)
+        outside = _outside(mail)
+        news = self._correspondents.news(account.account_id, outside) if self._correspondents is not None else ()
+        leaving = header if not added and cut is block else added + cut
+        signatures, unknown = await self._prepare(account, domain, leaving, rest, news)
         prefix = signatures + mail.prefix + added + cut
-        size_bytes = mail.size_bytes - len(block) - len(mail.prefix) + len(prefix)
-        priority = self._urgency.of(account.account_id, header, len(mail.recipients))
-        message_id = message_id_of(header, added)
-        envelope = replace(mail.envelope, submitter=account.address, message_id=message_id, priority=priority)
-        mail = replace(mail, envelope=envelope, prefix=prefix, body=rest, size_bytes=size_bytes)
+        reason = ""
         if self._containment is not None:
-            reason = await self._containment.judge(account, _outside(mail), remote_ip, is_bound=is_bound)
-            mail = replace(mail, hold_reason=reason)
+            reason = await self._containment.judge(account, outside, unknown, remote_ip, is_bound=is_bound)
+        mail = replace(
+            mail,
+            envelope=replace(
+                mail.envelope,
+                submitter=account.address,
+                message_id=message_id_of(header, added),
+                priority=self._urgency.of(account.account_id, header, len(mail.recipients)),
+            ),
+            prefix=prefix,
+            body=rest,
+            size_bytes=mail.size_bytes - len(block) - len(mail.prefix) + len(prefix),
+            hold_reason=reason,
+        )
         delivered = await self._inbound.deliver(mail)
-        await self._remember(account, mail)
+        if self._correspondents is not None and news:
+            self._correspondents.note(account.account_id, news)  # answers from there are not held up
         if self._sent is not None and keep_copy and mail.envelope.sender:
             await self._sent.keep(account, added, given)
-        return replace(delivered, message_id=envelope.message_id, hold_reason=mail.hold_reason)
+        return replace(delivered, message_id=mail.envelope.message_id, hold_reason=reason)
 
-    async def _remember(self, account: Account, mail: Mail) -> None:
-        """Whom the account wrote to: answers from there are not held up."""
-        if self._correspondents is None:
-            return
-        if new := self._correspondents.news(account.account_id, _outside(mail)):
-            await self._offload.run(self._correspondents.wrote, account.account_id, new)
+    async def _prepare(
+        self, account: Account, domain: bytes, header: bytes | Header, body: Body, news: Sequence[str]
+    ) -> tuple[bytes, int]:
+        """The signatures, and how many of these recipients the account never wrote to; both in one visit to a thread."""
+        keys = self._signing_keys(domain)
+        containment = self._containment if news else None
+        if not keys and containment is None:
+            return b"", 0
+        now_seconds = int(self._clock.epoch_seconds())
+
+        def prepare() -> tuple[bytes, int]:
+            signatures = self._signer.sign(keys, header, body, now_seconds)
+            return signatures, containment.unknown(account, news) if containment is not None else 0
+
+        is_quick = isinstance(body, bytes) and len(body) <= _INLINE_BYTES
+        if containment is None and is_quick and all(key.algorithm == "ed25519" for key in keys):
+            return prepare()
+        return await self._offload.run(prepare)
 
     def _check_active(self, account: Account) -> None:
         """A session may be older than a new password or the end of its account."""
@@ -143,21 +174,20 @@ class Submission:
             added += b"Message-ID: <%b@%b>\r\n" % (secrets.token_hex(16).encode(), right)
         return added
 
-    async def _sign(self, domain: bytes, header: bytes, body: Body) -> bytes:
-        """DKIM-Signature fields with the active keys of the author's domain."""
+    def _signing_keys(self, domain: bytes) -> Sequence[SigningKey]:
+        """The active keys of the author's domain."""
         name = domain.decode("utf-8", "replace").lower()
         found = self._directory.dkim_keys(name) if self._directory.is_local_domain(name) else ()
-        keys = [
+        return [
             SigningKey(key.domain, key.selector, "rsa" if key.algorithm == "rsa" else "ed25519", key.private_pem)
             for key in found
             if key.active
         ]
-        if not keys:
-            return b""
-        now_seconds = int(self._clock.epoch_seconds())
-        if isinstance(body, bytes) and len(body) <= _INLINE_BYTES and all(key.algorithm == "ed25519" for key in keys):
-            return self._signer.sign(keys, header, body, now_seconds)
-        return await self._offload.run(self._signer.sign, keys, header, body, now_seconds)
+
+
+def _read(body: Body) -> tuple[bytes, Header]:
+    block = read_header(body)
+    return block, Header.parse(block)
 
 
 def _outside(mail: Mail) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from mailbox_app.mailauth.arc import MAX_SETS, Chain, read_chain
-from mailbox_app.mailauth.canonical import BodyHash, body_pieces, relaxed_field
+from mailbox_app.mailauth.canonical import BodyHash, CanonicalHeader, body_pieces, relaxed_field
 from mailbox_app.mailauth.dkim_sign import (
     DkimSigner,
     PrivateKey,
@@ -20,8 +20,8 @@ from mailbox_app.mailauth.dkim_sign import (
     ascii_name,
     fold_base64,
     fold_names,
-    select_fields,
     sign_data,
+    signed_names,
 )
 from mailbox_app.mailauth.results import ArcResult, Result
 from mailbox_app.proto.header import Header
@@ -96,7 +96,9 @@ def _message_signature(
     hashed = BodyHash(relaxed=True)
     for piece in body_pieces(body):
         hashed.update(piece)
-    names, signed = select_fields(header, _ALSO_SIGNED)
+    canonical = CanonicalHeader(header)
+    names = signed_names(canonical, _ALSO_SIGNED)
+    signed = canonical.select(names, relaxed=True)
     field = b" i=%d; a=rsa-sha256; c=relaxed/relaxed; t=%d;\r\n\t%b;\r\n\th=%b;\r\n\tbh=%b;\r\n\tb=" % (
         instance,
         now_seconds,

@@ -39,9 +39,17 @@ class CanonicalHeader:
         for field in header.fields:
             self._fields.setdefault(field.key, []).append((field.name, field.value))
         self._forms: dict[tuple[bytes, bool], list[bytes]] = {}
+        self._selected: tuple[Sequence[bytes], bool, bytes] = ((), False, b"")
+        """The last selection: several keys sign the same fields."""
+
+    def count(self, key: bytes) -> int:
+        """How many fields have that name (`key` in lower case)."""
+        return len(self._fields.get(key, ()))
 
     def select(self, names: Sequence[bytes], *, relaxed: bool) -> bytes:
         """The fields of an h= list, several of one name from the bottom up; absent ones add nothing. RFC 6376 5.4.2."""
+        if (names, relaxed) == self._selected[:2]:
+            return self._selected[2]
         chosen: list[bytes] = []
         taken: dict[bytes, int] = {}
         for name in names:
@@ -50,7 +58,9 @@ class CanonicalHeader:
             if used < len(forms):
                 taken[name] = used + 1
                 chosen.append(forms[-1 - used])
-        return b"".join(chosen)
+        found = b"".join(chosen)
+        self._selected = (names, relaxed, found)
+        return found
 
     def _of(self, name: bytes, relaxed: bool) -> list[bytes]:
         forms = self._forms.get((name, relaxed))

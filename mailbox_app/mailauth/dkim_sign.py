@@ -80,11 +80,13 @@ class DkimSigner:
         self._loaded: dict[bytes, tuple[PrivateKey, str]] = {}
         """By PEM: the key, and its record as it would be published."""
 
-    def sign(self, keys: Sequence[SigningKey], header: bytes, body: bytes | BinaryIO, now_seconds: int) -> bytes:
+    def sign(
+        self, keys: Sequence[SigningKey], header: bytes | Header, body: bytes | BinaryIO, now_seconds: int
+    ) -> bytes:
         """One DKIM-Signature field per key, each with its CRLF, to be put before `header`; b"" without keys.
 
-        `header` is the header block as it will be sent; `body` all bytes after its empty line, a file read from where it
-        stands. Raises `MailboxError` (`dkim.bad_key`, `dkim.not_verified`) for a key that cannot be used.
+        `header` is the header block as it will be sent, or what was read from it; `body` all bytes after its empty line, a file
+        read from where it stands. Raises `MailboxError` (`dkim.bad_key`, `dkim.not_verified`) for a key that cannot be used.
         """
         if not keys:
             return b""
@@ -92,10 +94,10 @@ class DkimSigner:
         for piece in body_pieces(body):
             hashed.update(piece)
         digest = hashed.digest()
-        parsed = Header.parse(header)
-        names, signed = select_fields(parsed)
-        fields = [self._sign(key, names, signed, base64.b64encode(digest), int(now_seconds)) for key in keys]
-        canonical = CanonicalHeader(parsed)
+        canonical = CanonicalHeader(Header.parse(header) if isinstance(header, bytes) else header)
+        names = signed_names(canonical)
+        signed, listed, body_hash = canonical.select(names, relaxed=True), fold_names(names), base64.b64encode(digest)
+        fields = [self._sign(key, listed, signed, body_hash, int(now_seconds)) for key in keys]
         body_hashes = BodyHashes({(True, None): digest}, {True: hashed.size_bytes})
         for key, field in zip(keys, fields, strict=True):
             self._check(key, field, canonical, body_hashes)
@@ -116,9 +118,7 @@ class DkimSigner:
                 fields={"selector": key.selector, "reason": found.reason},
             )
 
-    def _sign(
-        self, key: SigningKey, names: Sequence[bytes], signed: bytes, body_hash: bytes, now_seconds: int
-    ) -> bytes:
+    def _sign(self, key: SigningKey, listed: bytes, signed: bytes, body_hash: bytes, now_seconds: int) -> bytes:
         private = self.private_key(key)
         domain, selector = ascii_name(key.domain), ascii_name(key.selector)
         algorithm = b"rsa-sha256" if isinstance(private, rsa.RSAPrivateKey) else b"ed25519-sha256"
@@ -127,7 +127,7 @@ class DkimSigner:
             domain,
             selector,
             now_seconds,
-            fold_names(names),
+            listed,
             body_hash,
         )
         data = signed + relaxed_field(b"dkim-signature", field)
@@ -181,22 +181,10 @@ def ascii_name(name: str) -> bytes:
     return text.lower().encode("ascii")
 
 
-def select_fields(header: Header, more: Sequence[bytes] = ()) -> tuple[Sequence[bytes], bytes]:
-    """The names for h= and the canonical fields in that order, of the fields worth signing and those in `more`.
-
-    Several of one name stand from the bottom up. RFC 6376 5.4.2.
-    """
-    names: list[bytes] = []
-    signed: list[bytes] = []
-    values: dict[bytes, list[bytes]] = {}
-    for field in header.fields:
-        values.setdefault(field.key, []).append(field.value)
-    for name in (*_PROTECTED, *_SIGNED, *more):
-        found = values.get(name, ())
-        signed.extend(relaxed_field(name, value) + b"\r\n" for value in reversed(found))
-        names.extend([name] * len(found))
-    names.extend(_PROTECTED)
-    return names, b"".join(signed)
+def signed_names(header: CanonicalHeader, more: Sequence[bytes] = ()) -> Sequence[bytes]:
+    """The names for h=: of the fields worth signing and those in `more`, as often as they occur; the protected ones once more."""
+    names = [name for name in (*_PROTECTED, *_SIGNED, *more) for _ in range(header.count(name))]
+    return [*names, *_PROTECTED]
 
 
 def fold_names(names: Sequence[bytes]) -> bytes:

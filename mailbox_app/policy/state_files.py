@@ -88,6 +88,7 @@ class StateFiles:
                     suppressions=suppressions,
                 )
             opened.callback(self.state.rates.sync)
+            opened.callback(self.state.correspondents.sync)
             self._opened = opened.pop_all()
         self.state.bans.refresh()
         self.state.suppressions.sync()
@@ -96,6 +97,7 @@ class StateFiles:
         """Hear from the other processes and tell them; once a second, in a thread. Never raises."""
         self.state.bans.refresh()
         self.state.rates.sync()
+        self.state.correspondents.sync()
         self.state.dmarc_rows.sync()
         self.state.suppressions.sync()
 

@@ -247,7 +247,7 @@ class OurSide:
 
     def __enter__(self) -> OurSide:
         self.product.__enter__()
-        self.product.run("dkim", "generate", "bench.test")
+        self.product.run("dkim", "generate", "bench.test", "--algorithm", "both")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -133,7 +133,11 @@ class Receiver:
         is_bound = (
             peer is not None and not peer.is_master
         )  # a web server that was broken into is no better than a password
-        return await self._submission.submit(account, mail, session.remote_ip, keep_copy=is_person, is_bound=is_bound)
+        facts = session.facts.message
+        read = (message.block, facts.header) if facts is not None else None
+        return await self._submission.submit(
+            account, mail, session.remote_ip, keep_copy=is_person, is_bound=is_bound, read=read
+        )
 
     async def _look_at(self, session: SmtpSession, message: _Message) -> None:
         """Who sent it, and the facts for the policy; the header is parsed here once for all."""

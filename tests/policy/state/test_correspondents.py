@@ -74,3 +74,26 @@ def test_accounts_of_nodes_go_by_their_addresses(place: StatePlace, clock: FakeC
     assert there.knows([BOB], "friend@far.example")
     assert not here.knows([BOB], "friend@far.example")
     assert here.knows([BOB, ALICE], "friend@far.example")
+
+
+def test_what_was_noted_is_known_at_once_and_written_with_the_next_sync(place: StatePlace, clock: FakeClock) -> None:
+    def opened() -> Correspondents:
+        return place.make(SqliteCorrespondents, lambda link, clock: RedisCorrespondents(link, clock, str), clock)
+
+    here, elsewhere = opened(), opened()
+    here.note(ALICE, ["Friend@far.example"])
+    assert here.knows([BOB, ALICE], "friend@far.example")
+    assert not here.knows([BOB], "friend@far.example")
+    assert here.news(ALICE, ["friend@FAR.example", "b@far.example"]) == ["b@far.example"]
+    assert not elsewhere.knows([ALICE], "friend@far.example")
+    here.sync()
+    assert elsewhere.knows([ALICE], "friend@far.example")
+    assert here.news(ALICE, ["friend@far.example"]) == []
+
+
+def test_what_was_noted_and_cannot_be_written_is_given_up(known: Correspondents, place: StatePlace) -> None:
+    known.note(ALICE, ["a@far.example"])
+    place.fail()
+    known.sync()
+    assert not known.knows([ALICE], "a@far.example")
+    assert known.news(ALICE, ["a@far.example"]) == ["a@far.example"]

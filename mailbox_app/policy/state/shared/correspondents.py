@@ -34,13 +34,16 @@ class RedisCorrespondents(WrittenLately):
             Trouble(log, event) for event in ("correspondents_unreadable", "correspondents_unwritable")
         )
 
-    def wrote(self, account_id: AccountId, addresses: Sequence[str]) -> None:
-        """An account sent mail to these addresses."""
+    def _write(self, pairs: Sequence[tuple[AccountId, str]]) -> None:
+        names: dict[AccountId, dict[str, None]] = {}
+        for account_id, name in pairs:
+            names.setdefault(account_id, {})[name] = None
+        for account_id, each in names.items():
+            self._write_of(account_id, list(each))
+
+    def _write_of(self, account_id: AccountId, names: Sequence[str]) -> None:
         now = self._clock.epoch_seconds()
-        names = list(dict.fromkeys(address.lower() for address in addresses if address))
         key, most = self._key(account_id), min(_MAX_OF_ACCOUNT, correspondents.MAX_ROWS)
-        if not names:
-            return
         try:
             self._link.together(
                 ("ZADD", key, *(word for name in names for word in (now, name))),
@@ -58,6 +61,8 @@ class RedisCorrespondents(WrittenLately):
         """Whether one of the accounts wrote to this address."""
         if not account_ids or not address:
             return False
+        if self._is_noted(account_ids, address):
+            return True
         keys = [self._key(each) for each in account_ids[:_MAX_ACCOUNTS_ASKED]]
         since = self._clock.epoch_seconds() - KEPT_SECONDS
         try:
