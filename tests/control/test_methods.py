@@ -15,7 +15,7 @@ from mailbox_app.control.client import ControlClient
 from mailbox_app.control.methods import METHODS
 from mailbox_app.control.methods.domain import records_for
 from mailbox_app.errors import ControlError, MailboxError, QueueError, StoreError
-from mailbox_app.mailqueue.model import Envelope, HoldRule, Fate, Outcome, QueueFilter, RecipientState, Settlement
+from mailbox_app.mailqueue.model import Envelope, Fate, HoldRule, Outcome, QueueFilter, RecipientState, Settlement
 from mailbox_app.observe.mail_log import MailEvent
 from tests.support.control import Appliance, Background
 from tests.support.queue import put
