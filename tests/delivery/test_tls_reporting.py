@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import email.policy
+import gzip
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -97,6 +101,47 @@ async def test_a_day_is_reported_to_the_address_of_the_record(world: TlsWorld) -
     (detail,) = policy.details
     assert (detail.result, detail.count, detail.mx_host) == ("certificate-expired", 2, "mx.far.example")
     assert await world.send_tls() == 0
+
+
+async def test_every_address_of_the_record_gets_the_same_report_as_the_standard_has_it(world: TlsWorld) -> None:
+    """RFC 8460 3 (several rua), 4.4 (the JSON), 5.1 (the file's name), 5.3 (the message)."""
+    world.resolver.zone["_smtp._tls.far.example", "TXT"] = [
+        "v=TLSRPTv1; rua=mailto:tls@far.example,mailto:reports@third.example;"
+    ]
+    world.saw()
+    world.saw(TlsResult.HOST_MISMATCH, "another name")
+    world.clock.skip(DAY_SECONDS)
+    assert await world.send_tls() == 2
+    queued = world.queued()
+    assert {address for _, address, _ in queued} == {"tls@far.example", "reports@third.example"}
+    jsons = set()
+    for _, address, content in queued:
+        message = message_from_bytes(content, policy=email.policy.default)
+        _, part = message.iter_parts()  # type: ignore[attr-defined]
+        packed = part.get_payload(decode=True)
+        jsons.add(gzip.decompress(packed))
+        report = json.loads(gzip.decompress(packed))
+        begin, end = (
+            int(datetime.fromisoformat(report["date-range"][name]).timestamp())
+            for name in ("start-datetime", "end-datetime")
+        )
+        assert end - begin == DAY_SECONDS - 1
+        submitter, identity = report["organization-name"], report["report-id"]
+        assert part.get_filename() == f"{submitter}!far.example!{begin}!{end}!{identity}.json.gz"
+        assert message["To"] == address
+        subject = " ".join(str(message["Subject"]).split())
+        assert subject == f"Report Domain: far.example Submitter: {submitter} Report-ID: <{identity}>"
+        assert message["TLS-Report-Submitter"] == submitter
+        assert "@" in report["contact-info"]
+        (policy,) = report["policies"]
+        assert policy["policy"] == {
+            "policy-type": "sts", "policy-domain": "far.example", "policy-string": list(STS), "mx-host": ["*.far.example"],
+        }  # fmt: skip
+        assert policy["summary"] == {"total-successful-session-count": 1, "total-failure-session-count": 1}
+        (detail,) = policy["failure-details"]
+        assert (detail["result-type"], detail["failed-session-count"]) == ("certificate-host-mismatch", 1)
+        assert (detail["receiving-mx-hostname"], detail["receiving-ip"]) == ("mx.far.example", "198.51.100.7")
+    assert len(jsons) == 1
 
 
 async def test_without_a_record_nothing_is_sent_and_the_day_is_forgotten(world: TlsWorld) -> None:
