@@ -20,6 +20,7 @@ from mailbox_app.mailqueue.model import Fate
 from mailbox_app.net.resolver import Resolver, lookup_addresses
 
 MAX_HOSTS = 5
+_LOCALHOST = ("127.0.0.1", "::1")
 _ADDRESSES_PER_HOST = 3
 
 
@@ -91,7 +92,14 @@ class NextHops:
     async def addresses(self, host: MailHost, families: Sequence[FamilyUse] = ()) -> Sequence[str]:
         """Where to connect to, at most three addresses, the families alternating in the order given; none given: IPv4 first."""
         only_four = [use.family for use in families if use.used] == [4] and not host.trusted
-        found = await self._lookup(host.name, only_four=only_four and not self._allow_private_addresses)
+        if host.trusted and host.name.lower() == "localhost":  # a name that many resolvers do not know
+            found: Sequence[str] = _LOCALHOST
+        else:
+            found = await self._lookup(host.name, only_four=only_four and not self._allow_private_addresses)
+        if not found and host.trusted:
+            # The configuration's mistake or DNS', never the recipient's: the mail waits until somebody mends it.
+            text = f"the host {host.name}, which the configuration names, has no address"
+            raise Unroutable(Fate.DEFERRED, 451, "4.4.4", text)
         if not found:
             raise Unroutable(Fate.FAILED, 550, "5.4.4", f"the mail server {host.name} has no address")
         if not self._allow_private_addresses and not host.trusted:

@@ -124,3 +124,19 @@ async def test_a_host_without_addresses_fails() -> None:
 )
 def test_a_smarthost_is_a_host_and_a_port(text: str, name: str, port: int) -> None:
     assert parse_smarthost(text) == MailHost(name, port, trusted=True)
+
+
+async def test_a_host_of_the_configuration_without_an_address_makes_mail_wait() -> None:
+    made, _ = hops({})
+    with pytest.raises(Unroutable) as caught:
+        await made.addresses(MailHost("relay.exmaple", 587, trusted=True))
+    assert (caught.value.fate, caught.value.smtp_code) == (Fate.DEFERRED, 451)
+    assert "relay.exmaple, which the configuration names, has no address" in caught.value.public_text
+
+
+async def test_localhost_is_this_machine_for_the_configuration_only() -> None:
+    made, resolver = hops({})
+    assert list(await made.addresses(MailHost("localhost", 2525, trusted=True))) == ["127.0.0.1", "::1"]
+    with pytest.raises(Unroutable) as caught:
+        await made.addresses(MailHost("localhost", 25))
+    assert caught.value.fate is Fate.FAILED
