@@ -249,4 +249,5 @@ def _answer(state: str, everything: Sequence[Todo]) -> str:
     if not todo:
         return f"{flows} Nothing needs you."
     count = "1 thing needs you" if len(todo) == 1 else f"{len(todo)} things need you"
-    return f"{flows} {count}: {todo[0].text}."
+    end = "" if ": mailbox " in todo[0].text else "."  # a command is copied without one
+    return f"{flows} {count}: {todo[0].text}{end}"

@@ -49,7 +49,7 @@ def _held_accounts(rules: Sequence[HoldRule]) -> Sequence[tuple[Weight, str]]:
     found: list[tuple[Weight, str]] = []
     held = accounts_held(rules)
     for address, rule in held[:_ACCOUNTS]:
-        reason = f" ({clean(rule.reason)})" if rule.reason else ""
+        reason = f", {clean(rule.reason)}" if rule.reason else ""
         told = f"All mail of {clean(address)} is held{reason}: mailbox user resume {clean(address)}"
         found.append(("WARN" if rule.is_brake else "info", told))
     if len(held) > _ACCOUNTS:

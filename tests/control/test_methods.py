@@ -400,7 +400,7 @@ def test_a_braked_account_is_seen_in_the_list_and_in_the_status(client: ControlC
     assert {each["sending"] for each in rest} <= {"free"}
     told = [each["text"] for each in client.call("status")["problems"] if each["weight"] == "WARN"]
     assert (
-        "All mail of alice@example.org is held (brake: too much at once): mailbox user resume alice@example.org" in told
+        "All mail of alice@example.org is held, brake: too much at once: mailbox user resume alice@example.org" in told
     )
 
 

@@ -172,7 +172,7 @@ def test_what_keeps_mail_from_leaving_is_a_thing_to_do(
     assert [(each.state, each.text, each.screen) for each in view.look(0).todo] == [
         (
             "WARN",
-            "All mail of anna@example.org is held (brake: too much): mailbox user resume anna@example.org",
+            "All mail of anna@example.org is held, brake: too much: mailbox user resume anna@example.org",
             "Accounts",
         ),
         ("WARN", "Port 25 seems to be blocked by this network", "Queue"),

@@ -60,11 +60,11 @@ def test_accounts_whose_mail_is_held_are_named_braked_ones_first() -> None:
         (
             "WARN",
             (
-                "All mail of anna@example.org is held (brake: anna@example.org wrote to 200 recipients):"
+                "All mail of anna@example.org is held, brake: anna@example.org wrote to 200 recipients:"
                 " mailbox user resume anna@example.org"
             ),
         ),
-        ("info", "All mail of bob@example.org is held (suspended by root): mailbox user resume bob@example.org"),
+        ("info", "All mail of bob@example.org is held, suspended by root: mailbox user resume bob@example.org"),
     ]
 
 

@@ -36,7 +36,8 @@ def command(config_file: str | None, as_json: bool) -> None:
     if status["problems"]:
         click.echo()
     for each in status["problems"]:
-        click.echo(f"{each['weight']:4}  {clean(each['text'])}.")
+        end = "" if ": mailbox " in each["text"] else "."  # a command is copied without one
+        click.echo(f"{each['weight']:4}  {clean(each['text'])}{end}")
     click.echo()
     print_table(
         ["SERVICE", "ADDRESS", "PORT"],

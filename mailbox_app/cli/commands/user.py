@@ -156,7 +156,10 @@ def enable(config_file: str | None, address: str) -> None:
 def suspend(config_file: str | None, address: str, reason: str) -> None:
     """Stop an account in one step: no login, and what it sent and has not left yet is held."""
     done = connection.call(config_file, "user.suspend", address=address, reason=reason)
-    click.echo(f"{clean(done['address'])} is suspended; {done['recipients']} recipients of its mail are held.")
+    count = (
+        "1 recipient of its mail is" if done["recipients"] == 1 else f"{done['recipients']} recipients of its mail are"
+    )
+    click.echo(f"{clean(done['address'])} is suspended; {count} held.")
 
 
 @command.command("resume")
@@ -166,7 +169,8 @@ def suspend(config_file: str | None, address: str, reason: str) -> None:
 def resume(config_file: str | None, address: str, release: bool) -> None:
     """Let a suspended or braked account log in and send again."""
     done = connection.call(config_file, "user.resume", address=address, release=release)
-    rest = f"; mail to {done['recipients']} recipients goes out" if release else "; what was held stays held"
+    count = "1 recipient" if done["recipients"] == 1 else f"{done['recipients']} recipients"
+    rest = f"; held mail to {count} goes out" if release else "; what was held stays held"
     click.echo(f"{clean(done['address'])} may send again{rest}.")
 
 

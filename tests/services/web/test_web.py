@@ -127,7 +127,7 @@ async def test_the_detailed_answer_names_every_part(port: int) -> None:
             "Redis keeps nothing on its disk",
             "The oldest message has been waiting for 2 days",
             "Delivery to down.example is paused",
-            "All mail of anna@example.org is held (brake: too much): mailbox user resume anna@example.org",
+            "All mail of anna@example.org is held, brake: too much: mailbox user resume anna@example.org",
         ],
     }
     assert parts["storage"]["free_bytes"] > 0
