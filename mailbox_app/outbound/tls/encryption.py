@@ -33,11 +33,14 @@ _JUDGED_KEPT = 2_000
 class Encryption:
     """Carries demands out."""
 
-    def __init__(self, levels: TlsLevels, witnesses: Witnesses, clock: Clock, ca_file: str = "") -> None:
+    def __init__(
+        self, levels: TlsLevels, witnesses: Witnesses, clock: Clock, proving: ssl.SSLContext, ca_file: str
+    ) -> None:
+        """`proving` is for servers that must show who they are: `client_context`, with the same `ca_file`."""
         self._levels = levels
         self._witnesses = witnesses
         self._clock = clock
-        self._proving = client_context(ca_file, prove=True)
+        self._proving = proving
         self._taking = client_context(ca_file, prove=False)
         self._judged: OrderedDict[bytes, tuple[float, bool]] = OrderedDict()
         self._log = structlog.get_logger("outbound")

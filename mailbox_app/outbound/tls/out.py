@@ -52,12 +52,15 @@ class OutboundTls:
         """Take a changed configuration; `OSError` for a ca_file that cannot be read changes nothing."""
         if config == self._config:
             return
+        proving = client_context(
+            config.ca_file, prove=True
+        )  # one for both: the system's authorities take most of a MiB each time
         sts = StsPolicies(
             self._resolver,
             self.memory,
             self._offload,
             self._clock,
-            context=client_context(config.ca_file, prove=True),
+            context=proving,
             port=config.mta_sts_port,
             allow_private_addresses=config.allow_private_addresses,
         )
@@ -68,7 +71,7 @@ class OutboundTls:
             hold_seconds=seconds(config.tls_downgrade_hold),
             plain_after_seconds=seconds(config.plain_after_tls_failure),
         )
-        encryption = Encryption(levels, self._witnesses, self._clock, config.ca_file)
+        encryption = Encryption(levels, self._witnesses, self._clock, proving, config.ca_file)
         self.sts, self._encryption = sts, encryption
         self.policies, self.looking = (
             TlsPolicies(
