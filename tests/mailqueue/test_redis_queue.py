@@ -461,7 +461,7 @@ def test_what_only_the_scripts_can_read_is_put_aside_too(cluster: Cluster) -> No
     queue, client = cluster.node(), cluster.server.client()
     broken, whole = cluster.put(queue), cluster.put(queue)
     packed = msgspec.msgpack.decode(client.hget(f"{PREFIX}m:{broken}", "e"))
-    client.hset(f"{PREFIX}m:{broken}", "e", msgspec.msgpack.encode([*packed[:-1], 77]))
+    client.hset(f"{PREFIX}m:{broken}", "e", msgspec.msgpack.encode([*packed[:9], 77, *packed[10:]]))
     assert [lease.message.queue_id for lease in claim(queue)] == [whole]
     assert queue.message(broken).recipients[0].state is RecipientState.QUARANTINED
 

@@ -59,6 +59,8 @@ _NAMES_AT_ONCE = 500
 _BUDGET = 10_000
 """Recipients one script looks at: ten milliseconds or so."""
 _HISTORY_AT_ONCE = 500
+_OLD_AT_ONCE = 200
+"""Messages looked at one by one instead of the whole queue."""
 _EVERYTHING = 1 << 40
 
 
@@ -283,8 +285,19 @@ class RedisOperators(RedisAccess):
 
     def _named(self, where: QueueFilter, search: Search) -> list[str]:
         """The recipients of the given ids that meet the rest of the filter."""
+        return self._of_messages(list(dict.fromkeys(where.ids)), search)
+
+    def _old(self, search: Search) -> list[str] | None:
+        """What meets a filter that only a few messages are old enough for; None when it must be looked for."""
+        if search.oldest_at is None:
+            return None
+        limits = ("-inf", search.oldest_at, "LIMIT", 0, _OLD_AT_ONCE + 1)
+        ids = [each.decode() for each in self._command("ZRANGEBYSCORE", self._key("messages"), *limits)]
+        return sorted(self._of_messages(ids, search)) if len(ids) <= _OLD_AT_ONCE else None
+
+    def _of_messages(self, ids: Sequence[str], search: Search) -> list[str]:
         names: list[str] = []
-        for some in _pieces(list(dict.fromkeys(where.ids))):
+        for some in _pieces(ids):
             answers = self._commands([("HKEYS", self._key(f"r:{queue_id}")) for queue_id in some])
             for queue_id, addresses in zip(some, answers, strict=True):
                 names += [name(queue_id, address.decode()) for address in addresses]
@@ -295,6 +308,9 @@ class RedisOperators(RedisAccess):
 
     def _scan(self, search: Search, limit: int) -> Iterator[str]:
         """The names of the recipients that meet the filter, in order of id and address."""
+        if (old := self._old(search)) is not None:
+            yield from old[:limit]
+            return
         source, cursor, spec = self._source(search), "", search.encoded()
         while limit > 0:
             answer = self._run(SCAN, spec, source.key, source.before, cursor, _BUDGET, min(limit, _BUDGET), 0)
@@ -306,6 +322,8 @@ class RedisOperators(RedisAccess):
 
     def _counted(self, search: Search, limit: int) -> tuple[int, list[str]]:
         """How many recipients meet the filter, and the names of the first `limit`."""
+        if (old := self._old(search)) is not None:
+            return len(old), old[:limit]
         source, cursor, spec = self._source(search), "", search.encoded()
         total = 0
         names: list[str] = []
