@@ -283,6 +283,8 @@ def _targets(addresses: Sequence[str], recipient: Recipient) -> list[NewRecipien
 
 def _joined(copies: Sequence[Copy]) -> list[Copy]:
     """Copies that differ in their recipients only become one message in the queue."""
+    if len(copies) < 2:
+        return list(copies)
     together: dict[tuple[Envelope, bytes, str], list[NewRecipient]] = {}
     for copy in copies:
         together.setdefault((copy.envelope, copy.prefix, copy.by), []).extend(copy.recipients)

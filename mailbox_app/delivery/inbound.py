@@ -88,7 +88,8 @@ class Inbound:
         if mail.due_at is not None:
             return await self._postpone(mail, mail.due_at)
         given = mail
-        mail = replace(mail, recipients=after_expansion(mail.recipients))
+        recipients = after_expansion(mail.recipients)
+        mail = mail if recipients is mail.recipients else replace(mail, recipients=recipients)
         parts = await self._forwarder.plan(mail)
         jobs = await self._jobs(parts.mail)
         refusals = {id(job): _refusal(job, mail) for job in jobs if job.plan.rejection is not None}

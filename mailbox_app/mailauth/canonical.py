@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from mailbox_app.proto.header import Header
@@ -42,9 +42,18 @@ class CanonicalHeader:
         self._selected: tuple[Sequence[bytes], bool, bytes] = ((), False, b"")
         """The last selection: several keys sign the same fields."""
 
-    def count(self, key: bytes) -> int:
-        """How many fields have that name (`key` in lower case)."""
-        return len(self._fields.get(key, ()))
+    def names(self, wanted: Iterable[bytes]) -> Sequence[bytes]:
+        """These names (in lower case), each as often as it occurs."""
+        found: list[bytes] = []
+        for name in wanted:
+            if name in self._fields:
+                found += [name] * len(self._fields[name])
+        return found
+
+    def spare(self, name: bytes, names: Sequence[bytes], *, relaxed: bool) -> bytes:
+        """The field of that name that one more mention of it in `names` would select; b"" when they name all."""
+        forms, used = self._of(name, relaxed), names.count(name)
+        return forms[-1 - used] if used < len(forms) else b""
 
     def select(self, names: Sequence[bytes], *, relaxed: bool) -> bytes:
         """The fields of an h= list, several of one name from the bottom up; absent ones add nothing. RFC 6376 5.4.2."""

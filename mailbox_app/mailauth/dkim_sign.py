@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO, Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -181,14 +182,14 @@ def ascii_name(name: str) -> bytes:
     return text.lower().encode("ascii")
 
 
-def signed_names(header: CanonicalHeader, more: Sequence[bytes] = ()) -> Sequence[bytes]:
+def signed_names(header: CanonicalHeader, more: Sequence[bytes] = ()) -> tuple[bytes, ...]:
     """The names for h=: of the fields worth signing and those in `more`, as often as they occur; the protected ones once more."""
-    names = [name for name in (*_PROTECTED, *_SIGNED, *more) for _ in range(header.count(name))]
-    return [*names, *_PROTECTED]
+    return (*header.names((*_PROTECTED, *_SIGNED, *more)), *_PROTECTED)
 
 
-def fold_names(names: Sequence[bytes]) -> bytes:
-    """An h= list over several lines."""
+@lru_cache(256)
+def fold_names(names: tuple[bytes, ...]) -> bytes:
+    """An h= list over several lines; most mail has the same."""
     lines: list[bytes] = []
     line = names[0]
     for name in names[1:]:

@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import BinaryIO
 
 import dkim
@@ -37,6 +38,8 @@ MAX_SIGNATURES = 10
 _MAX_FIELD_BYTES = 8_192
 _MAX_SIGNED_NAMES = 200
 _MAX_HEADER_FIELDS = 2_000
+_USUAL_BYTES = 600
+"""Of an h= tag that is worth remembering: strangers write these."""
 _BYTES = re.compile("b'([^']*)'")
 _MANDATORY = [b"v", b"a", b"b", b"bh", b"d", b"h", b"s"]
 _DATED = (("x= value is past", "the signature has expired"), ("t= value is in the", "the signature is from the future"))
@@ -140,9 +143,17 @@ def _unreadable(draft: DkimResult, error: str) -> DkimResult:
     return replace(draft, result=Result.PERMERROR, reason=f"the signature cannot be read: {text}"[:100])
 
 
-def header_names(value: bytes) -> Sequence[bytes]:
+def header_names(value: bytes) -> tuple[bytes, ...]:
     """The names of an h= tag in lower case."""
-    return [name.strip(b" \t\r\n").lower() for name in value.split(b":")]
+    return _usual_names(value) if len(value) <= _USUAL_BYTES else _names(value)
+
+
+def _names(value: bytes) -> tuple[bytes, ...]:
+    return tuple(name.strip(b" \t\r\n").lower() for name in value.split(b":"))
+
+
+_usual_names = lru_cache(128)(_names)
+"""Most mail of a sender has the same."""
 
 
 def hash_body(body: bytes | BinaryIO, forms: Sequence[BodyForm]) -> BodyHashes:
@@ -164,10 +175,12 @@ def hash_body(body: bytes | BinaryIO, forms: Sequence[BodyForm]) -> BodyHashes:
 
 def header_digest(signature: Signature, header: CanonicalHeader, *, relaxed: bool, guard: bool) -> bytes:
     """The hash that is signed; with `guard` a second From breaks it whether it was oversigned or not. RFC 6376 3.7."""
-    names = [*signature.names, b"from"] if guard else signature.names
     name, value = signature.field
     form = relaxed_field if relaxed else simple_field
-    return hashlib.sha256(header.select(names, relaxed=relaxed) + form(name, without_signature(value))).digest()
+    fields = header.select(signature.names, relaxed=relaxed)
+    if guard:
+        fields += header.spare(b"from", signature.names, relaxed=relaxed)
+    return hashlib.sha256(fields + form(name, without_signature(value))).digest()
 
 
 def verify(signature: Signature, header: CanonicalHeader, key_records: Sequence[str], body: BodyHashes) -> DkimResult:

@@ -48,6 +48,7 @@ class Spool:
 
     def __init__(self, directory: str | os.PathLike[str], *, durable: bool = True) -> None:
         self.directory = Path(directory)
+        self._folder = f"{self.directory}/"
         self._durable = durable
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._renamed = Together[None, None](self._fsync_directory)
@@ -55,17 +56,17 @@ class Spool:
     def write(self, prefix: bytes, body: bytes | BinaryIO) -> SpoolFile:
         """Write prefix and body (a file is read from its start); durable on return. Temporary `queue.full` on I/O errors."""
         name = f"{time.time_ns():x}-{secrets.token_hex(6)}"
-        temporary, final = self.directory / f".{name}", self.directory / name
+        temporary, final = f"{self._folder}.{name}", f"{self._folder}{name}"
         try:
             size_bytes = self._write(temporary, prefix, body)
             os.rename(temporary, final)
             if self._durable:
                 self._renamed.submit(None)
         except OSError as error:
-            self.discard(str(temporary))
-            self.discard(str(final))
+            self.discard(temporary)
+            self.discard(final)
             raise QueueError("queue.full", "the queue cannot store a message now", temporary=True) from error
-        return SpoolFile(str(final), size_bytes)
+        return SpoolFile(final, size_bytes)
 
     def discard(self, path: str) -> None:
         """Remove a file; one that is already gone is fine, one that cannot be removed now is left for `sweep`."""
@@ -82,7 +83,7 @@ class Spool:
                 removed += 1
         return removed
 
-    def _write(self, path: Path, prefix: bytes, body: bytes | BinaryIO) -> int:
+    def _write(self, path: str, prefix: bytes, body: bytes | BinaryIO) -> int:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as file:
             size_bytes = _write_all(file.fileno(), prefix)
             if isinstance(body, bytes):
