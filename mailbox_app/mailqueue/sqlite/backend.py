@@ -33,6 +33,7 @@ from mailbox_app.mailqueue.model import (
     Lease,
     NewRecipient,
     Outcome,
+    Priority,
     QueuedMessage,
     QueueFilter,
     RecipientState,
@@ -163,15 +164,16 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
 
     def _heads(self, connection: sqlite3.Connection, now: datetime, full: Sequence[str], limit: int) -> Sequence[_Head]:
         """(message, transport, destination) of what goes next: the urgent, and every fourth time the longest due."""
-        statement = (
-            "SELECT queue_id, transport, destination FROM recipient WHERE state = 'deferred' AND next_at <= ?"
-            f" AND destination NOT IN ({marks(full)}) ORDER BY "
-        )
-        values = (now.timestamp(), *full, limit)
-        urgent = connection.execute(statement + "priority, next_at LIMIT ?", values).fetchall()
-        if not urgent:
-            return ()
-        oldest = connection.execute(statement + "next_at LIMIT ?", values).fetchall()
+        select = "SELECT queue_id, transport, destination FROM recipient WHERE state = 'deferred' AND next_at <= ?"
+        rest = f" AND destination NOT IN ({marks(full)}) ORDER BY next_at LIMIT ?"
+        urgent: list[_Head] = []
+        for priority in Priority:  # one by one, or all that is due would be sorted each time
+            if (room := limit - len(urgent)) > 0:
+                values = (now.timestamp(), int(priority), *full, room)
+                urgent += connection.execute(f"{select} AND priority = ?{rest}", values).fetchall()
+        oldest: list[_Head] = []
+        if not urgent or self._turn % _AGE_EVERY + limit >= _AGE_EVERY:
+            oldest = connection.execute(select + rest, (now.timestamp(), *full, limit)).fetchall()
         heads: dict[_Head, None] = {}
         by_age, by_urgency = iter(oldest), iter(urgent)
         while len(heads) < limit:
@@ -180,7 +182,7 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
             if head is None:
                 break
             heads[head] = None
-        heads.update(dict.fromkeys(urgent))
+        heads.update(dict.fromkeys(urgent or oldest))
         return list(heads)
 
     def _claimed(self, connection: sqlite3.Connection, head: _Head, now: datetime, until: datetime) -> Lease | None:
