@@ -18,7 +18,7 @@ from tests.support.daemon import PASSWORD, SECONDS, Daemon, eventually, untrusti
 from tests.support.postfix import postfix
 
 ALICE = "alice@example.org"
-USERS = ("bob", "carl", "jürgen")
+USERS = ("bob", "carl", "dora", "jürgen")
 """Who has a mailbox in each of a peer's domains."""
 _SETTINGS = """virtual_transport = virtual
 virtual_mailbox_base = {folder}/mail
