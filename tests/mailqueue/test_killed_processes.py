@@ -1,6 +1,6 @@
-"""Nodes that deliver from one Redis are killed in the middle, and so is Redis: what was accepted arrives, next to nothing twice.
+"""Two processes deliver from one queue, four messages at once each, and are killed in the middle; so is Redis.
 
-Five rounds by default; MAILBOX_KILL_ROUNDS for more.
+What was accepted arrives, and a kill doubles one message at most. Five rounds by default; MAILBOX_KILL_ROUNDS for more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,12 @@ from mailbox_app.errors import QueueError
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.bounces import Bounces
+from mailbox_app.mailqueue.delivery_marks import DeliveryMarks
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome
-from mailbox_app.mailqueue.redis.backend import RedisQueue
+from mailbox_app.mailqueue.opening import OpenQueue
 from mailbox_app.mailqueue.runner import QueueRunner
 from mailbox_app.mailqueue.spool import Spool
+from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from mailbox_app.observe.mail_log import MailLog
 from mailbox_app.observe.metrics import Metrics
 from tests.support.queue import MESSAGE, RecordingBus, outcome, put
@@ -54,21 +56,32 @@ class Log:
 
 
 class Cluster:
-    """One Redis, nodes as processes with a runner each, and what they have delivered."""
+    """One queue, in Redis or in SQLite, processes with a runner each, and what they have delivered.
 
-    def __init__(self, directory: Path) -> None:
+    With Redis each process is a node with folders of its own, with SQLite they share them.
+    """
+
+    def __init__(self, directory: Path, backend: str) -> None:
         self.directory = directory
-        self.server = RedisServer(directory / "redis").start()
+        self.is_redis = backend == "redis"
+        self.server = RedisServer(directory / "redis")
+        if self.is_redis:
+            self.server.start()
         self.delivered_path = directory / "delivered"
         self.delivered_path.touch()
         self.queue = self.open("front", RecordingBus())
         self.accepted: list[QueueId] = []
         self.children: dict[str, int] = {}
 
-    def open(self, node: str, bus: RecordingBus | LocalBus) -> RedisQueue:
-        return redis_queue(self.server, Spool(self.directory / node, durable=False), bus, node=node)
+    def spool(self, node: str) -> Spool:
+        return Spool(self.directory / (node if self.is_redis else "queue"), durable=False)
 
-    def start(self, node: str, *, workers: int = 1, seconds: float = 0.004) -> None:
+    def open(self, node: str, bus: RecordingBus | LocalBus) -> OpenQueue:
+        if self.is_redis:
+            return redis_queue(self.server, self.spool(node), bus, node=node)
+        return SqliteQueue(self.directory / "queue.db", self.spool(node), bus)
+
+    def start(self, node: str, *, workers: int = 4, seconds: float = 0.02) -> None:
         if (child := os.fork()) == 0:
             try:
                 asyncio.run(self._run(node, workers, seconds))
@@ -80,7 +93,7 @@ class Cluster:
         clock, bus = SystemClock(), LocalBus()
         bus.bind(asyncio.get_running_loop())
         queue = self.open(node, bus)
-        bounces = Bounces(queue, Spool(self.directory / node, durable=False), lambda domain: False, node, clock)
+        bounces = Bounces(queue, self.spool(node), lambda domain: False, node, clock)
         runner = QueueRunner(
             queue,
             {"smtp": Log(self.delivered_path, seconds)},
@@ -91,6 +104,7 @@ class Cluster:
             mail_log=MailLog([]),
             metrics=Metrics(),
             workers=workers,
+            marks=DeliveryMarks(self.directory / f"marks-{node if self.is_redis else 'shared'}"),
         )
         await runner.run()
 
@@ -101,7 +115,7 @@ class Cluster:
 
     def accept(self, count: int) -> None:
         """Take messages in like a front: what fails for a while is refused, and its client comes again."""
-        spool = Spool(self.directory / "front", durable=False)
+        spool = self.spool("front")
         while count:
             try:
                 self.accepted.append(put(self.queue, spool, SystemClock().now(), [f"r{count}@d{count % 20}.example"]))
@@ -115,10 +129,13 @@ class Cluster:
         return Counter(self.delivered_path.read_text().split())
 
     def wait_until_empty(self) -> None:
+        self.wait_until(lambda: self.queue.stats(SystemClock().now()).recipients == 0)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + SECONDS
         while True:
             try:
-                if self.queue.stats(SystemClock().now()).recipients == 0:
+                if condition():
                     return
             except QueueError as error:
                 if not error.temporary:
@@ -133,27 +150,29 @@ class Cluster:
         self.server.destroy()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
+@pytest.fixture(params=["sqlite", "redis"])
+def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, request.param)
     yield made
     made.destroy()
 
 
-def test_two_nodes_share_the_work_and_nothing_goes_out_twice(cluster: Cluster) -> None:
+def test_two_processes_share_the_work_and_nothing_goes_out_twice(cluster: Cluster) -> None:
     for node in ("one", "two"):
-        cluster.start(node, workers=4)
+        cluster.start(node)
     cluster.accept(MESSAGES)
     cluster.wait_until_empty()
     assert cluster.delivered() == Counter(cluster.accepted)
 
 
-def test_a_killed_node_loses_nothing_and_repeats_at_most_one_message_a_kill(cluster: Cluster) -> None:
+def test_a_killed_process_loses_nothing_and_repeats_at_most_one_message_a_kill(cluster: Cluster) -> None:
     kills = 0
     for node in ("one", "two"):
         cluster.start(node)
     for _ in range(ROUNDS):
+        before = len(cluster.accepted)
         cluster.accept(MESSAGES // ROUNDS)
+        cluster.wait_until(lambda before=before: sum(cluster.delivered().values()) > before)  # type: ignore[misc]
         time.sleep(random.random() * 0.2)  # any moment will do
         victim = random.choice(["one", "two"])
         cluster.kill(victim)
@@ -165,9 +184,10 @@ def test_a_killed_node_loses_nothing_and_repeats_at_most_one_message_a_kill(clus
     assert sum(delivered.values()) - len(cluster.accepted) <= kills
 
 
+@pytest.mark.parametrize("cluster", ["redis"], indirect=True)
 def test_a_killed_redis_has_everything_it_said_it_had(cluster: Cluster) -> None:
     for node in ("one", "two"):
-        cluster.start(node, workers=4)
+        cluster.start(node)
     for _ in range(ROUNDS):
         cluster.accept(MESSAGES // ROUNDS)
         time.sleep(random.random() * 0.1)
