@@ -14,9 +14,19 @@ from tui.format import display_key
 SCREEN_VERBS = frozenset("bcdfiwABCHKL")
 SAME_DEED = {
     "x": frozenset({"queue.hold", "account.switch"}),
-    "a": frozenset({"spam.add", "queue-rule.add", "queue-place.pause"}),
+    "a": frozenset({"spam.add", "queue-rule.add", "queue-place.pause", "signing-key.rotate", "suppression.add"}),
     "e": frozenset({"account.quota", "spam.mode"}),
-    "D": frozenset({"queue.drop", "app-password.revoke", "spam.remove", "queue-rule.remove", "queue-place.end"}),
+    "D": frozenset(
+        {
+            "queue.drop",
+            "app-password.revoke",
+            "spam.remove",
+            "queue-rule.remove",
+            "queue-place.end",
+            "signing-key.retire",
+            "suppression.remove",
+        }
+    ),
     "u": frozenset({"account.restore", "deleted.restore", "spam.undo"}),
 }
 """Keys that do the same to different things: off and on, add, edit, destroy, take back."""
@@ -123,6 +133,19 @@ ACTIONS: tuple[Action, ...] = (
     Action("queue.history", ("H",), "what left", "What has left the queue in the last 30 days", "queue-views"),
     Action("queue.rules", ("L",), "hold rules", "Rules that hold new mail from the start", "queue-views"),
     Action("queue.places", ("B",), "paused", "Where no mail goes for now, and why", "queue-views"),
+    Action("queue.keys", ("K",), "signing keys", "Keys that sign mail, their records and next step", "queue-views"),
+    Action("queue.suppressed", ("C",), "suppressed", "Outside addresses that nothing is sent to", "queue-views"),
+    Action("signing-key.check", ("c",), "check", "Ask every name server for its record now", "signing-key"),
+    Action(
+        "signing-key.rotate", ("a",), "next keys", "Prepare the keys that follow; asks", "signing-key", changes=True
+    ),
+    Action(
+        "signing-key.retire", ("D",), "retire", "It signs no more, for good; asks first", "signing-key", changes=True
+    ),
+    Action("suppression.add", ("a",), "add", "Send nothing to an address any more", "suppression", changes=True),
+    Action(
+        "suppression.remove", ("D",), "remove", "Send to this address again; asks first", "suppression", changes=True
+    ),
     Action(
         "queue-rule.add", ("a",), "add", "Hold new mail of a sender, recipient, account", "queue-rule", changes=True
     ),

@@ -179,7 +179,7 @@ def test_what_keeps_mail_from_leaving_is_a_thing_to_do(
         (
             "WARN",
             "Mail of example.org is signed with r1, but its record is not published: mailbox dkim check DOMAIN",
-            "Domains",
+            "Queue",
         ),
     ]
     clock.skip(1)

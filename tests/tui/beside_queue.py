@@ -19,8 +19,12 @@ class BesideQueue:
         self.pauses: list[dict[str, Any]] = []
         self.hosts: list[dict[str, Any]] = []
         self.probed: list[str] = []
+        self.keys: list[dict[str, Any]] = []
+        self.suppressions: list[dict[str, Any]] = []
         if not quiet:
             self.add_rule({"submitter": "carl@example.org", "reason": self.text("password stolen (by root)")})
+            self.keys.append(self.signing_key("r202611", "active", "signs until another one takes its place"))
+            self.suppress({"address": "gone@far.example", "reason": self.text("550 5.1.1 no such user")})
             self.pause({"domain": "down.example", "reason": "they move (by root)"})
             self.hosts.append(
                 {
@@ -110,6 +114,35 @@ class BesideQueue:
         self.hosts = [each for each in self.hosts if each["host"] != params["host"]]
         return {"effect": "Mail for it goes as usual; 9 waiting recipients are tried now."}
 
+    def signing_key(self, selector: str, state: str, then: str) -> dict[str, Any]:
+        return {
+            "domain": "example.org",
+            "selector": selector,
+            "algorithm": "rsa",
+            "state": state,
+            "created_at": iso(self.now - timedelta(days=9)),
+            "next": self.text(then),
+            "record_name": f"{selector}._domainkey.example.org.",
+            "record_value": "v=DKIM1; k=rsa; p=MIIB",
+        }
+
+    def check_keys(self, _params: dict[str, Any]) -> dict[str, Any]:
+        rows = [{**key, "seen": "no", "sentence": self.text("its record is not published")} for key in self.keys]
+        return {"ok": False, "keys": rows}
+
+    def rotate_keys(self, _params: dict[str, Any]) -> dict[str, Any]:
+        self.keys.append(self.signing_key("r202612", "prepared", "publish its record"))
+        return {"keys": self.keys[-1:]}
+
+    def suppress(self, params: dict[str, Any]) -> dict[str, Any]:
+        entry = {"address": params["address"], "days": 0, "last_at": iso(self.now), "text": params["reason"]}
+        self.suppressions.append(entry)
+        return entry
+
+    def unsuppress(self, params: dict[str, Any]) -> dict[str, Any]:
+        self.suppressions = [each for each in self.suppressions if each["address"] != params["address"]]
+        return {}
+
     def handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         return {
             "queue.history": self.history,
@@ -124,6 +157,12 @@ class BesideQueue:
                 "total": len(self.hosts),
                 "passed_over": len(self.hosts),
             },
+            "dkim.list": lambda _: {"keys": self.keys},
+            "dkim.check": self.check_keys,
+            "dkim.rotate": self.rotate_keys,
+            "suppression.list": lambda _: {"suppressions": self.suppressions},
+            "suppression.add": self.suppress,
+            "suppression.remove": self.unsuppress,
             "breaker.probe": self.probe,
             "breaker.reset": self.reset,
         }

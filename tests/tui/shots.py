@@ -216,6 +216,18 @@ async def rules(screen: Console) -> None:
     await screen.shows("password stolen")
 
 
+async def keys(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("K")
+    await screen.shows("signing key")
+
+
+async def suppressed(screen: Console) -> None:
+    await queue(screen)
+    await screen.press("C")
+    await screen.shows("gone@far.example")
+
+
 async def places(screen: Console) -> None:
     await queue(screen)
     await screen.press("B")
@@ -235,6 +247,8 @@ SCENES: dict[str, tuple[Callable[[Console], Awaitable[None]], Callable[[], Data]
     "left-one": (left_one, Data),
     "rules": (rules, Data),
     "places": (places, Data),
+    "keys": (keys, Data),
+    "suppressed": (suppressed, Data),
     "gone": (gone, Data),
     "drop": (drop, Data),
     "confirm": (confirm, Data),

@@ -176,3 +176,49 @@ async def test_hostile_text_and_read_only_consoles_are_safe(tmp_path: Path, key:
         await screen.press("a", "D")
         assert not called(screen, "queue.pause")
         assert not called(screen, "queue.remove_rule")
+
+
+async def test_signing_keys_are_listed_checked_and_followed(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        await to_queue(screen)
+        await screen.press("K")
+        await screen.shows("1 signing key. y copies the record to publish.")
+        await screen.shows("r202611 of example.org: signs until another one takes its place.")
+        await screen.press("c")
+        await screen.shows("r202611: its record is not published.")
+        await screen.press("a")
+        await screen.shows("Prepare the keys that follow for example.org?")
+        await screen.press("y")
+        await screen.shows("The next keys are prepared")
+        await screen.shows("prepared example.org")
+        await screen.press("D", "n")
+        assert called(screen, "dkim.rotate") == [{"domain": "example.org"}]
+        assert called(screen, "dkim.retire") == []
+
+
+async def test_suppressed_addresses_are_added_and_removed(tmp_path: Path) -> None:
+    async with console(tmp_path) as screen:
+        await to_queue(screen)
+        await screen.press("C")
+        await screen.shows("Nothing is sent to 1 address; your users hear of it at once.")
+        await screen.shows("gone@far.example")
+        await screen.press("a")
+        await screen.type("joe@far.example asked us")
+        await screen.press("enter")
+        await screen.shows("Nothing is sent to joe@far.example any more")
+        await screen.shows("asked us")
+        await screen.press("D", "y")
+        await screen.shows("Mail is sent to gone@far.example again.")
+        assert called(screen, "suppression.remove") == [{"address": "gone@far.example"}]
+        assert called(screen, "suppression.add") == [{"address": "joe@far.example", "reason": "asked us"}]
+
+
+async def test_hostile_words_stay_words_on_the_pages_of_keys_and_addresses(tmp_path: Path) -> None:
+    async with console(tmp_path, Data(hostile=True)) as screen:
+        for key in ("K", "C"):
+            await screen.press("2")
+            await screen.shows("LAST ANSWER")
+            await screen.press(key)
+            await screen.shows("example")
+            assert "\x1b" not in screen.text()
+            await screen.press("escape")

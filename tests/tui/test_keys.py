@@ -15,6 +15,8 @@ from tui.screens.queue_history import HistoryPage
 from tui.screens.queue_places import PlacesPage
 from tui.screens.queue_rules import RulesPage
 from tui.screens.rejects import RejectsPage
+from tui.screens.signing_keys import SigningKeysPage
+from tui.screens.suppressed import SuppressedPage
 from tui.screens.trace import TracePage
 
 TABLE = KeyTable((*go_actions((view.NAME, view.TITLE, view.DIGIT) for view in SCREENS), *ACTIONS))
@@ -30,6 +32,8 @@ PAGES = (
     HistoryPage,
     RulesPage,
     PlacesPage,
+    SigningKeysPage,
+    SuppressedPage,
 )
 VIEWS = (*SCREENS, *PAGES, MenuPage, OfflinePage)
 

@@ -22,9 +22,7 @@ from tui.screens.message import MessagePage, message_lines
 from tui.screens.queue_actions import QueueActions, Target, exact
 from tui.screens.queue_columns import answer_text, columns_for, destinations_line
 from tui.screens.queue_filter import parse_filter
-from tui.screens.queue_history import HistoryPage
-from tui.screens.queue_places import PlacesPage
-from tui.screens.queue_rules import RulesPage
+from tui.screens.queue_views import QueueViews
 from tui.screens.trace import TracePage
 from tui.screens.view import wrapped
 from tui.theme import Line
@@ -39,7 +37,7 @@ DETAIL_ROWS = 11
 EXPORT_FIELDS = ("id", "state", "next_at", "arrived_at", "attempts", "size_bytes", "from", "to", "code", "last", "host")
 
 
-class QueueScreen(MarkedListView[QueueRow]):
+class QueueScreen(QueueViews, MarkedListView[QueueRow]):
     """The list of waiting recipients."""
 
     NAME: ClassVar[str] = "queue"
@@ -72,6 +70,8 @@ class QueueScreen(MarkedListView[QueueRow]):
         "queue.history",
         "queue.rules",
         "queue.places",
+        "queue.keys",
+        "queue.suppressed",
         "queue.route",
         "trace",
         "list.problems",
@@ -359,18 +359,6 @@ class QueueScreen(MarkedListView[QueueRow]):
     def do_queue_route(self) -> None:
         """Another way for the chosen rows."""
         self._actions.route(self._target())
-
-    def do_queue_history(self) -> None:
-        """What has left."""
-        self.desk.shell.open_page(HistoryPage(self.desk))
-
-    def do_queue_rules(self) -> None:
-        """What is held from the start."""
-        self.desk.shell.open_page(RulesPage(self.desk))
-
-    def do_queue_places(self) -> None:
-        """Pauses and hosts that are passed over."""
-        self.desk.shell.open_page(PlacesPage(self.desk))
 
     def do_open(self) -> None:
         """The message under the cursor."""

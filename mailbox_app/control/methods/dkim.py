@@ -33,6 +33,12 @@ class KeysOf(Params):
     domain: str
 
 
+class KeysWanted(Params):
+    """Whose keys; those of all domains when none is named."""
+
+    domain: str = ""
+
+
 class Rotate(Params):
     """Whose keys follow: for these algorithms, for those in use when none is named."""
 
@@ -137,9 +143,16 @@ async def check(context: ControlContext, _call: Call, params: KeysOf) -> Checked
     return Checked(bool(keys) and all(each.seen == "yes" for each in found), checked)
 
 
-async def list_all(context: ControlContext, _call: Call, params: KeysOf) -> Keys:
-    """All keys of a domain, retired ones too."""
-    return Keys([_view(key) for key in await _keys(context, params.domain)])
+async def list_all(context: ControlContext, _call: Call, params: KeysWanted) -> Keys:
+    """All keys of a domain or of all, retired ones too."""
+    if params.domain:
+        return Keys([_view(key) for key in await _keys(context, params.domain)])
+
+    def every() -> list[DkimKey]:
+        names = sorted(domain.name for domain in context.directory.domains())
+        return [key for name in names for key in context.directory.all_dkim_keys(name)]
+
+    return Keys([_view(key) for key in await context.offload.run(every)])
 
 
 async def dns(context: ControlContext, _call: Call, params: KeysOf) -> Records:
@@ -189,7 +202,7 @@ def _next(key: DkimKey) -> str:
 
 METHODS = (
     Method("dkim.generate", NewKey, KeyView, generate, "A new signing key.", changes=True),
-    Method("dkim.list", KeysOf, Keys, list_all, "The keys of a domain."),
+    Method("dkim.list", KeysWanted, Keys, list_all, "The keys of a domain, or of all."),
     Method("dkim.dns", KeysOf, Records, dns, "The records that publish a domain's keys."),
     Method("dkim.rotate", Rotate, Keys, rotate, "Prepare the keys that follow.", changes=True),
     Method("dkim.check", KeysOf, Checked, check, "What the name servers say about the records."),
