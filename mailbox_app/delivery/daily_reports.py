@@ -97,6 +97,20 @@ class Targets:
     """False: some could not be found out now."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReportTools:
+    """What sending reports takes, of every kind."""
+
+    queue: QueueBackend
+    spool: Spool
+    directory: Directory
+    resolver: Resolver
+    offload: Offload
+    clock: Clock
+    metrics: Metrics
+    config: Callable[[], Config]
+
+
 G = TypeVar("G")
 
 
@@ -105,27 +119,16 @@ class DailyReports(ABC, Generic[G]):
 
     kind: ClassVar[str]
 
-    def __init__(
-        self,
-        rows: DayRows,
-        queue: QueueBackend,
-        spool: Spool,
-        directory: Directory,
-        resolver: Resolver,
-        offload: Offload,
-        clock: Clock,
-        metrics: Metrics,
-        config: Callable[[], Config],
-    ) -> None:
+    def __init__(self, rows: DayRows, tools: ReportTools) -> None:
         self._rows = rows
-        self._queue = queue
-        self._spool = spool
-        self._directory = directory
-        self._resolver = resolver
-        self._offload = offload
-        self._clock = clock
-        self._metrics = metrics
-        self._config = config
+        self._queue = tools.queue
+        self._spool = tools.spool
+        self._directory = tools.directory
+        self._resolver = tools.resolver
+        self._offload = tools.offload
+        self._clock = tools.clock
+        self._metrics = tools.metrics
+        self._config = tools.config
         self._log = structlog.get_logger("reports")
 
     @abstractmethod

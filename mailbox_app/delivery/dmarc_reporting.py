@@ -3,23 +3,14 @@ never beyond the size that it allows. RFC 9990."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from mailbox_app.accounts.interface import Directory
-from mailbox_app.clock import Clock
 from mailbox_app.config.reports import Reports
-from mailbox_app.config.schema import Config
-from mailbox_app.db.offload import Offload
-from mailbox_app.delivery.daily_reports import DailyReports, Day, Targets
+from mailbox_app.delivery.daily_reports import DailyReports, Day, ReportTools, Targets
 from mailbox_app.delivery.report_mail import ReportMail
 from mailbox_app.errors import ResolveError
 from mailbox_app.mailauth.report_destinations import Destination, admitted, read_destinations
-from mailbox_app.mailqueue.interface import QueueBackend
-from mailbox_app.mailqueue.spool import Spool
-from mailbox_app.net.resolver import Resolver
-from mailbox_app.observe.metrics import Metrics
 from mailbox_app.policy.state.dmarc_rows import Gathered, SqliteDmarcRows
 from mailbox_app.proto.dmarc_report import DmarcReport, compose
 from mailbox_app.proto.report_container import pack_gzip
@@ -30,21 +21,8 @@ class DmarcReporter(DailyReports[Gathered]):
 
     kind: ClassVar[str] = "dmarc"
 
-    def __init__(
-        self,
-        rows: SqliteDmarcRows,
-        queue: QueueBackend,
-        spool: Spool,
-        directory: Directory,
-        resolver: Resolver,
-        offload: Offload,
-        clock: Clock,
-        metrics: Metrics,
-        config: Callable[[], Config],
-        *,
-        version: str,
-    ) -> None:
-        super().__init__(rows, queue, spool, directory, resolver, offload, clock, metrics, config)
+    def __init__(self, rows: SqliteDmarcRows, tools: ReportTools, *, version: str) -> None:
+        super().__init__(rows, tools)
         self._counted = rows
         self._generator = f"Mailbox {version}"
 

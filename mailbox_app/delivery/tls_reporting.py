@@ -7,28 +7,21 @@ domain's own policy would hold mail up (RFC 8460 3: it tells of that very troubl
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from mailbox_app.accounts.interface import Directory
-from mailbox_app.clock import Clock
 from mailbox_app.config.reports import Reports
-from mailbox_app.config.schema import Config
-from mailbox_app.db.offload import Offload
-from mailbox_app.delivery.daily_reports import DailyReports, Day, Targets
+from mailbox_app.delivery.daily_reports import DailyReports, Day, ReportTools, Targets
 from mailbox_app.delivery.report_mail import ReportMail
 from mailbox_app.errors import ResolveError
 from mailbox_app.mailauth.report_destinations import Destination, read_destinations
-from mailbox_app.mailqueue.interface import QueueBackend
 from mailbox_app.mailqueue.model import Envelope, Priority
-from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.net import https
-from mailbox_app.net.resolver import Resolver, lookup_addresses
-from mailbox_app.observe.metrics import Metrics
+from mailbox_app.net.resolver import lookup_addresses
 from mailbox_app.policy.state.tls_rows import SqliteTlsRows, TlsRow
 from mailbox_app.proto.report_container import pack_gzip
 from mailbox_app.proto.tls_report import FailureDetail, PolicyReport, TlsReport, compose
@@ -46,19 +39,8 @@ class TlsReporter(DailyReports[Rows]):
     kind: ClassVar[str] = "tls"
     _id_seed: ClassVar[str] = "tls "
 
-    def __init__(
-        self,
-        rows: SqliteTlsRows,
-        queue: QueueBackend,
-        spool: Spool,
-        directory: Directory,
-        resolver: Resolver,
-        offload: Offload,
-        clock: Clock,
-        metrics: Metrics,
-        config: Callable[[], Config],
-    ) -> None:
-        super().__init__(rows, queue, spool, directory, resolver, offload, clock, metrics, config)
+    def __init__(self, rows: SqliteTlsRows, tools: ReportTools) -> None:
+        super().__init__(rows, tools)
         self._counted = rows
 
     def _is_wanted(self, settings: Reports) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from mailbox_app.accounts.sasl import Sasl
 from mailbox_app.clock import Clock
 from mailbox_app.delivery.containment import Containment
+from mailbox_app.delivery.daily_reports import ReportTools
 from mailbox_app.delivery.dmarc_reporting import DmarcReporter
 from mailbox_app.delivery.dmarc_tally import DmarcTally, Sinks
 from mailbox_app.delivery.explaining import Explainer
@@ -106,20 +107,7 @@ class _SeldomAudit:
 
 def reporting(parts: Parts, received: ReceivedReports, tls_rows: SqliteTlsRows) -> Reporting:
     """The core's job for reports: ours to others, and those of others."""
-    reporter = DmarcReporter(
-        parts.state.state.dmarc_rows,
-        parts.queue,
-        parts.spool,
-        parts.directory,
-        parts.resolver,
-        parts.offload,
-        parts.clock,
-        parts.metrics,
-        parts.current,
-        version=version("mailbox"),
-    )
-    tls_reporter = TlsReporter(
-        tls_rows,
+    tools = ReportTools(
         parts.queue,
         parts.spool,
         parts.directory,
@@ -129,6 +117,8 @@ def reporting(parts: Parts, received: ReceivedReports, tls_rows: SqliteTlsRows) 
         parts.metrics,
         parts.current,
     )
+    reporter = DmarcReporter(parts.state.state.dmarc_rows, tools, version=version("mailbox"))
+    tls_reporter = TlsReporter(tls_rows, tools)
     reader = ReportReader(parts.store, received, parts.directory, parts.clock, parts.metrics, parts.current)
     return Reporting(
         [reporter.send_due, tls_reporter.send_due],

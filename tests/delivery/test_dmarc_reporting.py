@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.accounts import dkim_keys
+from mailbox_app.delivery.daily_reports import ReportTools
 from mailbox_app.delivery.dmarc_reporting import DmarcReporter
 from mailbox_app.delivery.dmarc_tally import DmarcTally, Sinks
 from mailbox_app.delivery.explaining import Decided
@@ -78,18 +79,11 @@ class World(Bench):
         self.directory.add_domain("example.org")
         self.key = dkim_keys.generate("example.org", "s1", "ed25519", datetime(2026, 1, 1, tzinfo=UTC))
         self.directory.add_dkim_key(self.key)
-        self.reporter = DmarcReporter(
-            self.rows,
-            self.queue,
-            self.spool,
-            self.directory,
-            self.resolver,
-            self.offload,
-            self.clock,
-            self.tools.metrics,
+        self.report_tools = ReportTools(
+            self.queue, self.spool, self.directory, self.resolver, self.offload, self.clock, self.tools.metrics,
             lambda: self.config,
-            version="1.2",
-        )
+        )  # fmt: skip
+        self.reporter = DmarcReporter(self.rows, self.report_tools, version="1.2")
 
     @property
     def today(self) -> int:

@@ -41,10 +41,7 @@ class TlsWorld(World):
         self.tls_rows = SqliteTlsRows(folder / "reports.db", self.clock)
         self.tally = TlsTally(self.tls_rows)  # type: ignore[assignment]
         self.resolver.zone["_smtp._tls.far.example", "TXT"] = ["v=TLSRPTv1; rua=mailto:tls@far.example"]
-        self.tls = TlsReporter(
-            self.tls_rows, self.queue, self.spool, self.directory, self.resolver, self.offload, self.clock,
-            self.tools.metrics, lambda: self.config,
-        )  # fmt: skip
+        self.tls = TlsReporter(self.tls_rows, self.report_tools)
 
     def saw(self, result: TlsResult = TlsResult.SUCCESS, reason: str = "", host: str = "mx.far.example") -> None:
         session = TlsSession("far.example", PolicyType.STS, STS, host, "198.51.100.7", result, reason)
