@@ -4,7 +4,7 @@ Closed: everybody may connect; five failures in a row open it. Open: nobody conn
 one message at a time may try (it holds `probe`); two successes in a row close, a failure opens again.
 What counts is the caller's knowledge: trouble with the connection and a temporary refusal in the greeting, never an answer
 about a sender, a recipient or a message. A result of somebody who was let in earlier (closed, or a probe whose time ran
-out) never moves a breaker that is half-open. However the machine's clock jumps, a probe is due within `LONGEST_SECONDS`.
+out) never moves a breaker that is half-open. However the machine's clock jumps, a probe is due within `OPEN_SECONDS`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from enum import StrEnum
 FAILURES_TO_OPEN = 5
 SUCCESSES_TO_CLOSE = 2
 OPEN_SECONDS = 300.0
-LONGEST_SECONDS = 900.0
-"""From the second hour on: a host that is gone for days should not cost a connection every five minutes."""
-_LONG_AFTER_SECONDS = 3600.0
 PROBE_SECONDS = 960.0
 """How long a probing message may take before another one may try: longer than a transport works on one."""
 _REASON_CHARACTERS = 300
@@ -125,25 +122,23 @@ def probe_now(breaker: Breaker, now_seconds: float) -> Breaker:
 def next_try_seconds(breaker: Breaker, now_seconds: float) -> float:
     """When it is worth asking again."""
     if breaker.condition is Condition.OPEN:
-        return min(breaker.probe_at_seconds, now_seconds + LONGEST_SECONDS)
+        return min(breaker.probe_at_seconds, now_seconds + OPEN_SECONDS)
     return min(breaker.probe_until_seconds, now_seconds + PROBE_SECONDS)
 
 
 def _is_due(at_seconds: float, now_seconds: float) -> bool:
     """Also when the time is further away than any we set: the clock was turned back."""
-    return now_seconds >= at_seconds or at_seconds - now_seconds > max(LONGEST_SECONDS, PROBE_SECONDS)
+    return now_seconds >= at_seconds or at_seconds - now_seconds > max(OPEN_SECONDS, PROBE_SECONDS)
 
 
 def _opened(breaker: Breaker, now_seconds: float) -> Breaker:
-    opened = breaker.opened_seconds or now_seconds
-    wait = LONGEST_SECONDS if now_seconds - opened >= _LONG_AFTER_SECONDS else OPEN_SECONDS
     return replace(
         breaker,
         condition=Condition.OPEN,
         successes=0,
         since_seconds=now_seconds,
-        opened_seconds=opened,
-        probe_at_seconds=now_seconds + wait,
+        opened_seconds=breaker.opened_seconds or now_seconds,
+        probe_at_seconds=now_seconds + OPEN_SECONDS,
         probe="",
         probe_until_seconds=0.0,
     )
