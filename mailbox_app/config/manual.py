@@ -120,6 +120,8 @@ MANUAL: Mapping[str, str] = {
     "queue.redis_replicas": "How many replicas of the Redis server must have a message before it counts as accepted.",
     "queue.shared_dir": "A directory that all nodes mount (NFS, for instance) for large messages of a queue in Redis; empty: all are in Redis.",
     "queue.history_days": "How long is known what became of mail that has left the queue.",
+    "queue.retry_delays": "How long mail waits after its first, second and each further try; the last one repeats. Each is spread by a tenth.",
+    "queue.max_attempts": "After so many tries, and after seven days in any case, mail goes back to its sender.",
     "policy": "Which mail from strangers is wanted. Every message gets a score; what the score says decides where it goes.",
     "policy.junk_score": "From this score on a message goes into the Junk mailbox.",
     "policy.reject_score": "From this score on a message is refused. 0: a score alone never refuses.",

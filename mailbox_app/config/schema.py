@@ -217,6 +217,12 @@ class Queue(Section, frozen=True):
     """A directory that all nodes mount (NFS, for instance) for large messages of a queue in Redis; empty: all are in Redis."""
     history_days: Annotated[int, Meta(ge=1, le=3650)] = 30
     """How long is known what became of mail that has left the queue."""
+    retry_delays: Annotated[list[Duration], Meta(min_length=1, max_length=100)] = field(
+        default_factory=lambda: ["5m", "15m", "30m", "1h", "2h", "4h", "8h", "16h", "1d"]
+    )
+    """How long mail waits after its first, second and each further try; the last one repeats. Each is spread by a tenth."""
+    max_attempts: Annotated[int, Meta(ge=1, le=1000)] = 15
+    """After so many tries, and after seven days in any case, mail goes back to its sender."""
 
 
 CheckMode = Literal["off", "advisory", "enforce"]

@@ -27,7 +27,7 @@ from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.delivery_marks import DeliveryMarks
 from mailbox_app.mailqueue.interface import QueueBackend, Transport
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient, QueueStats, RecipientState, Settlement
-from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, is_last_chance, next_attempt_at
+from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, Schedule, is_last_chance
 from mailbox_app.mailqueue.settling import Patience, Settling
 from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.observe.mail_log import MailEvent, MailLog
@@ -47,6 +47,11 @@ _BLOCKED_SECONDS = 1.0
 """What is due but not taken waits for its destination's other deliveries; their end wakes the loop anyway."""
 _LONG_SECONDS = 1.0
 """What took so long waits for its host: it is no worker any more."""
+_NO_WORK = float("-inf")
+_TOGETHER_SECONDS = 0.02
+"""Workers that come free within this time are given their next work by one claim, as long as most others have some."""
+_CONTENT_BYTES = 16_384
+"""A message that is not larger is read by the thread that claims it, which saves a way to another thread."""
 _LONG_PER_WORKER = 15
 """Deliveries at once, as a multiple of the workers, when most only wait for slow hosts: with 40 workers 600 sockets. A silent host
 keeps one for the 30 seconds of a connection attempt, so 20 new ones in a second do not slow the others down."""
@@ -80,6 +85,7 @@ class QueueRunner:
         chance: Callable[[], float] = random.random,
         under_way: UnderWay | None = None,
         claim_counts: Callable[[Mapping[str, int]], Mapping[str, int]] = dict,
+        schedule: Callable[[], Schedule] = Schedule,
         marks: DeliveryMarks | None = None,
     ) -> None:
         self._backend = backend
@@ -94,14 +100,18 @@ class QueueRunner:
         self._per_destination = per_destination
         self._claim_counts = claim_counts
         """What a claim is told of running deliveries, so that destinations keep bounds of their own (`pace`)."""
-        self._chance = chance
+        self._chance, self._schedule = chance, schedule
         self._under_way = under_way or UnderWay()
         self._marks = marks
         self._patience = Patience(clock, metrics)
         self._settling = Settling(backend, offload, clock, self._patience)
         self._log = structlog.get_logger("queue")
         self._tasks: dict[asyncio.Task[None], float] = {}
-        """Running deliveries and when they began."""
+        """Running deliveries and when they began; those whose result is being recorded are no work any more."""
+        self._ended = 0
+        """Deliveries that ended since the last claim."""
+        self._has_backlog = False
+        """The last claim left something for sure: the next one may wait until it is worth its while."""
         self._running: Counter[str] = Counter()
         self._held: dict[str, None] = {}
         """The tokens of their leases: not taken anew while a result waits to be recorded, or mail would go out twice."""
@@ -117,6 +127,7 @@ class QueueRunner:
             recovering = asyncio.get_running_loop().create_task(self._recover())  # with a long queue it takes seconds
             while True:
                 self._wake.clear()
+                self._ended = 0
                 try:
                     leases, due_at = await self._claim()
                     for lease in leases:
@@ -181,7 +192,9 @@ class QueueRunner:
                 per_destination=self._per_destination,
                 held=held,
             )
-            if len(leases) == free:  # there is more for sure
+            leases = [_with_content(lease) for lease in leases]
+            self._has_backlog = len(leases) == free
+            if self._has_backlog:
                 return leases, None
             try:
                 return leases, self._backend.next_due_at()
@@ -211,13 +224,23 @@ class QueueRunner:
         def ended(done: asyncio.Task[None]) -> None:
             del self._tasks[done]
             del self._held[lease.token]
-            self._under_way.end(lease)
-            self._running[destination] -= 1
-            if not self._running[destination]:
-                del self._running[destination]
-            self._wake.set()
 
         task.add_done_callback(ended)
+
+    def _end(self, lease: Lease) -> None:
+        """The transport is done with it: what is left is to record the result, which keeps no worker and no connection."""
+        destination = lease.message.recipients[0].destination
+        self._under_way.end(lease)
+        self._running[destination] -= 1
+        if not self._running[destination]:
+            del self._running[destination]
+        if (task := asyncio.current_task()) in self._tasks:
+            self._tasks[task] = _NO_WORK
+        self._ended += 1
+        if not self._has_backlog or self._ended >= self._workers // 4:
+            self._wake.set()
+        elif self._ended == 1:
+            asyncio.get_running_loop().call_later(_TOGETHER_SECONDS, self._wake.set)
 
     async def _wait(self, due_at: datetime | None) -> None:
         """Until a hint, a free worker or the next due recipient."""
@@ -268,7 +291,10 @@ class QueueRunner:
     async def _work(self, lease: Lease) -> None:
         """One lease from claim to settled."""
         try:
-            outcomes = await self._deliver(lease)
+            try:
+                outcomes = await self._deliver(lease)
+            finally:
+                self._end(lease)
         except asyncio.CancelledError:
             if taken := self._marks.of(lease) if self._marks is not None else ():
                 await self._conclude(lease, taken)
@@ -357,7 +383,7 @@ class QueueRunner:
         for outcome in outcomes:
             recipient = recipients[outcome.address]
             if outcome.fate is Fate.DEFERRED:
-                at = next_attempt_at(recipient.attempts + 1, now, expires_at, chance)
+                at = self._schedule().next_attempt_at(recipient.attempts + 1, now, expires_at, chance)
                 if at is None:
                     planned.append(_given_up(outcome, recipient.attempts + 1))
                     continue
@@ -426,6 +452,18 @@ class QueueRunner:
     async def _patiently(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call off the loop until it does not fail for a temporary reason."""
         return await self._patience.until_done(lambda: self._offload.run(function, *args, **kwargs))
+
+
+def _with_content(lease: Lease) -> Lease:
+    """With the message when it is small; a file that cannot be read is the transport's to find out."""
+    if lease.message.size_bytes > _CONTENT_BYTES:
+        return lease
+    try:
+        with open(lease.spool_path, "rb", buffering=0) as file:
+            content = file.read(_CONTENT_BYTES + 1)
+    except OSError:
+        return lease
+    return replace(lease, content=content) if len(content) == lease.message.size_bytes else lease
 
 
 def _deferred(recipient: QueuedRecipient, text: str) -> Outcome:

@@ -12,6 +12,7 @@ from mailbox_app.mailqueue.destinations.breakers import Breakers
 from mailbox_app.mailqueue.forgetting import Forgetting
 from mailbox_app.mailqueue.opening import marks_folder
 from mailbox_app.mailqueue.runner import QueueRunner
+from mailbox_app.mailqueue.schedule import schedule_of
 from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.outbound.routes.desk import RouteDesk
 from mailbox_app.outbound.routes.states import RouteStates
@@ -78,6 +79,7 @@ def build_mail_out(parts: Parts) -> MailOut:
         under_way=under_way,
         per_destination=config.delivery.connections,
         claim_counts=paced.claim_counts,
+        schedule=lambda: schedule_of(parts.current.config.queue),
         marks=outbound.marks,
     )
     delays = DelayNotices(parts.queue, parts.bounces, parts.offload, parts.clock, parts.mail_log, parts.metrics)

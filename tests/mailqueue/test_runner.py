@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.model import Fate, Lease, Outcome, Priority, RecipientState, Settlement
 from mailbox_app.mailqueue.runner import QueueRunner
+from mailbox_app.mailqueue.schedule import Schedule
 from mailbox_app.mailqueue.spool import Spool
 from mailbox_app.mailqueue.sqlite.backend import SqliteQueue
 from mailbox_app.observe.mail_log import MailEvent, MailLog
@@ -58,7 +60,7 @@ class House:
         self.offload = Offload(4)
         self.tasks: list[asyncio.Task[None]] = []
 
-    def runner(self, **options: int) -> QueueRunner:
+    def runner(self, **options: Any) -> QueueRunner:
         bounces = Bounces(self.queue, self.spool, lambda domain: domain == "here.example", "here.example", self.clock)
         return QueueRunner(
             self.queue,
@@ -73,7 +75,7 @@ class House:
             **options,
         )
 
-    def start(self, **options: int) -> asyncio.Task[None]:
+    def start(self, **options: Any) -> asyncio.Task[None]:
         self.tasks.append(asyncio.create_task(self.runner(**options).run()))
         return self.tasks[-1]
 
@@ -207,6 +209,17 @@ async def test_a_message_that_never_gets_through_is_tried_for_a_week_then_report
     assert "the last answer was: deferred" in " ".join(house.local.texts[0].split())
     assert "Status: 4.4.7" in house.local.texts[0]
     assert house.verbs().count("failed") == 1
+
+
+async def test_an_operators_schedule_decides_when_it_is_given_up(house: House) -> None:
+    house.smtp.fate = Fate.DEFERRED
+    started = house.clock.now()
+    house.start(schedule=lambda: Schedule((600,), 3))
+    house.put()
+    await live_through(house, 1)
+    await house.until(lambda: house.local.texts)
+    assert len(house.smtp.leases) == 3
+    assert house.clock.now() - started < timedelta(days=2)
 
 
 async def test_mail_that_expired_while_the_server_was_off_is_reported(house: House) -> None:  # D6

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailbox_app.mailqueue.schedule import DELAYS_SECONDS, LIFETIME, MAX_ATTEMPTS, next_attempt_at
+from mailbox_app.config.schema import Queue
+from mailbox_app.mailqueue.schedule import (
+    DELAYS_SECONDS,
+    LIFETIME,
+    MAX_ATTEMPTS,
+    Schedule,
+    next_attempt_at,
+    schedule_of,
+)
 
 ARRIVED = datetime(2026, 1, 5, 10, tzinfo=UTC)
 EXPIRES = ARRIVED + LIFETIME
@@ -51,3 +59,14 @@ def test_the_last_try_is_drawn_back_to_just_before_the_expiry() -> None:
 
 def test_fifteen_tries_are_the_end() -> None:
     assert next_attempt_at(MAX_ATTEMPTS, ARRIVED, EXPIRES, 0.0) is None
+
+
+def test_an_operator_may_have_another_schedule() -> None:
+    schedule = Schedule((60, 600), 3)
+    assert schedule.next_attempt_at(1, ARRIVED, EXPIRES, 0.5) == ARRIVED + timedelta(minutes=1)
+    assert schedule.next_attempt_at(2, ARRIVED, EXPIRES, 0.5) == ARRIVED + timedelta(minutes=10)
+    assert schedule.next_attempt_at(3, ARRIVED, EXPIRES, 0.5) is None
+
+
+def test_the_usual_schedule_is_that_of_the_configuration_without_a_word() -> None:
+    assert schedule_of(Queue()) == Schedule()
