@@ -58,7 +58,7 @@ class ProcessInfo:
 class BounceMaker(Protocol):
     """Writes delivery status notifications; `mailqueue.bounces.Bounces`."""
 
-    def report(self, lease: Lease, outcomes: Sequence[Outcome]) -> object:
+    def report(self, lease: Lease, outcomes: Sequence[Outcome], *, tried: bool = True) -> object:
         """Tell the sender about the failed recipients of a lease; durable on return. Synchronous."""
         ...
 
