@@ -17,6 +17,7 @@ from tui.sending_models import SigningKey
 from tui.theme import Line
 from tui.widgets.prompt_row import Question
 from tui.widgets.window_list import Column, Page
+from tui.workers import begin
 
 EXPORT_FIELDS = ("domain", "selector", "algorithm", "state", "created_at", "next", "record_name", "record_value")
 ROLES = {"prepared": "warn", "active": "ok", "retiring": "dim", "retired": "faint"}
@@ -86,7 +87,7 @@ class SigningKeysPage(SidePage[SigningKey]):
         """Ask the name servers, for the domain under the cursor."""
         if (row := self.rows.row) is not None:
             self.desk.prompt.say(f"Asking every name server of {row.domain}.", "dim")
-            self.desk.prompt.run_worker(partial(self._check, row), group="check", exclusive=True)
+            begin(self.desk.prompt, partial(self._check, row), "check")
 
     async def _check(self, row: SigningKey) -> None:
         prompt = self.desk.prompt
