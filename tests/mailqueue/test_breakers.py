@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -117,6 +118,13 @@ async def test_a_restart_knows_what_is_open_and_a_probe_that_was_lost_runs_out(m
     assert isinstance(await again.ask(HOST), Refusal)
     clock.skip(960)
     assert isinstance(await again.ask(HOST), Passage)
+
+
+async def test_after_a_start_all_who_ask_at_once_hear_what_is_open(make: Make) -> None:
+    await fail(make())
+    restarted = make()
+    found = await asyncio.gather(*(restarted.ask(HOST, "there.example") for _ in range(5)))
+    assert [type(each) for each in found] == [Refusal] * 5
 
 
 async def test_a_start_frees_the_probe_of_the_process_before(

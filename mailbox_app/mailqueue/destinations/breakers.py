@@ -74,6 +74,8 @@ class Breakers:
         self._waiting: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
         self._lock = asyncio.Lock()
         self._refreshed_seconds = float("-inf")
+        self._has_heard = False
+        """Whether the store was asked since the start: until then nobody knows what is open."""
         self._is_troubled = False
         self._log = structlog.get_logger("breaker")
 
@@ -190,16 +192,19 @@ class Breakers:
     async def _hear(self, *, at_once: bool = False) -> None:
         """Take over what other nodes did."""
         now = self._clock.monotonic_seconds()
-        if (now < self._refreshed_seconds + _REFRESH_SECONDS or self._lock.locked()) and not at_once:
+        may_be_old = self._has_heard and not at_once
+        if may_be_old and (now < self._refreshed_seconds + _REFRESH_SECONDS or self._lock.locked()):
             return
-        self._refreshed_seconds = now
         async with self._lock:
+            if self._has_heard and not may_be_old and not at_once:  # after a start all wait for the first one's answer
+                return
+            self._refreshed_seconds = now
             try:
                 found = await self._offload.run(self._store.all)
+                self._known = {each.host: each for each in found}
             except MailboxError as error:
                 self._trouble(error)
-                return
-            self._known = {each.host: each for each in found}
+            self._has_heard = True
 
     def _put(self, breaker: Breaker) -> None:
         if is_clean(breaker):
