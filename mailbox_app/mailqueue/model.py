@@ -177,6 +177,8 @@ class Lease:
     """With only the leased recipients."""
     spool_path: str
     until: datetime
+    content: bytes | None = field(default=None, repr=False, compare=False)
+    """The whole message where it has been read already; None: read the file."""
 
 
 @dataclass(frozen=True, slots=True)
