@@ -1,7 +1,8 @@
 """SMTP replies as a client reads them, without any I/O: feed bytes, take replies.
 
-A strange server can cost at most `_BUFFER_BYTES` of memory: longer lines or replies, and lines that are no reply at all, are a
-`ProtocolError`. Reply text is made safe to log and to show: no control characters, at most 512 characters.
+A strange server can cost at most `_BUFFER_BYTES` of memory: longer lines or replies, lines that are no reply at all, and lines
+of one reply that say yes and no are a `ProtocolError`. Reply text is made safe to log and to show: no control characters, at
+most 512 characters.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class ReplyReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._lines: list[str] = []
+        self._class = b""
+        """The first digit of the lines so far."""
         self._bytes = 0
 
     @property
@@ -79,6 +82,9 @@ class ReplyReader:
             found = _LINE.fullmatch(line)
             if found is None:
                 raise _bad_reply("the server's answer is no SMTP reply")
+            if self._lines and found[1][:1] != self._class:  # RFC 5321 4.2.1: the code is the same on every line
+                raise _bad_reply("the lines of the server's answer contradict each other")
+            self._class = found[1][:1]
             self._lines.append(clean((found[3] or b"").decode("utf-8", "replace")))
             if found[2] != b"-":
                 reply = Reply(int(found[1]), tuple(self._lines))

@@ -378,3 +378,70 @@ async def test_a_source_address_that_is_not_ours_is_told(to: To, make_lease: Mak
         [outcome] = await made.deliver(make_lease())
     assert outcome.fate is Fate.DEFERRED
     assert "from 192.0.2.77" in outcome.text
+
+
+# --- what servers say
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "final"])
+async def test_what_would_harm_a_terminal_or_a_report_is_cleaned(step: str, to: To, make_lease: MakeLease) -> None:
+    async def colours(peer: Peer) -> None:
+        await peer.say(b"550-5.7.1 \x1b[2J\x1b]0;owned\x07\0", b"550 5.7.1 \xff\xfe \xe2\x80\xae\r go away\x9b1m")
+        await peer.hear()
+
+    outcome, _ = await deliver(to, make_lease, at(step, colours))
+    assert (outcome.fate, outcome.enhanced) == (Fate.FAILED, "5.7.1")
+    assert outcome.text.isprintable()
+    assert "go away" in outcome.text
+
+
+async def test_a_host_that_falls_silent_after_starttls_is_left(
+    to: To, make_lease: MakeLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp_client, "_HANDSHAKE_SECONDS", 0.1)
+
+    async def session(peer: Peer) -> None:
+        await peer.say(b"220 hi")
+        await peer.hear()
+        await peer.say(b"250-x", b"250 STARTTLS")
+        await peer.hear()
+        await peer.say(b"220 go")
+        await peer.reader.read()
+
+    outcome, remote = await deliver(to, make_lease, session)
+    assert (outcome.fate, outcome.enhanced) == (Fate.DEFERRED, "4.7.5")
+    assert not any(line.startswith(b"MAIL") for line in remote.heard)
+
+
+@pytest.mark.parametrize("step", ["RCPT", "final"])
+async def test_an_answer_whose_lines_contradict_each_other_is_no_verdict(
+    step: str, to: To, make_lease: MakeLease
+) -> None:
+    async def torn(peer: Peer) -> None:
+        await peer.say(b"550-5.1.1 no such user", b"250 or perhaps there is")
+
+    outcome, _ = await deliver(to, make_lease, at(step, torn))
+    assert (outcome.fate, "contradict" in outcome.text) == (Fate.DEFERRED, True)
+
+
+async def test_mail_that_was_taken_is_delivered_however_the_connection_ends(to: To, make_lease: MakeLease) -> None:
+    async def taken(peer: Peer) -> None:
+        await peer.say(b"250 taken")
+        await reset(peer)
+
+    outcome, _ = await deliver(to, make_lease, at("final", taken))
+    assert outcome.fate is Fate.DELIVERED
+
+
+async def test_many_endless_talkers_at_once_are_all_left(to: To, make_lease: MakeLease) -> None:
+    async def endless_greeting(peer: Peer) -> None:
+        await peer.say(b"220 hi")
+        await peer.hear()
+        for _ in range(10_000):
+            await peer.say(b"250-ONE-MORE-EXTENSION " + b"x" * 90)
+
+    async with RoughRemote(endless_greeting) as remote:
+        made = to(remote.port)
+        results = await asyncio.gather(*(made.deliver(make_lease()) for _ in range(50)))
+        made.close()
+    assert {outcome.fate for [outcome] in results} <= {Fate.DEFERRED, Fate.POSTPONED}  # its circuit opens in between
