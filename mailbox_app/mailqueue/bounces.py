@@ -193,7 +193,8 @@ def _described(
         action="failed" if outcome.fate in _FAILURES else "relayed",
         status=outcome.enhanced,
         remote_mta=outcome.host.partition(" ")[0],
-        diagnostic=f"{outcome.code} {outcome.text}",
+        diagnostic=outcome.said or f"{outcome.code} {outcome.text}",
+        explanation=outcome.text if outcome.said else "",
         final_log_id=queue_id,
         attempted_at=attempted_at,
     )

@@ -113,6 +113,8 @@ class Outcome:
     """With `POSTPONED` when to look again; with `DEFERRED` not before this, when the transport knows better than the schedule."""
     relayed: bool = False
     """Delivered to a host that knows nothing of delivery reports (RFC 3461 5.2.2): whoever wants one hears it from us."""
+    said: str = ""
+    """The host's own last words with their code, where `text` is ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,11 @@ class DsnRecipient:
     diagnostic: str | None = None
     """The remote server's reply, or our own words when no server was reached."""
     final_log_id: str | None = None
+    will_retry_until: datetime | None = None
     attempted_at: datetime | None = None
     """When it was tried last; None: not known, or not at all."""
-    will_retry_until: datetime | None = None
+    explanation: str = ""
+    """For people in the place of the diagnostic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,9 @@ def _human_part(report: DsnReport) -> str:
         block = _wrap(sentence)
         for recipient in chosen:
             block += "\r\n" + _wrap(f"<{_clean(recipient.address)}>", "    ")
-            if recipient.diagnostic:
+            if recipient.explanation:
+                block += _wrap(_clean(recipient.explanation), "      ")
+            elif recipient.diagnostic:
                 who = f"{_clean(recipient.remote_mta)} said: " if recipient.remote_mta else ""
                 block += _wrap(who + _clean(recipient.diagnostic), "      ")
             if recipient.will_retry_until is not None:

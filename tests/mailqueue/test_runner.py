@@ -219,6 +219,7 @@ async def test_an_operators_schedule_decides_when_it_is_given_up(house: House) -
     await live_through(house, 1)
     await house.until(lambda: house.local.texts)
     assert len(house.smtp.leases) == 3
+    assert "Diagnostic-Code: smtp; 451 deferred\r\n" in house.local.texts[0]
     assert house.clock.now() - started < timedelta(days=2)
 
 

@@ -85,6 +85,14 @@ def test_the_status_fields():
     }
 
 
+def test_our_words_are_for_people_and_the_servers_for_programs():
+    """RFC 3461 9.2: the reply as it was."""
+    told = replace(FAILED, diagnostic="451 4.7.1 later", explanation="it was given up after 15 tries")
+    human, status, _ = parse(replace(REPORT, recipients=[told])).get_payload()
+    assert "it was given up after 15 tries" in human.get_payload()
+    assert status.get_payload()[1]["Diagnostic-Code"] == "smtp; 451 4.7.1 later"
+
+
 def test_the_time_of_an_attempt_that_was_not_made_is_not_told():
     """RFC 3464 2.3.7"""
     _, status, _ = parse(replace(REPORT, recipients=[replace(FAILED, attempted_at=None)])).get_payload()
@@ -166,7 +174,7 @@ hostile = st.lists(
 @given(texts=st.lists(hostile, min_size=6, max_size=6), header=st.binary(max_size=200))
 def test_text_of_strangers_adds_no_line_and_no_part(texts, header):
     address, orcpt, status, remote, diagnostic, envid = texts
-    recipient = DsnRecipient(address, orcpt, "failed", status, remote, diagnostic)
+    recipient = DsnRecipient(address, orcpt, "failed", status, remote, diagnostic, explanation=diagnostic or "")
     report = replace(REPORT, recipients=[recipient], envid=envid, original_header=header)
     data = compose_dsn(report)
     assert data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r")
