@@ -215,6 +215,16 @@ def _queue_errors(config: Config) -> Iterator[tuple[str, str]]:
         yield "queue.redis_url", "must name the Redis server, since queue.backend is redis"
     if queue.redis_url and not queue.redis_url.startswith(("redis://", "rediss://", "unix://")):
         yield "queue.redis_url", "must start with redis://, rediss:// or unix://"
+    elif queue.redis_url and _holds_password(queue.redis_url):  # `config show` and logs show addresses
+        yield "queue.redis_url", "must not hold a password, put it into the file that queue.redis_password_file names"
+
+
+def _holds_password(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.password) or "password=" in parts.query.lower()
+    except ValueError:  # told where it is used
+        return False
 
 
 def _is_host_port(text: str) -> bool:

@@ -105,3 +105,12 @@ def test_any_text_loads_or_is_refused(text: str) -> None:
     else:
         return
     assert text_given.startswith("/c.toml:")
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:geheim@192.0.2.1/0", "rediss://u:geheim@r.example", "unix:///r?password=geheim"]
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(url: str) -> None:
+    told = refusal(GOOD + f'[queue]\nbackend = "redis"\nredis_url = "{url}"\n')
+    assert "redis_password_file" in told
+    assert "geheim" not in told
