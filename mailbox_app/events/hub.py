@@ -2,7 +2,8 @@
 
 The core runs the `HubServer` on run/hub.sock, fronts a `HubClient` each. The wire is one topic per line; the line "*" means
 "hints were lost, look yourselves". Buffers are bounded: a peer that does not read in time loses hints and gets "*" when it
-reads again. A client that lost the core connects again for ever, then calls all its subscribers back.
+reads again. A client that lost the core connects again for ever, then calls all its subscribers back. That the queue has
+something new is told at once and then once in a while: a runner that is awake finds all of it anyway.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import cast
 
 from mailbox_app.clock import Clock
 from mailbox_app.events.bus import LocalBus
-from mailbox_app.events.hints import Topic
+from mailbox_app.events.hints import QUEUE_TOPIC, Topic
 
 RESYNC = "*"
 """In the place of a topic: hints were lost."""
@@ -24,6 +25,8 @@ _BUFFER_BYTES = 262_144
 _LINE_BYTES = 4_096
 _FIRST_RETRY_SECONDS = 0.02
 _LAST_RETRY_SECONDS = 1.0
+_QUEUE_SECONDS = 0.02
+"""Between two hints of the queue: each of them is a look into its database."""
 
 Connect = Callable[[], socket.socket]
 """Makes a connected, non-blocking socket to the hub; raises OSError."""
@@ -94,6 +97,9 @@ class HubClient:
         self._connect = connect
         self._clock = clock
         self._peer: _Peer | None = None
+        self._queue_told = False
+        """Within the last moment; and whether there was more of it since."""
+        self._queue_news = False
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -134,8 +140,23 @@ class HubClient:
             raise
 
     def _relay(self, topics: Sequence[Topic]) -> None:
-        if self._peer is not None:
+        if self._peer is None:
+            return
+        if QUEUE_TOPIC in topics:
+            if self._queue_told:
+                self._queue_news = True
+                topics = [topic for topic in topics if topic != QUEUE_TOPIC]
+            else:
+                self._queue_told = True
+                asyncio.get_running_loop().call_later(_QUEUE_SECONDS, self._tell_queue_again)
+        if topics:
             self._peer.send(topics)
+
+    def _tell_queue_again(self) -> None:
+        self._queue_told = False
+        if self._queue_news:
+            self._queue_news = False
+            self._relay((QUEUE_TOPIC,))
 
     def _received(self, _: _Peer, topics: Sequence[Topic]) -> None:
         deliver(self._bus, topics)

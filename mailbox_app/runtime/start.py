@@ -42,6 +42,9 @@ from mailbox_app.runtime.supervisor import Role, Supervisor
 _EXIT_FAILED = 1
 _EXIT_BUSY = 75
 _EXIT_NOT_PERMITTED = 77
+_COLLECTED = (5_000, 20, 20)
+"""How many new objects make the collector look. A message makes some 2,000 and leaves no cycles behind, so 700 is a look or two
+at all that is young for each."""
 _NEEDS_RESTART = ("server", "listen", "dns", "delivery", "queue", "proxy", "lmtp")
 
 
@@ -191,6 +194,7 @@ def _run_processes(daemon: Daemon) -> int:
     gc.collect()
     memory.give_back()
     gc.freeze()  # what is frozen is not touched by the collector, so its pages stay shared
+    gc.set_threshold(*_COLLECTED)
     supervisor = Supervisor(
         roles,
         daemon.board,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailbox_app.clock import SystemClock
+from mailbox_app.events import hub
 from mailbox_app.events.bus import LocalBus
 from mailbox_app.events.hub import HubClient, HubServer
 from mailbox_app.net import unix_socket
@@ -111,3 +112,19 @@ async def test_a_front_that_does_not_read_loses_hints_and_is_told(fronts: Fronts
             while not received.endswith(b"\n*\n"):
                 received += await loop.sock_recv(slow, 65_536)
         assert len(received) < 1_500_000
+
+
+async def test_hints_of_the_queue_are_told_at_once_and_then_together(
+    fronts: tuple[HubServer, LocalBus, Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_QUEUE_SECONDS", 0.3)
+    _, _, first, second = fronts
+    for _ in range(3):  # each in a turn of the loop of its own
+        first.bus.publish("queue")
+        await first.hears()
+    first.bus.publish("account:1")
+    assert await second.hears() == "queue"
+    assert await second.hears() == "account:1"
+    assert await second.hears() == "queue"
+    first.bus.publish("account:1")
+    assert await second.hears() == "account:1"  # nothing else was left to tell
