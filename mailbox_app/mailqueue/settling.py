@@ -69,7 +69,7 @@ class Settling:
         try:
             lost = {lease.token for lease in self._backend.settle(settlements, self._clock.now())}
         except Exception as error:
-            if len(settlements) == 1 or (isinstance(error, MailboxError) and error.temporary):
+            if len(settlements) == 1 or _concerns_all(error):
                 raise
             return [self._alone(settlement) for settlement in settlements]
         return [settlement.lease.token not in lost for settlement in settlements]
@@ -79,3 +79,8 @@ class Settling:
             return not self._backend.settle([settlement], self._clock.now())
         except Exception as error:  # noqa: BLE001 - raised again for whoever waits for this one
             return error
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether the queue as a whole does not work now. A refusal may be about one result: nothing else tells them apart."""
+    return isinstance(error, MailboxError) and error.temporary and error.code != "queue.refused"
