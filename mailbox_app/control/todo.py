@@ -32,7 +32,7 @@ def things_to_do(
 ) -> Sequence[Thing]:
     """The worst first."""
     found = [*_disk(disk), *_certificate(certificate_days), *_queue(context, queue, now), *_outbound(context, now)]
-    found.extend(("WARN", f"{_upper(text)}: mailbox dkim check DOMAIN", "Queue") for text in context.key_problems())
+    found.extend(("WARN", _upper(text), "Queue") for text in context.key_problems())
     if context.config.dnsbl.lists or context.config.dnswl.lists:
         text = "The DNS list {} answers wrong and is switched off for now"
         found.extend(("WARN", text.format(zone), "Spam") for zone in context.lists_off())

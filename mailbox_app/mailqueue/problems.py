@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from mailbox_app.mailqueue.hold_rules import accounts_held
-from mailbox_app.mailqueue.model import HoldRule, Pause, QueueStats
+from mailbox_app.mailqueue.model import BRAKE, HoldRule, Pause, QueueStats
 from mailbox_app.proto.plain_text import clean
 
 _ACCOUNTS = 3
@@ -49,7 +49,8 @@ def _held_accounts(rules: Sequence[HoldRule]) -> Sequence[tuple[Weight, str]]:
     found: list[tuple[Weight, str]] = []
     held = accounts_held(rules)
     for address, rule in held[:_ACCOUNTS]:
-        reason = f", {clean(rule.reason)}" if rule.reason else ""
+        because = rule.reason.replace(f"{BRAKE}: {address} ", "it ", 1)  # the address stands there already
+        reason = f", {clean(because)}" if because else ""
         told = f"All mail of {clean(address)} is held{reason}: mailbox user resume {clean(address)}"
         found.append(("WARN" if rule.is_brake else "info", told))
     if len(held) > _ACCOUNTS:

@@ -84,7 +84,9 @@ class KeyWatch:
                 continue
             if found.seen == "yes":
                 self._problems.pop(name, None)
-            elif name not in self._problems:
-                self._problems[name] = f"mail of {domain} is signed with {key.selector}, but {found.sentence}"
-                self._log.warning("dkim_record", selector=key.selector, domain=domain, reason=found.sentence)
+            else:
+                if name not in self._problems:
+                    self._log.warning("dkim_record", selector=key.selector, domain=domain, reason=found.sentence)
+                told = f"mail of {domain} is signed with {key.selector}, but {found.sentence}"
+                self._problems[name] = f"{told}: mailbox dkim check {domain}"
         return names

@@ -59,10 +59,7 @@ def test_accounts_whose_mail_is_held_are_named_braked_ones_first() -> None:
     assert queue_problems(WELL, (), NOW, rules) == [
         (
             "WARN",
-            (
-                "All mail of anna@example.org is held, brake: anna@example.org wrote to 200 recipients:"
-                " mailbox user resume anna@example.org"
-            ),
+            ("All mail of anna@example.org is held, it wrote to 200 recipients: mailbox user resume anna@example.org"),
         ),
         ("info", "All mail of bob@example.org is held, suspended by root: mailbox user resume bob@example.org"),
     ]

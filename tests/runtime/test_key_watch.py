@@ -37,7 +37,9 @@ async def test_a_record_that_went_is_a_problem_until_it_is_back(world: World) ->
     assert watch.problems() == []  # looked at once a day
     world.clock.skip(86_400)
     await watch.round()
-    assert watch.problems() == ["mail of example.org is signed with old, but its record is not published"]
+    assert watch.problems() == [
+        "mail of example.org is signed with old, but its record is not published: mailbox dkim check example.org"
+    ]
     world.authority.publish(world.old)
     world.clock.skip(3_600)
     await watch.round()

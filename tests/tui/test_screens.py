@@ -202,3 +202,16 @@ async def test_palette_finds_by_letters_and_runs(tmp_path: Path) -> None:
         await screen.type("go to audit")
         await screen.press("enter")
         await screen.shows("on record")
+
+
+async def test_a_thing_to_do_that_is_too_long_for_its_row_is_read_whole_above_the_list(tmp_path: Path) -> None:
+    long = "All mail of anna@example.org is held, it wrote to 200 recipients within ten minutes, usually to 3 a day"
+    data = Data()
+    data.health_extra["todo"] = [
+        {"state": "WARN", "text": long, "screen": "Accounts", "since": None},
+        {"state": "info", "text": f"{long.replace('anna', 'bob')} before noon", "screen": "Accounts", "since": None},
+    ]
+    async with console(tmp_path, data) as screen:
+        await screen.press("j")
+        await screen.shows("bob@example.org")
+        await screen.until(lambda: "usually to 3 a day before noon" in " ".join(screen.text().split()))

@@ -14,7 +14,7 @@ from tui.format import ago_words, bar, clock, count, fit, health_role, plural, s
 from tui.keys import Action
 from tui.models import AuditEntry, LastMail, Service, Todo, Traffic, TrafficRow, rows_of
 from tui.screens.trace import TracePage
-from tui.screens.view import View, heading, text_of
+from tui.screens.view import View, heading, text_of, wrapped
 from tui.theme import Line, Span
 from tui.widgets.lines import BLANK, LineView
 from tui.workers import begin
@@ -22,6 +22,7 @@ from tui.workers import begin
 WIDE = 110
 BOTH = 80
 TODO_ROWS = 3
+ANSWER_ROWS = 3
 RESULT_ROLES = {
     "ok": "ok",
     "delivered": "ok",
@@ -216,8 +217,10 @@ class HomeScreen(View):
             self._lines.set_lines([((" Asking the daemon.", "dim"),)])
             return
         width, height = self.size
+        answer = self._answer(width)
         lines = [
-            self._answer(),
+            *answer,
+            *([BLANK] if len(answer) == 1 else []),
             *self._things(width),
             BLANK,
             *self._numbers(width),
@@ -233,17 +236,20 @@ class HomeScreen(View):
             lines += [BLANK, *self._recent_changes(width, height - len(lines) - 1)]
         self._lines.set_lines(lines[:height])
 
-    def _answer(self) -> Line:
-        health = self.desk.health
+    def _answer(self, width: int) -> list[Line]:
+        """The answer with the first thing to do; a later one under the cursor stands there whole instead."""
+        health, todo = self.desk.health, self._todo
         role = "strong" if health.state == "ok" else health_role(health.state)
-        return ((f" {health.answer}", role),)
+        if todo is None or not self._cursor:
+            return wrapped(health.answer, width, role)[:ANSWER_ROWS]
+        return wrapped(todo.text, width, health_role(todo.state))[:ANSWER_ROWS]
 
     def _things(self, width: int) -> list[Line]:
         todo = self.desk.health.todo
         rows = TODO_ROWS if not self._roomy else 6
         note = "" if not todo else "enter opens"
         title = (" THINGS TO DO", "head")
-        lines: list[Line] = [BLANK, (title, (fit(note, width - 15, "right"), "faint"))]
+        lines: list[Line] = [(title, (fit(note, width - 15, "right"), "faint"))]
         if not todo:
             lines.append((("   ", "text"), ("ok  ", "ok"), (" Nothing needs you.", "dim")))
         first = min(max(0, self._cursor - rows + 1), max(0, len(todo) - rows))
@@ -262,7 +268,7 @@ class HomeScreen(View):
                 )
             )
         if len(todo) > rows:
-            lines[1] = (
+            lines[0] = (
                 title,
                 (
                     fit(

@@ -100,7 +100,10 @@ class HistoryPage(SidePage[Finished]):
         """Nothing yet, or nothing that matches."""
         if self.filter:
             return [((f"   Nothing that left the queue matches {self.filter_text!r} - esc shows all", "dim"),)]
-        return [(("   Nothing has left the queue yet. What is delivered or given up stays here for 30 days.", "dim"),)]
+        return [
+            (("   Nothing has left the queue yet.", "dim"),),
+            (("   What was delivered or given up is listed here for 30 days.", "dim"),),
+        ]
 
     def do_open(self) -> None:
         """Its whole story."""
