@@ -48,6 +48,8 @@ class Script:
     """Sent as soon as the first part of the message arrives."""
     close_at: str = ""
     """connect, greeting, EHLO, STARTTLS, MAIL, RCPT, DATA, body or final: break off there without an answer."""
+    close_once: bool = False
+    """Then it never does so again."""
     null_at: str = ""
     """The same places: answer nothing, keep the connection open."""
     slow_seconds: float = 0.0
@@ -135,6 +137,8 @@ class _Session:
         if not place:
             return
         if self._script.close_at == place:
+            if self._script.close_once:
+                self._script.close_at = ""
             raise _Closed
         if self._script.null_at == place:
             await asyncio.Event().wait()

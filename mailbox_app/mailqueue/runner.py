@@ -26,8 +26,9 @@ from mailbox_app.events.hints import QUEUE_TOPIC, Bus
 from mailbox_app.mailqueue.bounces import Bounces
 from mailbox_app.mailqueue.delivery_marks import DeliveryMarks
 from mailbox_app.mailqueue.interface import QueueBackend, Transport
-from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueuedRecipient, QueueStats, RecipientState, Settlement
-from mailbox_app.mailqueue.schedule import LAST_TRY_BEFORE_EXPIRY, Schedule, is_last_chance
+from mailbox_app.mailqueue.model import Fate, Lease, Outcome, QueueStats, RecipientState, Settlement
+from mailbox_app.mailqueue.planning import deferred, planned, unreported
+from mailbox_app.mailqueue.schedule import Schedule
 from mailbox_app.mailqueue.settling import Patience, Settling
 from mailbox_app.mailqueue.under_way import UnderWay
 from mailbox_app.observe.mail_log import MailEvent, MailLog
@@ -58,9 +59,6 @@ keeps one for the 30 seconds of a connection attempt, so 20 new ones in a second
 P = ParamSpec("P")
 T = TypeVar("T")
 _UNREPORTED = timedelta(hours=1)
-_POSTPONED = timedelta(minutes=5)
-"""For what is not tried now, when nobody says for how long."""
-_FAILURES = (Fate.FAILED, Fate.LOOP)
 _REASONS = {Fate.LOOP: "loop", Fate.QUARANTINED: "quarantined"}
 _VERBS = {Fate.DELIVERED: "delivered", Fate.DEFERRED: "attempt", Fate.FAILED: "failed", Fate.LOOP: "failed",
           Fate.QUARANTINED: "attempt"}  # fmt: skip
@@ -314,7 +312,7 @@ class QueueRunner:
         recipients = lease.message.recipients
         passed_over = any(recipient.hold_reason for recipient in recipients)  # then it gets its last try
         if self._clock.now() >= lease.message.expires_at and recipients[0].attempts and not passed_over:
-            return [_deferred(recipient, recipient.last_text) for recipient in recipients]  # planning ends it
+            return [deferred(recipient, recipient.last_text) for recipient in recipients]  # planning ends it
         try:
             given = await self._transports[recipients[0].transport].deliver(lease)
         except Exception:  # noqa: BLE001 - the runner never dies; logged and counted
@@ -326,15 +324,15 @@ class QueueRunner:
                 self._marks.note(lease, given)
             given = [*self._marks.of(lease), *given]
         by_address = {outcome.address: outcome for outcome in given}
-        return [by_address.get(one.address) or _deferred(one, "internal error") for one in recipients]
+        return [by_address.get(one.address) or deferred(one, "internal error") for one in recipients]
 
     async def _conclude(self, lease: Lease, outcomes: Sequence[Outcome]) -> None:
         """Report failures, then settle; durable before anything else is done about the recipients."""
         now = self._clock.now()
-        outcomes, next_at = self._planned(lease, outcomes, now)
+        outcomes, next_at = planned(lease, outcomes, now, self._schedule(), self._chance())
         try:
             if not await self._reported(lease, outcomes):
-                outcomes = [_unreported(outcome) for outcome in outcomes]
+                outcomes = [unreported(outcome) for outcome in outcomes]
                 next_at = now + _UNREPORTED
             is_recorded = await self._settling.settle(Settlement(lease, outcomes, next_at))
         except Exception as error:  # noqa: BLE001 - the lease runs out, then the recipients are due again
@@ -369,34 +367,6 @@ class QueueRunner:
                 )
             )
         return True
-
-    def _planned(self, lease: Lease, outcomes: Sequence[Outcome], now: datetime) -> tuple[Sequence[Outcome], datetime]:
-        """The outcomes, with failures for those that wait when no try is left; and when the next try is.
-
-        Nothing waits beyond its last chance, whatever the transport wishes.
-        """
-        recipients = {recipient.address: recipient for recipient in lease.message.recipients}
-        expires_at, chance = lease.message.expires_at, self._chance()
-        last_at = expires_at - LAST_TRY_BEFORE_EXPIRY
-        planned: list[Outcome] = []
-        next_at = expires_at
-        for outcome in outcomes:
-            recipient = recipients[outcome.address]
-            if outcome.fate is Fate.DEFERRED:
-                at = self._schedule().next_attempt_at(recipient.attempts + 1, now, expires_at, chance)
-                if at is None:
-                    planned.append(_given_up(outcome, recipient.attempts + 1))
-                    continue
-                next_at = min(next_at, at)
-                if outcome.retry_at is not None:
-                    outcome = replace(outcome, retry_at=min(max(at, outcome.retry_at), last_at))
-            elif outcome.fate is Fate.POSTPONED:
-                if is_last_chance(now, expires_at):
-                    planned.append(_given_up(outcome, recipient.attempts))
-                    continue
-                outcome = replace(outcome, retry_at=min(outcome.retry_at or now + _POSTPONED, last_at))
-            planned.append(outcome)
-        return planned, next_at
 
     def _tell(self, lease: Lease, outcomes: Sequence[Outcome], now: datetime) -> None:
         message = lease.message
@@ -464,22 +434,3 @@ def _with_content(lease: Lease) -> Lease:
     except OSError:
         return lease
     return replace(lease, content=content) if len(content) == lease.message.size_bytes else lease
-
-
-def _deferred(recipient: QueuedRecipient, text: str) -> Outcome:
-    return Outcome(recipient.address, Fate.DEFERRED, recipient.last_code or 451, "4.3.0", text, recipient.last_host)
-
-
-def _given_up(outcome: Outcome, tries: int) -> Outcome:
-    """The last deferral as the failure it has become."""
-    last = f"; the last answer was: {outcome.text}" if outcome.text else ""
-    text = f"delivery was given up after {tries} tries{last}"
-    said = f"{outcome.code} {outcome.text}" if outcome.host else ""
-    return replace(outcome, fate=Fate.FAILED, enhanced="4.4.7", text=text[:512], said=said)
-
-
-def _unreported(outcome: Outcome) -> Outcome:
-    """A failure that its sender could not be told about: it stays, where an operator sees it."""
-    if outcome.fate not in _FAILURES:
-        return outcome
-    return replace(outcome, fate=Fate.DEFERRED, text=f"failed, and the report could not be made: {outcome.text}"[:512])

@@ -1,9 +1,9 @@
 """Connections kept for the next message to the same host: a greeting and a TLS handshake saved per message.
 
-A connection waits a few seconds at most and is asked for a sign of life (RSET) before it is used again; one that does not
-give it is dropped and a fresh one made. Nothing is kept longer, so a host is not held up by mail we might have. The whole is
-bounded: the connection that waited longest goes first. To one place go only so many connections at once; more wait a
-moment for one that comes back and then put their mail off.
+A connection waits a few seconds at most. One that waited for more than a moment is asked for a sign of life (RSET) before it is
+used again; one that does not give it is dropped and a fresh one made. Nothing is kept longer, so a host is not held up by mail
+we might have. The whole is bounded: the connection that waited longest goes first. To one place go only so many connections at
+once; more wait a moment for one that comes back and then put their mail off.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from mailbox_app.outbound.smtp_client import HostTrouble, SmtpConnection
 _IDLE_SECONDS = 3.0
 _SIGN_OF_LIFE_SECONDS = 10.0
 """It answered seconds ago: silence now means that the way to it is gone, and a fresh connection finds out."""
-_KEPT = 100
+_FRESH_SECONDS = 1.0
+"""One that answered so lately is used without asking; should it break, its user takes a fresh one."""
+_KEPT = 250
+"""More than a hundred destinations with two connections each, so that a long run does not make new ones all the time."""
 _MESSAGES_PER_CONNECTION = 100
 """Many servers count and close by themselves beyond that."""
 _AT_ONCE = 20
@@ -47,7 +50,7 @@ class Pool:
     """Idle connections by place, and how many are in use."""
 
     def __init__(self) -> None:
-        self._idle: OrderedDict[SmtpConnection, tuple[Place, asyncio.TimerHandle]] = OrderedDict()
+        self._idle: OrderedDict[SmtpConnection, tuple[Place, asyncio.TimerHandle, float]] = OrderedDict()
         """The one that waits longest first."""
         self._by_place: dict[Place, list[SmtpConnection]] = {}
         self._in_use: dict[tuple[str, str, int], int] = {}
@@ -85,7 +88,12 @@ class Pool:
         """A living connection, if one is left."""
         while waiting := self._by_place.get(place):
             connection = waiting[-1]
-            self._remove(connection)
+            since = self._remove(connection)
+            if connection.is_over or connection.has_unread:
+                connection.close()
+                continue
+            if asyncio.get_running_loop().time() < since + _FRESH_SECONDS:
+                return connection
             try:
                 async with asyncio.timeout(_SIGN_OF_LIFE_SECONDS):
                     if (await connection.command(b"RSET")).positive:
@@ -108,8 +116,9 @@ class Pool:
             return
         if len(self._idle) >= _KEPT:
             self._expire(next(iter(self._idle)))
-        timer = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._expire, connection)
-        self._idle[connection] = place, timer
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_IDLE_SECONDS, self._expire, connection)
+        self._idle[connection] = place, timer, loop.time()
         self._by_place.setdefault(place, []).append(connection)
 
     def close(self) -> None:
@@ -127,12 +136,14 @@ class Pool:
         self._remove(connection)
         connection.leave()
 
-    def _remove(self, connection: SmtpConnection) -> None:
-        place, timer = self._idle.pop(connection)
+    def _remove(self, connection: SmtpConnection) -> float:
+        """Since when it waited."""
+        place, timer, since = self._idle.pop(connection)
         timer.cancel()
         self._by_place[place].remove(connection)
         if not self._by_place[place]:
             del self._by_place[place]
+        return since
 
 
 def _messages_at_most(connection: SmtpConnection) -> int:

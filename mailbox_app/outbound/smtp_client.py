@@ -120,7 +120,13 @@ class SmtpConnection:
         check: Callable[[ssl.SSLObject], None] | None = None,
     ) -> None:
         """Encrypt, then forget what was learnt in clear and say EHLO again. RFC 3207 4.2. As `begin_tls`."""
-        reply = await self.command(b"STARTTLS")
+        try:
+            reply = await self.command(b"STARTTLS")
+        except HostTrouble as trouble:
+            if trouble.smtp_code == 421:
+                raise
+            text = f"{self.host} offered STARTTLS and answered it with nothing: {trouble.public_text}"
+            raise TlsTrouble(text, TlsResult.VALIDATION_FAILURE, unreachable=True) from trouble
         if reply.code != 220:
             text = f"{self.host} offered STARTTLS and refused it: {reply.code} {reply.text}"
             raise TlsTrouble(text, TlsResult.STARTTLS_NOT_SUPPORTED)
@@ -204,6 +210,11 @@ class SmtpConnection:
         """Whether the host said something that nobody asked for."""
         return self._wire.pending
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known to be closed."""
+        return self._wire.is_over
+
     def limit(self, name: str) -> int:
         """What the host says about one of its limits (RFC 9422: MAILMAX, RCPTMAX, RCPTDOMAINMAX); 0 when it says nothing."""
         for word in self.extensions.get("LIMITS", "").split():
@@ -254,6 +265,10 @@ class _Wire(asyncio.Protocol):
     @property
     def pending(self) -> bool:
         return self._taken is not None or self._reader.pending
+
+    @property
+    def is_over(self) -> bool:
+        return self._trouble is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]

@@ -8,6 +8,7 @@ recipients are deferred, and this is the one place where a duplicate is possible
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class Transaction:
 
     async def _round(self, waiting: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
         """One transaction; the recipients to try again at once."""
-        file, first = await self._offload.join(_open, self._lease.spool_path, self._lease.message.size_bytes)
+        file, first = await self._content()
         try:
             if self._sends_binary:
                 return await self._binary_round(waiting, file, first)
@@ -158,6 +159,12 @@ class Transaction:
             return []
         self._judge(accepted, data)
         return _left(data, answers)
+
+    async def _content(self) -> tuple[BinaryIO, bytes]:
+        """The message from its second chunk on, and the first."""
+        if (content := self._lease.content) is not None:
+            return io.BytesIO(), content
+        return await self._offload.join(_open, self._lease.spool_path, self._lease.message.size_bytes)
 
     async def _binary_round(
         self, waiting: Sequence[QueuedRecipient], file: BinaryIO, first: bytes

@@ -237,9 +237,28 @@ class SmtpTransport:
         self, walk: Walk, host: MailHost, address: str, visit: Visit, demand: Demand, place: Place
     ) -> bool:
         """One connection's share; True when the host wants another connection for those that are left."""
-        connection = await self._kept(place, demand) or await self._open(walk, host, address, demand)
-        place = place._replace(level=demand.place(connection.tls))
+        kept = await self._kept(place, demand)
+        if kept is not None:
+            try:
+                return await self._hand_over_by(kept, walk, host, address, visit, demand, place)
+            except HostTrouble:
+                if not walk.is_untouched:  # else it went while it waited: a fresh one tells how the host is
+                    raise
+        connection = await self._open(walk, host, address, demand)
         visit.greeted()
+        return await self._hand_over_by(connection, walk, host, address, visit, demand, place)
+
+    async def _hand_over_by(
+        self,
+        connection: SmtpConnection,
+        walk: Walk,
+        host: MailHost,
+        address: str,
+        visit: Visit,
+        demand: Demand,
+        place: Place,
+    ) -> bool:
+        place = place._replace(level=demand.place(connection.tls))
         walk.host, walk.tls = f"{host.name} [{address}]", connection.tls
         transaction = Transaction(connection, walk.lease, self._offload, partial(self._note_taken, walk))
         try:
@@ -248,9 +267,11 @@ class SmtpTransport:
             connection.close()
             raise
         finally:
+            walk.is_untouched = not transaction.verdicts
             walk.take(transaction.verdicts)
             for verdict in transaction.verdicts.values():
                 visit.answered(verdict.code, verdict.enhanced, verdict.text)
+                visit.greeted()
         self.states.used(walk.route.name)
         if transaction.in_step:
             self._pool.keep(place, connection)

@@ -28,6 +28,8 @@ class Walk:
         """Hosts that were passed over."""
         self.rules: dict[str, Rules] = {}
         """What binds mail to a domain, as found out in this attempt."""
+        self.is_untouched = True
+        """Whether the last connection told nothing about any recipient."""
         self.has_another = False
         """Whether there is another address to try after the present one."""
         self._recipients = recipients

@@ -19,7 +19,7 @@ class Line:
 
     def __init__(self, most: int = 0) -> None:
         self.messages = 1
-        self.has_unread = False
+        self.has_unread = self.is_over = False
         self.state = "open"
         self._most = most
 
@@ -47,7 +47,7 @@ def place(number: int = 0, **changes: object) -> Place:
 
 async def test_only_so_many_wait_and_the_oldest_leaves_first() -> None:
     made = Pool()
-    lines = [kept(made, place(number), Line()) for number in range(105)]
+    lines = [kept(made, place(number), Line()) for number in range(255)]
     assert [line.state for line in lines[:6]] == ["left"] * 5 + ["open"]
     made.close()
     assert {line.state for line in lines} == {"left"}

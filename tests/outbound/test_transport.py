@@ -49,12 +49,20 @@ async def test_a_connection_is_used_again_for_the_next_message(
     made.close()
 
 
+@pytest.mark.parametrize(("fresh_seconds", "place"), [(0.0, "RSET"), (60.0, "MAIL"), (60.0, "DATA")])
 async def test_a_kept_connection_that_is_gone_is_replaced(
-    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+    make_transport: MakeTransport,
+    make_lease: MakeLease,
+    remote: FakeRemote,
+    monkeypatch: pytest.MonkeyPatch,
+    fresh_seconds: float,
+    place: str,
 ) -> None:
+    monkeypatch.setattr(pool, "_FRESH_SECONDS", fresh_seconds)
     made = make_transport()
     await made.deliver(make_lease())
-    remote.script.close_at = "RSET"
+    remote.script.close_at = place
+    remote.script.close_once = True
     [outcome] = await made.deliver(make_lease())
     assert outcome.fate is Fate.DELIVERED
     assert remote.connections == 2
@@ -65,6 +73,7 @@ async def test_a_kept_connection_that_is_silent_is_soon_replaced(
     make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "_SIGN_OF_LIFE_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "_FRESH_SECONDS", 0.0)
     made = make_transport()
     await made.deliver(make_lease())
     remote.script.null_at = "RSET"

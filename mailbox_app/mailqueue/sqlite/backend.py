@@ -142,10 +142,13 @@ class SqliteQueue(SqliteOperators, SqlitePostponing):
             return ()
         # not flushed: a power cut takes the lease along with whoever held it, and the mail is due again
         with self._transaction(durable=False) as connection:
-            connection.execute(
-                _RELEASE + f"state = 'active' AND lease_until <= ? AND lease_token NOT IN ({marks(held)})",
-                (now.timestamp(), *held),
-            )
+            if connection.execute(
+                "SELECT 1 FROM recipient WHERE state = 'active' AND lease_until <= ? LIMIT 1", (now.timestamp(),)
+            ).fetchone():
+                connection.execute(
+                    _RELEASE + f"state = 'active' AND lease_until <= ? AND lease_token NOT IN ({marks(held)})",
+                    (now.timestamp(), *held),
+                )
             paused = [each.destination for each in read_pauses(connection)]
             if "" in paused:
                 return ()
