@@ -267,6 +267,16 @@ async def test_a_failed_handshake_leads_to_clear_text_only_for_such_a_message(si
     assert (await site.send()).fate is Fate.DEFERRED
 
 
+async def test_a_connection_that_ends_at_starttls_is_a_failed_encryption(site: Site) -> None:
+    """As when a box in between does not let the word pass. RFC 8689 4.2.2: no failure for a message that need not be encrypted."""
+    site.resolver.zone.pop(TXT)
+    site.remote.script.close_at = "STARTTLS"
+    outcome = await site.send()
+    assert (outcome.fate, outcome.enhanced) == (Fate.DEFERRED, "4.7.5")
+    outcome = await site.send(Envelope("a@here.example", tls_optional=True))
+    assert (outcome.fate, outcome.tls) == (Fate.DELIVERED, "")
+
+
 async def test_the_policy_names_hosts_for_mail_that_requires_tls(site: Site) -> None:
     required = Envelope("a@here.example", require_tls=True)
     site.remote.script.extensions = (*site.remote.script.extensions, "REQUIRETLS")
