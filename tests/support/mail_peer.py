@@ -138,11 +138,12 @@ def submit(
     *,
     sender: str = ALICE,
     header: str = "",
+    body: str = "hello\r\n",
     mail_options: Sequence[str] = (),
     rcpt_options: Sequence[str] = (),
 ) -> None:
     """One of our users writes."""
-    text = f"From: {sender}\r\nTo: {recipients[0]}\r\nSubject: {subject}\r\n{header}\r\nhello\r\n"
+    text = f"From: {sender}\r\nTo: {recipients[0]}\r\nSubject: {subject}\r\n{header}\r\n{body}"
     with smtplib.SMTP_SSL("127.0.0.1", daemon.ports["submissions"], context=untrusting(), timeout=SECONDS) as client:
         client.login(sender, PASSWORD)
         client.sendmail(sender, list(recipients), text.encode(), mail_options, rcpt_options)
