@@ -72,6 +72,7 @@ class Move:
         self.moved = 0
         self.unreadable: list[QueueId] = []
         """They stay where they are."""
+        self._vanished: set[QueueId] = set()
 
     def step(self, limit: int = 20) -> bool:
         """Move some messages; whether there may be more. Trouble is a temporary `QueueError`: call again later."""
@@ -92,12 +93,15 @@ class Move:
             self._source.resume(pause.destination, now)
 
     def _one(self, queue_id: QueueId) -> None:
-        carried = self._source.carry(queue_id)
         try:
+            carried = self._source.carry(queue_id)
             spool = None if carried.message is None else self._copy(queue_id, carried.message.size_bytes)
         except QueueError as error:
             if error.code not in ("queue.unreadable", "queue.no_such_id"):
                 raise
+            if error.code == "queue.no_such_id" and queue_id not in self._vanished:  # it has left meanwhile, it seems
+                self._vanished.add(queue_id)
+                return
             self.unreadable.append(queue_id)
             return
         self._target.adopt(carried, spool)

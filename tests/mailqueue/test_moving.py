@@ -15,6 +15,7 @@ import pytest
 from mailbox_app.clock import SystemClock
 from mailbox_app.config.schema import Queue
 from mailbox_app.db.redis import RedisLink
+from mailbox_app.ids import QueueId
 from mailbox_app.mailqueue.model import Fate, HoldRule, NewRecipient, Pause, QueueFilter, Settlement
 from mailbox_app.mailqueue.moving import Move, Place, is_empty
 from mailbox_app.mailqueue.redis.moving import RedisPlace
@@ -138,3 +139,25 @@ def test_a_message_that_cannot_be_read_stays_and_the_others_move(places: Places)
     assert move.unreadable == [bad]
     assert places.target.message(good).recipients
     assert places.source.message(bad).recipients
+
+
+def test_a_message_that_leaves_in_the_middle_of_its_move_is_no_trouble_for_the_others(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving, *others = [put(places.source, places.spool, NOW, [f"r{number}@one.example"]) for number in range(4)]
+    for name in ("message", "content"):
+        ask = getattr(places.source, name)
+
+        def left_meanwhile(queue_id: QueueId, *rest: int, ask: Callable[..., object] = ask) -> object:
+            if queue_id == leaving:  # delivered by who still works on the old queue
+                places.source.let_go(queue_id)
+            return ask(queue_id, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(places.source, name, left_meanwhile)
+            move = Move(places.source, places.target, places.spool)
+            while move.step(2):
+                pass
+        assert move.unreadable == []
+        assert {queue_id for queue_id, _, _ in places.target.matching(QueueFilter(), 10)} == set(others)
+        leaving = put(places.source, places.spool, NOW, ["again@one.example"])
