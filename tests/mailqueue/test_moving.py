@@ -148,8 +148,10 @@ def test_a_message_that_leaves_in_the_middle_of_its_move_is_no_trouble_for_the_o
     for name in ("message", "content"):
         ask = getattr(places.source, name)
 
-        def left_meanwhile(queue_id: QueueId, *rest: int, ask: Callable[..., object] = ask) -> object:
-            if queue_id == leaving:  # delivered by who still works on the old queue
+        def left_meanwhile(
+            queue_id: QueueId, *rest: int, ask: Callable[..., object] = ask, it: QueueId = leaving
+        ) -> object:
+            if queue_id == it:  # delivered by who still works on the old queue
                 places.source.let_go(queue_id)
             return ask(queue_id, *rest)
 
