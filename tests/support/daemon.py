@@ -153,7 +153,7 @@ class Daemon:
             for line in lines:
                 frame = json.loads(line)
                 if "error" in frame:
-                    raise AssertionError(f"{method}: {frame['error']}")
+                    raise AssertionError(f"{method}: {frame['error']} {self.events('control_failed')[-1:]}")
                 if "result" in frame:
                     result: dict[str, Any] = frame["result"]
                     return result
