@@ -98,6 +98,8 @@ class Observed:
     """(time, letter, recipient) of each delivery, in their order."""
     errors: Sequence[str]
     """Log lines that should not be."""
+    away: Sequence[tuple[float, float]] = ()
+    """When the server was stopped."""
     remembered: list[tuple[float, bool]] = field(default_factory=list)
     """So many days after it left: whether a message is still in the history."""
 

@@ -238,7 +238,7 @@ def _open_all_week(observed: Observed) -> Faults:
     tries = observed.tries_of(letter.name)
     if any(each.condition == "closed" for each in _changes(observed, "crowd.example")):
         yield "the breaker was closed in between"
-    if not tries or not letter.at + WEEK - _SLACK <= tries[-1].at <= letter.at + WEEK:
+    if not tries or (len(tries) < ATTEMPTS and not letter.at + WEEK - _SLACK <= tries[-1].at <= letter.at + WEEK):
         yield f"the last try was at {span(tries[-1].at) if tries else 'no time'}"
     elif not any(abs(tries[-1].at - at) < 5 for at in observed.knocks["crowd.example"]):
         yield "the last try was none"

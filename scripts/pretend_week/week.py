@@ -60,13 +60,16 @@ class Scale:
 
     bulk_domains: int = 20
     bulk_recipients: int = 5_000
-    crowd: int = 100
+    crowd: int = 40
     """Messages to the host that is dead all week."""
-    poll_seconds: float = 30.0
+    poll_seconds: float = 60.0
     """How often the runner looks without a reason; seldom makes a week quicker and changes nothing else."""
+    restarts: int = 0
+    """How often the server is stopped, and away for up to six hours."""
+    seed: int = 7
 
 
-SMALL = Scale(2, 400, 12, 3_600.0)
+SMALL = Scale(2, 400, 30, 3_600.0)
 """For tests."""
 
 
@@ -87,8 +90,9 @@ class House:
         self.resolver.broken.add((SILENT_DNS, "MX"))
         self.resolver.authenticated.add("secure.example")
         self.parts = self._parts(folder, certificate, redis_url)
-        self.out: MailOut = build_mail_out(self.parts)
-        self.out.runner._chance = self.out.transport._passages._chance = random.Random(7).random
+        self._dice = random.Random(scale.seed)
+        self._restarts = scale.restarts
+        self.out: MailOut = self._mail_out()
         self.submission = smtp_service(self.parts, Sasl(KnownPasswords())).submission
         self.watcher = Watcher(self.seconds)
         self.ids: dict[str, QueueId] = {}
@@ -123,21 +127,44 @@ class House:
         parts.queue.add_rule(HoldRule(0, recipient=f"@{HELD}", reason="under discussion"))
         return parts
 
+    def _mail_out(self) -> MailOut:
+        out = build_mail_out(self.parts)
+        out.runner._chance = out.transport._passages._chance = self._dice.random
+        return out
+
     def start(self) -> None:
         """What the core runs for mail out."""
         for job in (self.out.runner.run, self.out.delays.run, self.out.forgetting.run):
             self._tasks.append(self.loop.create_task(job()))
 
-    async def stop(self) -> None:
-        """End it and close the files."""
+    async def rest(self) -> None:
+        """Stop what the core runs for mail out."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         self.out.transport.close()
         self.out.tls.memory.close()
         self.out.tls_rows.close()
+
+    async def stop(self) -> None:
+        """End it and close the files."""
+        await self.rest()
         await asyncio.sleep(60)  # connections that are being left
         self.parts.close()
+
+    async def _be_away(self) -> list[tuple[float, float]]:
+        """Stop and start again at any time; when it was away."""
+        away: list[tuple[float, float]] = []
+        for at in sorted(self._dice.uniform(8 * HOUR, WEEK + AFTER_SECONDS - 7 * HOUR) for _ in range(self._restarts)):
+            await asyncio.sleep(max(at - self.seconds(), 60.0))
+            began = self.seconds()
+            await self.rest()
+            self.loop.skip(self._dice.choice((0.0, self._dice.uniform(0, 6 * HOUR))))
+            self.out = self._mail_out()
+            self.start()
+            away.append((began, self.seconds()))
+        return away
 
     async def send(self, letter: Letter) -> None:
         """As a logged-in user; what is not from one of ours is passed on."""
@@ -171,14 +198,16 @@ class House:
             if (ahead := letter.at - self.seconds()) > 0:
                 await asyncio.sleep(ahead)
             await self.send(letter)
+        away = await self._be_away()
         await asyncio.sleep(WEEK + AFTER_SECONDS - self.seconds())
         await dns_back
         observed = look_back(self.watcher, self.parts, self.cast, self.ids, START)
+        observed.away = away
         await self._months_later(observed)
         return observed
 
     async def _heal_dns(self) -> None:
-        await asyncio.sleep(DAY - self.seconds())
+        await asyncio.sleep(max(DAY - self.seconds(), 0.0))
         self.resolver.broken.clear()
 
     async def _months_later(self, observed: Observed) -> None:
@@ -196,16 +225,20 @@ class House:
 
 def run(scale: Scale, redis_url: str = "") -> Observed:
     """A week in a loop of its own."""
-    memory = "/dev/shm"  # noqa: S108 - a folder of its own below it; nothing is to be synced to a disk
-    base = memory if os.access(memory, os.W_OK) else None
     loop = PretendLoop()
-    with tempfile.TemporaryDirectory(prefix="pretend-week-", dir=base) as folder, contextlib.closing(loop):
+    with tempfile.TemporaryDirectory(prefix="pretend-week-", dir=_in_memory()) as folder, contextlib.closing(loop):
         house = House(Path(folder), loop, scale, redis_url)
         with house.watcher, patch.object(runner, "_POLL_SECONDS", scale.poll_seconds):
             try:
                 return loop.run_until_complete(house.live())
             finally:
                 loop.run_until_complete(house.stop())
+
+
+def _in_memory() -> str | None:
+    """Where nothing is synced to a disk, if there is such a place."""
+    memory = "/dev/shm"  # noqa: S108 - for folders of our own below it
+    return memory if os.access(memory, os.W_OK) else None
 
 
 @contextlib.contextmanager
@@ -215,7 +248,7 @@ def redis_of_its_own() -> Iterator[str]:
 
     if PROGRAM is None:
         sys.exit("redis-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="pretend-redis-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pretend-redis-", dir=_in_memory()) as folder:
         server = RedisServer(Path(folder) / "redis")
         try:
             yield server.start().url
@@ -229,21 +262,26 @@ def main() -> None:
     parser.add_argument("--backend", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--recipients", type=int, default=5_000, help="of the bulk run")
     parser.add_argument("--all", action="store_true", help="list every message's tries, not only the telling ones")
+    parser.add_argument(
+        "--restarts", type=int, default=0, help="stop the server so often, for up to six hours each time"
+    )
+    parser.add_argument("--seed", type=int, default=7, help="of the jitter and of the restarts")
     options = parser.parse_args()
     began = time.monotonic()
-    scale = Scale(bulk_recipients=options.recipients)
+    scale = Scale(bulk_recipients=options.recipients, restarts=options.restarts, seed=options.seed)
     with redis_of_its_own() if options.backend == "redis" else contextlib.nullcontext("") as redis_url:
         observed = run(scale, redis_url)
     tell(observed, everything=options.all)
     broken = 0
     print("\nPromises")
-    for promise in PROMISES:
+    checked = [promise for promise in PROMISES if promise.holds_for(observed)]
+    for promise in checked:
         faults = promise.check(observed)
         broken += bool(faults)
         print(f"{'FAIL' if faults else 'PASS'}  {promise.text}")
         for fault in faults[:10]:
             print(f"        {fault}")
-    print(f"\n{len(PROMISES) - broken} of {len(PROMISES)} promises hold; {time.monotonic() - began:.0f} s of real time")
+    print(f"\n{len(checked) - broken} of {len(checked)} promises hold; {time.monotonic() - began:.0f} s of real time")
     sys.exit(1 if broken else 0)
 
 
