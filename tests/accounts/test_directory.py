@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailbox_app.accounts import dkim_keys
+from mailbox_app.accounts import dkim_keys, memory
 from mailbox_app.accounts.directory import SqliteDirectory
 from mailbox_app.accounts.model import Account, AccountState
 from mailbox_app.errors import AccountError
@@ -258,3 +258,26 @@ def test_counts_of_a_domain(directory: SqliteDirectory) -> None:
     domain = directory.domain("example.org")
     assert (domain.account_count, domain.alias_count) == (1, 1)
     assert domain.created_at - timedelta(0) == datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
+def test_what_another_process_changed_is_seen_at_its_hint_and_what_it_added_at_once(
+    directory: SqliteDirectory, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_RECENT_SECONDS", 600.0)
+    alice = add(directory, "alice@example.org")
+    other = SqliteDirectory(tmp_path / "directory.db", clock)
+    assert not directory.owns(alice, "info@example.org")
+    assert not directory.is_local_domain("new.example")
+    other.add_alias("info@example.org", ["alice@example.org"])
+    other.add_domain("new.example")
+    assert directory.owns(alice, "info@example.org")  # nobody is refused unasked
+    assert directory.is_local_domain("new.example")
+    other.set_state("alice@example.org", AccountState.DISABLED)
+    directory.look_again()
+    found = directory.account_by_id(alice.account_id)
+    assert found is not None
+    assert not alice.still_lets_in(found)
+    other.remove_account("alice@example.org")
+    directory.look_again()
+    assert directory.account_by_id(alice.account_id) is None
+    other.close()
