@@ -47,6 +47,19 @@ DELIVERY = Delivery(ID, "there.example", NOW - timedelta(seconds=12))
             "Not tried yet: the mailbox is over its quota; the first try is in 5 min.",
         ),
         (TRIED, f"Tried 3 times; {ANSWERED}; the next try is in 5 min."),
+        (
+            replace(TRIED, last_text="the server closed the connection", last_enhanced="4.4.2"),
+            "Tried 3 times, at mx1.there.example [192.0.2.1]: the server closed the connection; the next try is in 5 min.",
+        ),
+        (
+            replace(TRIED, last_text="mx1.there.example refused the connection: 450 busy", last_enhanced="4.0.0"),
+            ("Tried 3 times, at mx1.there.example [192.0.2.1]: mx1.there.example refused the connection: 450 busy; the next try"
+            " is in 5 min."),
+        ),
+        (
+            replace(TRIED, last_text="come back", last_enhanced="4.0.0"),
+            "Tried 3 times; mx1.there.example [192.0.2.1] answered 451 come back; the next try is in 5 min.",
+        ),
         (replace(TRIED, attempts=1), f"Tried once; {ANSWERED}; the next try is in 5 min."),
         (replace(TRIED, next_at=NOW), f"Tried 3 times; {ANSWERED}; the next try is due now and waits for a free worker."),
         (
@@ -81,12 +94,12 @@ DELIVERY = Delivery(ID, "there.example", NOW - timedelta(seconds=12))
         ),
         (
             replace(NEW, state=RecipientState.QUARANTINED, hold_reason="the file ends too early."),
-            ("Put aside because the message cannot be read (the file ends too early); it waits until somebody releases, returns"
+            ("In quarantine, since the message cannot be read (the file ends too early); it waits until somebody releases, returns"
             " or drops it."),
         ),
         (
             replace(NEW, state=RecipientState.QUARANTINED),
-            ("Put aside because the message cannot be read (its file is damaged); it waits until somebody releases, returns or"
+            ("In quarantine, since the message cannot be read (its file is damaged); it waits until somebody releases, returns or"
             " drops it."),
         ),
         (ACTIVE, f"Being delivered right now; tried 3 times before, {ANSWERED}."),

@@ -104,6 +104,9 @@ def test_what_may_be_different_later_waits_and_says_at_which_host(net: Net, case
     assert f"mx.{case}.example" in row["why"]
     if case.startswith("soft-"):
         assert "Error: command failed" in row["why"]
+    if case in ("closes-greeting", "closes-ehlo", "closes-sender", "closes-data"):
+        assert "the server closed the connection" in row["why"]
+        assert "answered" not in row["why"], "it said nothing"
     retry(net.daemon, ids=[row["id"]])
     eventually("it was tried again", lambda: waiting(net.daemon, bob)["attempts"] == 2)
 

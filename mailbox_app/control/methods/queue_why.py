@@ -6,6 +6,7 @@ What the row does not know itself (a pause, a delivery that is under way) comes 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,7 @@ from mailbox_app.proto.plain_text import clean
 
 _LATE_SECONDS = 60.0
 _TEXT_CHARACTERS = 200
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 _GREYLISTED = "wait.greylisted"
 
 
@@ -47,7 +49,7 @@ def why(row: QueuedRecipient, now: datetime, about: Situation) -> str:
         case RecipientState.QUARANTINED:
             reason = _words(row.hold_reason or row.last_text) or "its file is damaged"
             until = "it waits until somebody releases, returns or drops it"
-            return f"Put aside because the message cannot be read ({reason}); {until}."
+            return f"In quarantine, since the message cannot be read ({reason}); {until}."
         case RecipientState.HELD:
             by = f": {_words(row.hold_reason)}" if row.hold_reason else ""
             return f"Held{by}{_after_answer(row)}; it waits until somebody releases it."
@@ -123,11 +125,7 @@ def _next(row: QueuedRecipient, ahead: float) -> str:
 
 def _answered(row: QueuedRecipient) -> str:
     tries = "once" if row.attempts == 1 else f"{row.attempts} times"
-    answer = _answer(row)
-    if row.last_host:
-        told = f"Tried {tries}; {clean(row.last_host)} answered {answer}"
-    else:
-        told = f"Tried {tries}; {_unanswered(row)}: {_words(row.last_text) or answer}"
+    told = f"Tried {tries}{_last(row, ';')}"
     known = advice(row)
     if known is not None and known.code == _GREYLISTED:
         told += " (the other server asks every new sender to come back, which needs nothing)"
@@ -139,9 +137,23 @@ def _after_answer(row: QueuedRecipient) -> str:
     if not row.attempts:
         return ""
     tries = "once" if row.attempts == 1 else f"{row.attempts} times"
-    if row.last_host:
-        return f"; tried {tries} before, {clean(row.last_host)} answered {_answer(row)}"
-    return f"; tried {tries} before, {_unanswered(row)}: {_words(row.last_text) or _answer(row)}"
+    return f"; tried {tries} before{_last(row, ',')}"
+
+
+def _last(row: QueuedRecipient, mark: str) -> str:
+    """What came of the last try: a server's answer, what we found out about the server, or why there was none."""
+    if not row.last_host:
+        return f"{mark} {_unanswered(row)}: {_words(row.last_text) or _answer(row)}"
+    if _is_ours(row):
+        return f", at {clean(row.last_host)}: {_words(row.last_text)}"
+    return f"{mark} {clean(row.last_host)} answered {_answer(row)}"
+
+
+def _is_ours(row: QueuedRecipient) -> bool:
+    """Whether the words are this server's own about the other one. Of an answer the status stands in its text, or is made up."""
+    if row.last_text.startswith(f"{row.last_host.partition(' ')[0]} "):
+        return True
+    return not _STATUS.match(row.last_text) and row.last_enhanced not in ("", f"{row.last_code // 100}.0.0")
 
 
 def _unanswered(row: QueuedRecipient) -> str:
