@@ -54,7 +54,7 @@ def given_up(outcome: Outcome, tries: int) -> Outcome:
     """The last deferral as the failure it has become."""
     last = f"; the last answer was: {outcome.text}" if outcome.text else ""
     text = f"delivery was given up after {tries} tries{last}"
-    said = f"{outcome.code} {outcome.text}" if outcome.host else ""
+    said = outcome.said or (f"{outcome.code} {outcome.text}" if outcome.host else "")
     return replace(outcome, fate=Fate.FAILED, enhanced="4.4.7", text=text[:512], said=said)
 
 

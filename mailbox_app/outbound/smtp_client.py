@@ -38,8 +38,10 @@ _CERTIFICATE_RESULTS = {10: TlsResult.EXPIRED, 62: TlsResult.HOST_MISMATCH, 64: 
 class HostTrouble(MailboxError):
     """The host cannot be used now. `smtp_code` 5xx only when the host itself said that it takes no mail at all."""
 
-    def __init__(self, smtp_code: int, enhanced: str, text: str, *, unreachable: bool = False) -> None:
+    def __init__(self, smtp_code: int, enhanced: str, text: str, *, unreachable: bool = False, said: str = "") -> None:
         super().__init__("outbound.host_trouble", clean(text), temporary=smtp_code < 500)
+        self.said = said
+        """The host's own reply, when the text is about one."""
         self.smtp_code = smtp_code
         self.enhanced = enhanced
         self.unreachable = unreachable
@@ -245,7 +247,8 @@ class SmtpConnection:
             raise self._refused(reply, "refused our greeting")
 
     def _refused(self, reply: Reply, what: str) -> HostTrouble:
-        return HostTrouble(reply.code, reply.enhanced, f"{self.host} {what}: {reply.code} {reply.text}")
+        said = f"{reply.code} {reply.text}"
+        return HostTrouble(reply.code, reply.enhanced, f"{self.host} {what}: {said}", said=said)
 
 
 class _Wire(asyncio.Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,7 @@ _ROUNDS = 100
 _AT_ONCE = 500
 """Recipients of one transaction: their answers fit the reader's buffer."""
 
+_UNSENDABLE = re.compile(r"[\x00-\x1f<>\x7f]")
 _FATES = {2: Fate.DELIVERED, 5: Fate.FAILED}
 
 
@@ -48,6 +50,8 @@ class Verdict:
     """With `POSTPONED`, when to look again; with `DEFERRED`, not before."""
     relayed: bool = False
     """Taken by a host that sends no delivery reports (RFC 3461 5.2.2)."""
+    said: str = ""
+    """The host's own reply, where the text is ours."""
 
 
 Verdicts = dict[str, Verdict]
@@ -98,9 +102,7 @@ class Transaction:
                 return
 
     def _refused_by_us(self, recipient: QueuedRecipient) -> bool:
-        if all(
-            ord(one) >= 32 and one not in "<>\x7f" for one in recipient.address + self._lease.message.envelope.sender
-        ):
+        if _UNSENDABLE.search(recipient.address + self._lease.message.envelope.sender) is None:
             return False
         self.verdicts[recipient.address] = Verdict(Fate.FAILED, 553, "5.1.3", "the address cannot be sent")
         return True

@@ -165,7 +165,7 @@ class SmtpTransport:
             return
         except HostTrouble as trouble:  # a policy keeps mail from the host; nothing is wrong with reaching it
             fate = Fate.DEFERRED if trouble.temporary else Fate.FAILED
-            walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text))
+            walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text, said=trouble.said))
             return
         for place, address in enumerate(addresses):
             walk.host = walk.tls = ""
@@ -175,7 +175,7 @@ class SmtpTransport:
             except HostTrouble as trouble:
                 visit.note(trouble)
                 fate = Fate.DEFERRED if trouble.temporary else Fate.FAILED
-                walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text))
+                walk.note(Verdict(fate, trouble.smtp_code, trouble.enhanced, trouble.public_text, said=trouble.said))
                 self.states.failed(walk.route.name, trouble.public_text)
             except Crowded:
                 walk.note(self._postponed(f"{host.name} has as many connections from here as it may", _CROWDED_SECONDS))

@@ -87,4 +87,5 @@ class Walk:
             duration_seconds,
             verdict.retry_at,
             verdict.relayed,
+            verdict.said,
         )

@@ -364,6 +364,7 @@ async def test_what_every_host_says_in_its_greeting_decides(
     outcome = await deliver_one(make_transport, make_lease)
     assert outcome.fate is fate
     assert greeting[4:].decode() in outcome.text
+    assert outcome.said == greeting.decode()
 
 
 async def test_the_next_host_is_tried_when_one_is_of_no_use(
