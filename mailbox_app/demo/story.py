@@ -43,6 +43,7 @@ class Story:
             ("a slow server holds up nobody else", self.submit_to_slow),
             ("retry; the greylisting server takes it, signed", self.retry),
             ("a refused recipient comes back as a report", self.bounce),
+            ("the operator pauses a domain; its mail says so and waits, then goes", self.pause),
             ("the audit log holds every change, and its chain verifies", self.audit),
             ("metrics have moved", self.metrics),
             ("stop: sessions are told, nothing is lost", self.stop),
@@ -149,10 +150,13 @@ class Story:
         reply = self.appliance.submit(ALICE, PASSWORD, ["carol@grey.example"], letter("carol@grey.example", "Minutes"))
         row = self._wait_for_queue(lambda rows: next((r for r in rows if r["code"] == 451), None), "a deferral")
         self.grey_id = str(row["id"])
+        why = str(self.appliance.query("queue", "show", self.grey_id)["why"])
+        if "451" not in why or "next try" not in why:
+            raise DemoError(f"the queue does not say why the message waits: {why}")
         return [
             f"S: {reply}",
-            f"queue {row['id']} {row['state']} to {row['to']}: {row['last']}",
-            f"next try {row['next_at']}",
+            f"mailbox queue show {self.grey_id}",
+            why,
         ]
 
     def submit_to_slow(self) -> Evidence:
@@ -182,7 +186,7 @@ class Story:
         ]
 
     def bounce(self) -> Evidence:
-        """A 550 for one recipient becomes one delivery report in the sender's mailbox."""
+        """A 550 for one recipient becomes one delivery report in the sender's mailbox, and stays in the history."""
         nobody = "nobody@friend.example"
         self.appliance.submit(ALICE, PASSWORD, [nobody], letter(nobody, "Are you there?"))
         self._wait_until(lambda: self._count() == 2, "the report in the mailbox")
@@ -193,7 +197,25 @@ class Story:
         lines = [line for line in report.splitlines() if line.startswith(wanted)]
         if not any("5.1.1" in line for line in lines):
             raise DemoError(f"no status in the report:\n{report}")
-        return lines
+        left = self.appliance.query("queue", "history", "--to", nobody)["rows"]
+        if not left or left[0]["fate"] != "failed":
+            raise DemoError(f"the history does not know what became of it: {left}")
+        return [*lines, f"mailbox queue history: {nobody} {left[0]['fate']}, {left[0]['code']} {left[0]['text']}"]
+
+    def pause(self) -> Evidence:
+        """Mail to a paused domain is taken and waits in sight."""
+        bob = "bob@friend.example"
+        before = len(self.internet.received(bob))
+        self.appliance.command("queue", "pause", "friend.example", "--reason", "they move house")
+        self.appliance.submit(ALICE, PASSWORD, [bob], letter(bob, "Boxes"))
+        row = self._wait_for_queue(lambda rows: next((r for r in rows if r["to"] == bob), None), "the waiting message")
+        why = str(self.appliance.query("queue", "show", str(row["id"]))["why"])
+        if "they move house" not in why:
+            raise DemoError(f"the message does not say that its domain is paused: {why}")
+        self.appliance.command("queue", "resume", "friend.example")
+        self._wait_until(lambda: len(self.internet.received(bob)) > before, "the message after the pause")
+        return ["mailbox queue pause friend.example", f"mailbox queue show {row['id']}", why,
+                "mailbox queue resume friend.example", f"{bob} has it"]  # fmt: skip
 
     def audit(self) -> Evidence:
         """Who changed what, and that nobody changed the record."""
