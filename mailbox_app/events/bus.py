@@ -24,7 +24,7 @@ class LocalBus:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published: deque[Topic] = deque()
         self._scheduled = False
-        self._subscribers: dict[Topic, set[_Subscription]] = {}
+        self._subscribers: dict[Topic, dict[_Subscription, None]] = {}
         self._watchers: set[_Watch] = set()
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,9 +42,9 @@ class LocalBus:
             self._schedule()
 
     def subscribe(self, topic: Topic, callback: Callback) -> _Subscription:
-        """Call back (on the loop) at every hint for the topic; the loop's thread only."""
+        """Call back (on the loop) at every hint for the topic, in the order of subscribing; the loop's thread only."""
         subscription = _Subscription(self._subscribers, topic, callback)
-        self._subscribers.setdefault(topic, set()).add(subscription)
+        self._subscribers.setdefault(topic, {})[subscription] = None
         return subscription
 
     def watch(self, callback: Callable[[Topic | None], None]) -> _Watch:
@@ -90,7 +90,7 @@ class LocalBus:
 class _Subscription:
     __slots__ = ("_all", "_callback", "_topic")
 
-    def __init__(self, subscribers: dict[Topic, set[_Subscription]], topic: Topic, callback: Callback) -> None:
+    def __init__(self, subscribers: dict[Topic, dict[_Subscription, None]], topic: Topic, callback: Callback) -> None:
         self._all = subscribers
         self._topic = topic
         self._callback: Callback | None = callback
@@ -105,7 +105,7 @@ class _Subscription:
         self._callback = None
         subscriptions = self._all.get(self._topic)
         if subscriptions is not None:
-            subscriptions.discard(self)
+            subscriptions.pop(self, None)
             if not subscriptions:
                 del self._all[self._topic]
 

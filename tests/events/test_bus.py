@@ -98,3 +98,14 @@ async def test_a_watcher_hears_of_every_topic_and_of_lost_hints() -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     assert len(heard) == 3
+
+
+async def test_subscribers_are_called_in_the_order_they_came() -> None:
+    bus = LocalBus()
+    bus.bind(asyncio.get_running_loop())
+    calls: list[int] = []
+    for number in range(50):
+        bus.subscribe("queue", lambda number=number: calls.append(number))  # type: ignore[misc]
+    bus.publish("queue")
+    await settle()
+    assert calls == list(range(50))
