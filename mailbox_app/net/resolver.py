@@ -82,7 +82,11 @@ async def lookup_addresses(resolver: Resolver, name: str) -> Sequence[str]:
 
     One family that answers is enough; `ResolveError` when nothing is known and one family could not be asked.
     """
-    results = await asyncio.gather(resolver.query(name, "A"), resolver.query(name, "AAAA"), return_exceptions=True)
+    results: Sequence[Answer | BaseException]
+    if isinstance(resolver, DnsResolver) and (known := resolver.known(name, ("A", "AAAA"))) is not None:
+        results = known  # no task for what needs no question: mail out comes here for each message
+    else:
+        results = await asyncio.gather(resolver.query(name, "A"), resolver.query(name, "AAAA"), return_exceptions=True)
     failure: ResolveError | None = None
     families: list[Sequence[str]] = []
     for result in results:
@@ -129,6 +133,19 @@ class DnsResolver:
         self._silent = 0
         self._silent_until = 0.0
         self._turns = asyncio.Semaphore(_MAX_TRAVELLING)
+
+    def known(self, name: str, rdtypes: Sequence[str]) -> Sequence[Answer] | None:
+        """The answers to all of these questions as far as they are kept; None when one must be asked or is known to fail."""
+        found: list[Answer] = []
+        for rdtype in rdtypes:
+            try:
+                answer = self._cached((name.lower().rstrip("."), rdtype))
+            except ResolveError:
+                return None
+            if answer is None:
+                return None
+            found.append(answer)
+        return found
 
     async def query(self, name: str, rdtype: str) -> Answer:
         """The records of `name`; aliases are followed."""

@@ -116,10 +116,11 @@ class NextHops:
 
     async def _lookup(self, name: str, *, only_four: bool) -> Sequence[str]:
         """`only_four`: IPv6 is of no use here, and is asked for only to tell that there is nothing else."""
-        try:
-            return [str(ipaddress.ip_address(name))]
-        except ValueError:
-            pass
+        if name[-1:].isdigit() or ":" in name:
+            try:
+                return [str(ipaddress.ip_address(name))]
+            except ValueError:
+                pass
         try:
             if only_four and (records := (await self._resolver.query(name, "A")).records):
                 return records

@@ -24,6 +24,8 @@ from mailbox_app.outbound.routes.choosing import Route, Source
 _KEPT_SECONDS = 900.0
 _TROUBLE_SECONDS = 60.0
 """DNS could not be asked: soon again."""
+_DECIDED_SECONDS = 1.0
+"""A decision holds for all messages of a moment."""
 _MAX_NAMES = 5
 """PTR names of one address that are looked at."""
 _FAR = {4: ("198.41.0.4", 53), 6: ("2001:503:ba3e::2:30", 53)}
@@ -64,9 +66,18 @@ class Families:
         self._outward = outward or outward_address
         self._checked: dict[Source, tuple[float, Checked]] = {}
         self._found: dict[int, tuple[float, str]] = {}
+        self._decided: dict[str, tuple[float, Route, Sequence[FamilyState]]] = {}
 
     async def decide(self, route: Route) -> Sequence[FamilyState]:
         """The families in the order in which they are tried, those that are not used last."""
+        now = self._clock.monotonic_seconds()
+        until, decided, states = self._decided.get(route.name, (0.0, None, ()))
+        if decided is not route or now >= until:
+            states = await self._decide(route)
+            self._decided[route.name] = (now + _DECIDED_SECONDS, route, states)
+        return states
+
+    async def _decide(self, route: Route) -> Sequence[FamilyState]:
         policy = route.family
         states = [await self._state(route, family) for family in (4, 6)]
         if policy in {"4", "6"}:
