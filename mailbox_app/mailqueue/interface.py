@@ -150,7 +150,7 @@ class QueueBackend(Protocol):
         ...
 
     def unhold(self, where: QueueFilter, now: datetime) -> int:
-        """Held and quarantined recipients become due now."""
+        """Held and quarantined recipients become due now, held ones that were never tried not before their time."""
         ...
 
     def take(self, where: QueueFilter, now: datetime, lease_seconds: float) -> Sequence[Lease]:

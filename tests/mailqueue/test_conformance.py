@@ -771,3 +771,12 @@ def test_late_is_what_waits_for_long_and_was_not_told(bench: Bench) -> None:
     for one in bench.again().message(old).recipients:
         assert (one.delay_told, one.state, one.attempts) == (True, RecipientState.DEFERRED, 0)
         assert one.next_at == before[one.address].next_at
+
+
+def test_what_is_let_go_before_the_time_its_sender_chose_waits_for_that_time(bench: Bench) -> None:
+    put(bench.backend, bench.spool, NOW, ["bob@there.example"], due_at=NOW + HOUR)
+    bench.backend.hold(QueueFilter(), "look first")
+    assert bench.backend.unhold(QueueFilter(), NOW) == 1
+    assert bench.backend.next_due_at() == NOW + HOUR
+    bench.backend.retry(QueueFilter(), NOW)  # an operator who wants it gone at once says so
+    assert bench.backend.next_due_at() == NOW

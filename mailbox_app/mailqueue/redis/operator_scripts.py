@@ -16,7 +16,8 @@ local function changed(r)
     if r[WAITS] == 'deferred' then r[NEXT] = now end
   else
     if r[WAITS] == 'deferred' then return false end
-    r[WAITS], r[WHY], r[NEXT] = 'deferred', '', now
+    r[NEXT] = (r[WAITS] == 'held' and r[TRIES] == 0) and math.max(r[NEXT], now) or now
+    r[WAITS], r[WHY] = 'deferred', ''
     if r[STATE] ~= 'active' then r[STATE] = 'deferred' end
   end
   return true

@@ -176,7 +176,7 @@ class RedisOperators(RedisAccess):
         return self._change("reroute", where, now, route)
 
     def unhold(self, where: QueueFilter, now: datetime) -> int:
-        """Held and quarantined recipients become due now; their message lives a day more when its time is over."""
+        """As `SqliteOperators.unhold`."""
         return self._change("unhold", where, now)
 
     # rules, pauses and history

@@ -170,10 +170,14 @@ class SqliteOperators(SqliteAccess):
         return self._change(change, (route, now.timestamp()), "1 = 1", where)
 
     def unhold(self, where: QueueFilter, now: datetime) -> int:
-        """Held and quarantined recipients become due now; their message lives a day more when its time is over."""
+        """Held and quarantined recipients become due now, held ones that were never tried not before their time.
+
+        Their message lives a day more when its time is over.
+        """
         change = (
             "waits_as = 'deferred', hold_reason = '',"
-            " state = CASE state WHEN 'active' THEN 'active' ELSE 'deferred' END, next_at = ?"
+            " state = CASE state WHEN 'active' THEN 'active' ELSE 'deferred' END,"
+            " next_at = max(?, CASE WHEN attempts = 0 AND waits_as = 'held' THEN next_at ELSE 0 END)"
         )
         extended = (now + _RELEASED_LIFETIME).timestamp()
         condition, values = filter_condition(where, now)
