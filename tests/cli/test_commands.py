@@ -203,11 +203,19 @@ def test_signing_keys_and_zone_lines(filled: Run) -> None:
     assert "".join(strings) == keys[0]["record_value"]
     assert all(len(string) <= 255 for string in strings)
     assert 'TXT "v=spf1 mx -all"' in zone
+    code, _, told = filled("dkim", "generate", "example.org")
+    assert (code, "already" in told, "mailbox dkim rotate example.org" in told) == (1, True, True)
     assert filled("dkim", "retire", "example.org", keys[0]["selector"])[0] == 0
     assert "retiring" in filled("dkim", "list", "example.org")[1]
     assert [key["domain"] for key in json.loads(filled("dkim", "list", "--json")[1])["keys"]] == ["example.org"] * 2
     assert "keep this record while mail signed with it is under way" in filled("dkim", "dns", "example.org")[1]
     assert '" "' in filled("dkim", "dns", "example.org", "--split")[1]
+
+
+def test_only_the_missing_key_is_made(filled: Run) -> None:
+    filled("dkim", "generate", "example.org", "--algorithm", "rsa")
+    made = json.loads(filled("dkim", "generate", "example.org", "--algorithm", "both", "--json")[1])
+    assert made["algorithm"] == "ed25519"
 
 
 def test_the_records_of_a_domain_are_compared_with_dns(filled: Run, appliance: Appliance) -> None:
@@ -287,6 +295,8 @@ def test_the_queue_by_id_and_by_filter(appliance: Appliance, filled: Run) -> Non
     assert filled("queue", "hold", "--to", "x@a.example")[1] == "Done: 1 recipient of 1 message held until released.\n"
     assert filled("queue", "release", "--all")[1] == "Done: 1 recipient of 1 message released and tried now.\n"
     assert filled("queue", "hold", "--older-than", "2h")[1] == "Nothing in the queue matches.\n"
+    code, _, told = filled("queue", "drop", "4XK000000")
+    assert (code, "none of these messages is in the queue" in told) == (1, True)
     assert "Subject: hello" in filled("queue", "show", queue_id)[1]
     assert filled("queue", "drop", queue_id)[1] == "Done: 2 recipients of 1 message dropped; nobody is told.\n"
     assert json.loads(filled("queue", "stats", "--json")[1])["recipients"] == 0

@@ -10,6 +10,7 @@ import click
 from mailbox_app.cli import connection
 from mailbox_app.cli.commands.domain import print_records, split_text
 from mailbox_app.cli.output import json_option, print_json, print_table, time
+from mailbox_app.errors import AccountError
 from mailbox_app.proto.plain_text import clean
 
 
@@ -35,6 +36,15 @@ def generate(config_file: str | None, domain: str, selector: str, algorithm: str
         raise click.UsageError("two keys cannot have one selector; leave --selector out")
     algorithms = ["rsa", "ed25519"] if algorithm == "both" else [algorithm]
     with connection.connect(config_file) as client:
+        if algorithm == "both":
+            used = {key["algorithm"] for key in client.call("dkim.list", {"domain": domain})["keys"] if key["active"]}
+            algorithms = [each for each in algorithms if each not in used]
+        if not algorithms:
+            raise AccountError(
+                "account.has_keys",
+                f"mail of {clean(domain)} is signed with an RSA and an Ed25519 key already",
+                fields={"remedy": f"mailbox dkim rotate {clean(domain)} prepares the keys that follow them."},
+            )
         keys = [
             client.call("dkim.generate", {"domain": domain, "selector": selector, "algorithm": each})
             for each in algorithms
