@@ -106,7 +106,9 @@ def read_message(
 def read_envelope(packed: bytes) -> Envelope | None:
     """None when it cannot be read: then nothing may leave under it."""
     try:
-        sender, body, utf8, ret, envid, submitter, message_id, require_tls, tls_optional, priority, *later = decode(packed)
+        sender, body, utf8, ret, envid, submitter, message_id, require_tls, tls_optional, priority, *later = decode(
+            packed
+        )
         return Envelope(
             sender, body, bool(utf8), ret, envid, submitter, message_id, bool(require_tls), bool(tls_optional),
             Priority(priority), *later[:1],
