@@ -140,7 +140,8 @@ def test_another_unix_user_sends_as_its_account_or_not_at_all() -> None:
             many = [f"r{number}@far.example" for number in range(160)]  # a web server that was broken into
             assert sendmail(daemon, *many, user=33).returncode == 0
             rows = daemon.call("queue.list", limit=200)["rows"]
-            assert len([row for row in rows if row["state"] == "held"]) == 60  # a hundred went before, in one transaction
+            held = [row for row in rows if row["state"] == "held"]
+            assert len(held) == 60  # a hundred went before, in one transaction
         finally:
             daemon.destroy()
 
