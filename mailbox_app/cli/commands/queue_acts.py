@@ -11,6 +11,7 @@ import click
 from mailbox_app.cli import connection
 from mailbox_app.cli.commands.queue_filters import filtered, wire_filter
 from mailbox_app.cli.output import print_json
+from mailbox_app.errors import MailboxError
 from mailbox_app.proto.plain_text import clean
 
 _ASKED = frozenset({"bounce", "drop"})
@@ -41,6 +42,10 @@ def act(config_file: str | None, wish: Wish) -> None:
     params = {"action": wish.action, "filter": where, **wish.more}
     with connection.connect(config_file) as client:
         planned = client.call("queue.plan", params)
+        if wish.ids and not planned["count"] and not planned["busy"]:
+            raise MailboxError(
+                "queue.unknown", "none of these messages is in the queue; mailbox queue history tells what has left it"
+            )
         if wish.dry_run or not planned["count"]:
             _tell_plan(planned, wish)
             return
