@@ -20,7 +20,8 @@ from mailbox_app.mailqueue.model import Fate
 from mailbox_app.net.resolver import Resolver, lookup_addresses
 
 MAX_HOSTS = 5
-_LOCALHOST = ("127.0.0.1", "::1")
+_LOCALHOST = ("127.0.0.1",)
+"""By IPv6 few local relays listen; who needs it writes [::1]."""
 _ADDRESSES_PER_HOST = 3
 
 
