@@ -36,6 +36,18 @@ class OpenQueue(QueueBackend, Protocol):
         ...
 
 
+def load(settings: Queue) -> None:
+    """Import what the backend needs.
+
+    Before root is given up, for the user may not be allowed to read the program, and before the first fork, so that all
+    processes share its memory.
+    """
+    if settings.backend == "redis":
+        import redis.client  # noqa: F401
+
+        import mailbox_app.mailqueue.redis.moving  # noqa: F401
+
+
 def open_spool(settings: Queue, data_dir: Path) -> Spool:
     """Where messages are written before the queue has them; two folders, since each backend removes what it does not know."""
     if settings.backend == "sqlite":

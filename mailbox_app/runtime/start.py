@@ -27,6 +27,7 @@ from mailbox_app.config.paths import Paths, config_path, resolve
 from mailbox_app.config.schema import Config
 from mailbox_app.errors import ConfigError, MailboxError
 from mailbox_app.mailauth import organizations
+from mailbox_app.mailqueue import opening
 from mailbox_app.net import unix_socket
 from mailbox_app.net.listeners import Listener, bind_all, close_all
 from mailbox_app.net.tls import TlsContexts
@@ -85,6 +86,7 @@ def _make_folders(config: Config, paths: Paths) -> None:
 
 def _prepare(config: Config, paths: Paths, *, single: bool) -> Daemon:
     """All that needs root or must exist before the first fork."""
+    opening.load(config.queue)
     fronts = 1 if single else config.server.fronts or min(4, len(os.sched_getaffinity(0)))
     listeners = _bind(config, fronts)
     try:

@@ -41,3 +41,14 @@ def test_a_node_keeps_its_name_and_knows_those_it_had(tmp_path: Path, monkeypatc
     assert (second != first, former) == (True, [first])
     monkeypatch.undo()
     assert node_names(tmp_path) == (first, [second])
+
+
+def test_a_server_with_redis_has_loaded_all_of_it_before_root_is_given_up() -> None:
+    program = (
+        "import sys, mailbox_app.mailqueue.opening as opening\n"
+        "from mailbox_app.config.schema import Queue\n"
+        "opening.load(Queue(backend='redis', redis_url='unix:///nowhere'))\n"
+        "sys.exit(not {'redis.client', 'redis.exceptions', 'redis.backoff', 'mailbox_app.mailqueue.redis.moving',"
+        " 'mailbox_app.mailqueue.redis.backend'} <= set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
