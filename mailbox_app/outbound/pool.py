@@ -1,9 +1,9 @@
 """Connections kept for the next message to the same host: a greeting and a TLS handshake saved per message.
 
-A connection waits a few seconds at most. One that waited for more than a moment is asked for a sign of life (RSET) before it is
-used again; one that does not give it is dropped and a fresh one made. Nothing is kept longer, so a host is not held up by mail
-we might have. The whole is bounded: the connection that waited longest goes first. To one place go only so many connections at
-once; more wait a moment for one that comes back and then put their mail off.
+A connection waits a few seconds at most. One that waited for more than a moment, or whose last transaction came to nothing, is
+reset (RSET) before it is used again; one that does not answer that is dropped and a fresh one made. Nothing is kept longer, so a
+host is not held up by mail we might have. The whole is bounded: the connection that waited longest goes first. To one place go
+only so many connections at once; more wait a moment for one that comes back and then put their mail off.
 """
 
 from __future__ import annotations
@@ -92,11 +92,11 @@ class Pool:
             if connection.is_over or connection.has_unread:
                 connection.close()
                 continue
-            if asyncio.get_running_loop().time() < since + _FRESH_SECONDS:
+            if connection.at_rest and asyncio.get_running_loop().time() < since + _FRESH_SECONDS:
                 return connection
             try:
                 async with asyncio.timeout(_SIGN_OF_LIFE_SECONDS):
-                    if (await connection.command(b"RSET")).positive:
+                    if await connection.rest():
                         return connection
             except (HostTrouble, TimeoutError):
                 pass  # it went while it waited: a fresh one tells whether the host is in trouble

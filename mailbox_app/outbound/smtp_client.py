@@ -82,6 +82,8 @@ class SmtpConnection:
         """The mechanism that logged us in; "" for none."""
         self.messages = 0
         """Transactions over this connection so far."""
+        self.at_rest = True
+        """Whether no transaction is open: whoever begins another one first ends it by RSET."""
         self._wire = wire
 
     @classmethod
@@ -166,6 +168,11 @@ class SmtpConnection:
         if trouble is not None:
             raise trouble
         return replies[0]
+
+    async def rest(self) -> bool:
+        """End a transaction that nothing came of; whether the host agrees."""
+        self.at_rest = (await self.command(b"RSET")).positive
+        return self.at_rest
 
     async def commands(self, lines: Sequence[bytes]) -> tuple[list[Reply], HostTrouble | None]:
         """Commands in one go when the host takes PIPELINING, else one after the other.

@@ -94,6 +94,11 @@ class Transaction:
             if transactions and self._connection.messages >= transactions:  # RFC 9422 4.1
                 self.needs_another = True
                 return
+            if (
+                not self._connection.at_rest and not await self._connection.rest()
+            ):  # nobody of the round before was taken
+                self.in_step, self.needs_another = False, True
+                return
             now, later = waiting[:at_once], waiting[at_once:]
             self._connection.messages += 1
             waiting = [*await self._round(now), *later]
@@ -143,6 +148,7 @@ class Transaction:
     async def _round(self, waiting: Sequence[QueuedRecipient]) -> list[QueuedRecipient]:
         """One transaction; the recipients to try again at once."""
         file, first = await self._content()
+        self._connection.at_rest = False
         try:
             if self._sends_binary:
                 return await self._binary_round(waiting, file, first)
@@ -160,6 +166,7 @@ class Transaction:
         if data is None or not accepted:
             return []
         self._judge(accepted, data)
+        self._connection.at_rest = data.positive  # RFC 5321 4.1.1.4; after a refusal some servers still have it open
         return _left(data, answers)
 
     async def _content(self) -> tuple[BinaryIO, bytes]:
@@ -189,6 +196,7 @@ class Transaction:
             return []
         data = await self._chunks(file, first, accepted)
         self._judge(accepted, data)
+        self._connection.at_rest = data.positive  # RFC 5321 4.1.1.4; after a refusal some servers still have it open
         return _left(data, answers)
 
     async def _chunks(self, file: BinaryIO, data: bytes, accepted: Sequence[QueuedRecipient]) -> Reply:

@@ -7,7 +7,6 @@ import pytest
 
 from mailbox_app.outbound import pool
 from mailbox_app.outbound.pool import Crowded, Place, Pool
-from mailbox_app.outbound.replies import Reply
 from mailbox_app.outbound.routes.choosing import Route
 from mailbox_app.outbound.routes.states import RouteStates
 from mailbox_app.outbound.smtp_client import SmtpConnection
@@ -20,14 +19,19 @@ class Line:
     def __init__(self, most: int = 0) -> None:
         self.messages = 1
         self.has_unread = self.is_over = False
+        self.at_rest = True
         self.state = "open"
+        self.at_rest = True
+        self.resets = 0
         self._most = most
 
     def limit(self, name: str) -> int:
         return self._most
 
-    async def command(self, line: bytes) -> Reply:
-        return Reply(250, ("ok",))
+    async def rest(self) -> bool:
+        self.resets += 1
+        self.at_rest = True
+        return True
 
     def leave(self) -> None:
         self.state = "left"
@@ -106,3 +110,15 @@ def test_a_rate_holds_over_every_minute() -> None:
     clock.skip(3600)
     assert sum(states.seconds_to_wait(route) == 0.0 for _ in range(100)) <= 11, "a rest saves up ten seconds, no more"
     assert states.seconds_to_wait(Route("free")) == 0.0
+
+
+async def test_a_transaction_that_came_to_nothing_is_ended_before_the_next_one() -> None:
+    made = Pool()
+    line = Line()
+    line.at_rest = False
+    kept(made, place(), line)
+    assert await made.take(place()) is cast("SmtpConnection", line)
+    assert line.resets == 1
+    kept(made, place(), line)
+    assert await made.take(place()) is cast("SmtpConnection", line)
+    assert line.resets == 1, "after a delivery nothing is open"

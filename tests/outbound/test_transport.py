@@ -69,6 +69,18 @@ async def test_a_kept_connection_that_is_gone_is_replaced(
     made.close()
 
 
+async def test_a_transaction_that_was_left_open_is_ended_first(
+    make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote
+) -> None:
+    remote.script.rcpt = {"no@there.example": b"550 5.1.1 who?"}
+    made = make_transport()
+    for addresses in (["a@there.example"], ["no@there.example"], ["b@there.example"]):
+        await made.deliver(make_lease(*addresses))
+    assert remote.connections == 1
+    assert [line[:4] for line in remote.commands if line[:4] in ("MAIL", "RSET")] == ["MAIL", "MAIL", "RSET", "MAIL"]
+    made.close()
+
+
 async def test_a_kept_connection_that_is_silent_is_soon_replaced(
     make_transport: MakeTransport, make_lease: MakeLease, remote: FakeRemote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
