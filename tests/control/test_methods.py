@@ -262,7 +262,7 @@ def test_what_could_not_be_returned_waits_as_before(
 ) -> None:
     appliance.enqueue("alice@example.org", ["x@one.example", "y@two.example"])
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise QueueError("queue.full", "the queue cannot store a message now", temporary=True)
 
     monkeypatch.setattr(appliance.context.bounces, "report", full)
