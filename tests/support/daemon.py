@@ -54,13 +54,13 @@ enabled = false
 """
 
 
-def eventually(what: str, condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait until the condition is true; its value."""
+def eventually(what: str, condition: Callable[[], Any], seconds: float = SECONDS, every: float = 0.005) -> Any:
+    """Wait until the condition is true; its value. `every` is longer where asking too often is answered differently."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.005)
+        time.sleep(every)
     return value
 
 

@@ -173,10 +173,10 @@ def test_what_one_learns_of_strangers_the_other_knows(pair: Pair) -> None:
     assert deliver(pair.a, "<2@x>").startswith(b"250"), "who came back at one is known at both"
 
     pair.a.call("ban.add", network="192.0.2.0/24", seconds=3600)
-    eventually("a ban holds at both", lambda: all(talk(pair.b)[0].startswith(b"421") for _ in range(_TRIES)))
+    eventually("a ban holds at both", lambda: all(talk(pair.b)[0].startswith(b"421") for _ in range(_TRIES)), every=0.5)
     assert talk(pair.b, remote_ip="203.0.113.5")[0].startswith(b"220")
     pair.b.call("ban.remove", network="192.0.2.0/24")
-    eventually("and ends at both", lambda: all(talk(pair.a)[0].startswith(b"220") for _ in range(_TRIES)))
+    eventually("and ends at both", lambda: all(talk(pair.a)[0].startswith(b"220") for _ in range(_TRIES)), every=0.5)
 
 
 def test_guesses_at_both_are_counted_together(pair: Pair) -> None:
