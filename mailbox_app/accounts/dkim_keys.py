@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import string
 from collections.abc import Collection
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from mailbox_app.accounts.addresses import check_domain
 from mailbox_app.accounts.model import DkimKey, KeyState
 from mailbox_app.errors import AccountError
+from mailbox_app.proto.dkim_record import public_record
 
 ALGORITHMS = ("rsa", "ed25519")
 _RSA_BITS = 2048  # RFC 8301 3.2: longer keys do not fit into one UDP answer and are not verified by all
@@ -47,18 +47,9 @@ def _free_selector(name: str, taken: Collection[str]) -> str:
 
 def key_pair(algorithm: str) -> tuple[bytes, str]:
     """A fresh key: PKCS#8 PEM, and the TXT value such as `v=DKIM1; k=rsa; p=...` (longer than 255 bytes for RSA)."""
-    private: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-    if algorithm == "rsa":
-        private = rsa.generate_private_key(65537, _RSA_BITS)
-        # RFC 6376 3.6.1: for RSA the whole SubjectPublicKeyInfo
-        public = private.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    else:
-        private = ed25519.Ed25519PrivateKey.generate()
-        # RFC 8463 4.2: for Ed25519 the bare 32 bytes
-        public = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    is_rsa = algorithm == "rsa"
+    private = rsa.generate_private_key(65537, _RSA_BITS) if is_rsa else ed25519.Ed25519PrivateKey.generate()
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return pem, f"v=DKIM1; k={algorithm}; p={base64.b64encode(public).decode()}"
+    return pem, public_record(private)

@@ -24,6 +24,7 @@ from mailbox_app.mailauth.canonical import BodyHash, CanonicalHeader, body_piece
 from mailbox_app.mailauth.dkim_verify import BodyHashes, Signature, header_names, verify
 from mailbox_app.mailauth.results import DkimResult, Result
 from mailbox_app.mailauth.tag_list import parse_tags
+from mailbox_app.proto.dkim_record import public_record
 from mailbox_app.proto.domain_names import a_labels
 from mailbox_app.proto.header import Header
 
@@ -153,17 +154,6 @@ class DkimSigner:
                 self._loaded.clear()
             self._loaded[key.private_pem] = loaded = (private, public_record(private))
         return loaded
-
-
-def public_record(private: PrivateKey) -> str:
-    """The TXT value that publishes the key: `v=DKIM1; k=rsa; p=...`."""
-    if isinstance(private, rsa.RSAPrivateKey):
-        # RFC 6376 3.6.1: for RSA the whole SubjectPublicKeyInfo
-        der = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        return f"v=DKIM1; k=rsa; p={base64.b64encode(private.public_key().public_bytes(*der)).decode()}"
-    # RFC 8463 4.2: for Ed25519 the bare 32 bytes
-    raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return f"v=DKIM1; k=ed25519; p={base64.b64encode(raw).decode()}"
 
 
 def sign_data(private: PrivateKey, data: bytes) -> bytes:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, eventually
+from tests.support.daemon import Daemon
 from tests.support.dns_thread import dns_in_thread
-from tests.support.mail_peer import ALICE, Peer, free_port, gone, mail_peer, outgoing, submit, waiting
+from tests.support.mail_peer import ALICE, Peer, free_port, gone, mail_peer, outgoing, report_on, submit, waiting
 from tests.support.postfix import needs_postfix
 
 pytestmark = [pytest.mark.system, needs_postfix]
@@ -25,18 +25,6 @@ _NOBODY_THERE = "2001:db8::25"
 class Net:
     daemon: Daemon
     peer: Peer
-
-    def told(self, recipient: str) -> bytes:
-        """The report that names a recipient."""
-
-        def found() -> bytes | None:
-            name = recipient.encode()
-            return next(
-                (each for each in self.daemon.messages(ALICE) if b"Final-Recipient" in each and name in each), None
-            )
-
-        made: bytes = eventually(f"a report on {recipient}", found)
-        return made
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +73,7 @@ def test_what_can_never_arrive_is_told_at_once(net: Net, domain: str, code: int,
     submit(net.daemon, [bob], f"to {domain}")
     row = gone(net.daemon, bob)
     assert (row["code"], row["enhanced"], row["attempts"]) == (code, enhanced, 1)
-    report = net.told(bob)
+    report = report_on(net.daemon, bob)
     assert f"Status: {enhanced}".encode() in report
     assert words in report.replace(b"\r\n ", b" ")
     assert net.peer.messages(bob) == []

@@ -21,6 +21,7 @@ from tests.support.mail_peer import (
     gone,
     mail_peer,
     outgoing,
+    report_on,
     submit,
     waiting,
     write_pair,
@@ -39,18 +40,6 @@ class Net:
     daemon: Daemon
     other: Daemon
     peer: Peer
-
-    def told(self, recipient: str) -> bytes:
-        """The report that names a recipient."""
-
-        def found() -> bytes | None:
-            name = recipient.encode()
-            return next(
-                (each for each in self.daemon.messages(ALICE) if b"Final-Recipient" in each and name in each), None
-            )
-
-        made: bytes = eventually(f"a report on {recipient}", found)
-        return made
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +103,7 @@ def test_the_second_server_keeps_the_promise_and_reports(net: Net) -> None:
     submit(net.daemon, ["onward@promising.example"], "onward", mail_options=["REQUIRETLS"])
     assert gone(net.daemon, "onward@promising.example")["fate"] == "delivered"
     assert gone(net.other, "carl@silent.example")["enhanced"] == "5.7.30"
-    report = net.told("onward@promising.example")
+    report = report_on(net.daemon, "onward@promising.example")
     assert b"Reporting-MTA: dns; mx.promising.example" in report
     assert b"does not promise encryption" in report
     assert b"\r\nhello\r\n" not in report
@@ -133,7 +122,7 @@ def test_without_a_safe_way_the_sender_hears_and_nobody_else(net: Net, domain: s
     submit(net.daemon, [bob], domain, mail_options=["REQUIRETLS"])
     row = gone(net.daemon, bob)
     assert (row["fate"], row["enhanced"]) == ("failed", "5.7.30")
-    report = net.told(bob)
+    report = report_on(net.daemon, bob)
     assert b"Status: 5.7.30" in report
     assert words in report.replace(b"\r\n ", b" ")
     assert b"\r\nhello\r\n" not in report, "what must stay encrypted does not come back whole"

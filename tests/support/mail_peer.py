@@ -176,6 +176,18 @@ def shown(daemon: Daemon, queue_id: str) -> str:
     return json.dumps(daemon.call("queue.show", id=queue_id))
 
 
+def report_on(daemon: Daemon, recipient: str) -> bytes:
+    """The report to Alice that names a recipient, once it is there."""
+    name = recipient.encode()
+
+    def found() -> bytes | None:
+        reports = (each for each in daemon.messages(ALICE) if b"Final-Recipient" in each and name in each)
+        return next(reports, None)
+
+    made: bytes = eventually(f"a report on {recipient}", found)
+    return made
+
+
 def retry(daemon: Daemon, **where: object) -> None:
     """`queue retry` for what the filter matches."""
     plan = daemon.call("queue.plan", action="retry", filter=where)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from textual.app import ComposeResult
-
 from tui.account_models import AppPassword
 from tui.client import CallError
 from tui.desk import Desk
@@ -15,7 +13,7 @@ from tui.feeds import Want
 from tui.format import count, day, plural
 from tui.keys import Action
 from tui.models import int_of, rows_of
-from tui.screens.list_view import ListView
+from tui.screens.list_view import SummaryPage
 from tui.theme import Line
 from tui.widgets.lines import LineView
 from tui.widgets.prompt_row import Question
@@ -33,7 +31,7 @@ def parse_filter(text: str) -> dict[str, Any]:
     return {"words": text.lower().split()} if text.strip() else {}
 
 
-class AppPasswordsPage(ListView[AppPassword]):
+class AppPasswordsPage(SummaryPage[AppPassword]):
     """They are few: one answer holds all, and the filter works here."""
 
     NAME: ClassVar[str] = "app-passwords"
@@ -52,15 +50,10 @@ class AppPasswordsPage(ListView[AppPassword]):
             fetch=self._fetch,
             now=desk.now,
             empty=self._empty,
-            on_move=self._draw,
+            on_move=self.draw,
         )
         self._all = 0
         self._exporter = Exporter(desk, "app-passwords", ("label", "protocols", "created_at"))
-
-    def compose(self) -> ComposeResult:
-        """Summary and list."""
-        yield self._summary
-        yield self.rows
 
     def crumb(self) -> tuple[str, str]:
         """Whose."""
@@ -88,36 +81,8 @@ class AppPasswordsPage(ListView[AppPassword]):
     def _words(each: AppPassword) -> str:
         return f"{each.label} {' '.join(each.protocols)}".lower()
 
-    def shown(self) -> None:
-        """First look."""
-        self.rows.reload()
-        self._draw()
-
-    def resync(self) -> None:
-        """Fetch again, cursor kept."""
-        self.rows.reload()
-
-    def filter_changed(self) -> None:
-        """Fetch with the new filter."""
-        self.rows.reload(keep=False)
-
-    def do_list_show_new(self) -> None:
-        """Fetch again."""
-        self.rows.reload()
-
-    def escape(self) -> bool:
-        """The filter."""
-        if not self.filter:
-            return False
-        self.set_filter("")
-        return True
-
-    def set_stale(self, stale: bool) -> None:
-        """Grey the page."""
-        self._summary.set_stale(stale)
-        self.rows.set_stale(stale)
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """How many, and how many match."""
         if not self.is_mounted:
             return
         if self.rows.total is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from textual.app import ComposeResult
+
 from tui.desk import Desk
 from tui.format import count
 from tui.screens.menu import MenuPage
 from tui.screens.view import View
 from tui.terminal import copy_message, osc52
 from tui.theme import Span
+from tui.widgets.lines import LineView
 from tui.widgets.prompt_row import Entry
 from tui.widgets.window_list import Keyed, WindowList
 
@@ -115,6 +118,50 @@ class ListView(View, Generic[RowT]):
     def do_move_page_up(self) -> None:
         """A screen up."""
         self.rows.page(-1)
+
+
+class SummaryPage(ListView[RowT]):
+    """A summary above the list, drawn by `draw`; the list is fetched anew on demand. Subclasses make `_summary` too."""
+
+    _summary: LineView
+
+    def compose(self) -> ComposeResult:
+        """Summary and list."""
+        yield self._summary
+        yield self.rows
+
+    def shown(self) -> None:
+        """First look, or back from somewhere."""
+        self.rows.reload()
+        self.draw()
+
+    def resync(self) -> None:
+        """Fetch again, cursor kept."""
+        self.rows.reload()
+
+    def filter_changed(self) -> None:
+        """Fetch with the new filter."""
+        self.rows.reload(keep=False)
+
+    def do_list_show_new(self) -> None:
+        """Fetch again."""
+        self.rows.reload()
+
+    def escape(self) -> bool:
+        """The filter."""
+        if not self.filter:
+            return False
+        self.set_filter("")
+        return True
+
+    def set_stale(self, stale: bool) -> None:
+        """Grey the page."""
+        self._summary.set_stale(stale)
+        self.rows.set_stale(stale)
+
+    def draw(self) -> None:
+        """What the summary says now."""
+        raise NotImplementedError
 
 
 class MarkedListView(ListView[RowT]):

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-from textual.app import ComposeResult
-
 from tui.client import CallError
 from tui.desk import Desk
 from tui.keys import Action
-from tui.screens.list_view import ListView
+from tui.screens.list_view import SummaryPage
 from tui.screens.view import wrapped
 from tui.theme import Line
 from tui.widgets.lines import LineView
@@ -19,7 +17,7 @@ from tui.widgets.window_list import Column, Keyed, Page, WindowList
 RowT = TypeVar("RowT", bound=Keyed)
 
 
-class SidePage(ListView[RowT]):
+class SidePage(SummaryPage[RowT]):
     """Subclasses fetch, name the columns, and say what stands above the list and in an empty one."""
 
     ROW_SCOPES: ClassVar[frozenset[str]] = frozenset({"copy", "open"})
@@ -47,40 +45,6 @@ class SidePage(ListView[RowT]):
     def sentence(self) -> str:
         """What stands above the list."""
         return ""
-
-    def compose(self) -> ComposeResult:
-        """Summary and list."""
-        yield self._summary
-        yield self.rows
-
-    def shown(self) -> None:
-        """First look, or back from somewhere."""
-        self.rows.reload()
-        self.draw()
-
-    def resync(self) -> None:
-        """Fetch again, cursor kept."""
-        self.rows.reload()
-
-    def filter_changed(self) -> None:
-        """Fetch with the new filter."""
-        self.rows.reload(keep=False)
-
-    def do_list_show_new(self) -> None:
-        """Fetch again."""
-        self.rows.reload()
-
-    def escape(self) -> bool:
-        """The filter."""
-        if not self.filter:
-            return False
-        self.set_filter("")
-        return True
-
-    def set_stale(self, stale: bool) -> None:
-        """Grey the page."""
-        self._summary.set_stale(stale)
-        self.rows.set_stale(stale)
 
     def detail(self) -> str:
         """What is too long for the list's row under the cursor."""
